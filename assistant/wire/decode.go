@@ -1,0 +1,247 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxDepth is how deep the objects and arrays of a frame may nest.
+const MaxDepth = 64
+
+// MaxRef is the longest ref, in characters.
+const MaxRef = 64
+
+// Envelope is what stands around the payload of a client's frame.
+type Envelope struct {
+	Action string
+	Topic  string // "" = none: the connection's own conversation
+	Ref    string // "" = none
+}
+
+// Extended tells whether the answers carry envelope keys and the extended payload keys.
+func (e Envelope) Extended() bool { return e.Ref != "" || e.Topic != "" }
+
+// decodeEnvelope reads the outermost object. It returns what could be read also with an error, so that
+// the error can be addressed.
+func decodeEnvelope(data []byte) (Envelope, jsontext.Value, error) {
+	var e Envelope
+	members, err := topLevel(data)
+	if err != nil {
+		return e, nil, err
+	}
+	var items []Item
+	e.Ref = readText(members["ref"], "ref", MaxRef, &items)
+	e.Topic = readText(members["topic"], "topic", 0, &items)
+	checkVersion(members["version"], &items)
+	action, ok := members["action"]
+	switch {
+	case !ok:
+		return e, nil, malformed(Item{"union_tag_not_found", []string{}, "Unable to extract tag using discriminator 'action'"})
+	case action.Kind() != '"':
+		return e, nil, malformed(Item{"string_type", []string{"action"}, "Input should be a valid string"})
+	case items != nil:
+		return e, nil, &ValidationError{Items: items}
+	}
+	e.Action = unquote(action)
+	return e, members["payload"], nil
+}
+
+// topLevel splits a frame into the raw members of its object.
+func topLevel(data []byte) (map[string]jsontext.Value, error) {
+	if deeperThan(data, MaxDepth) {
+		return nil, malformed(invalidJSON(fmt.Sprintf("nested deeper than %d levels", MaxDepth)))
+	}
+	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
+	value, err := dec.ReadValue()
+	if err == nil {
+		value = slices.Clone(value)
+		if _, err = dec.ReadToken(); err == nil {
+			return nil, malformed(invalidJSON("data after the top-level value"))
+		}
+	}
+	if !errors.Is(err, io.EOF) || value == nil {
+		return nil, malformed(invalidJSON(syntaxProblem(err)))
+	}
+	if value.Kind() != '{' {
+		return nil, malformed(Item{"model_type", []string{}, "Input should be a valid dictionary or instance of Envelope"})
+	}
+	return membersOf(value), nil
+}
+
+// membersOf splits an object that has already been checked.
+func membersOf(object jsontext.Value) map[string]jsontext.Value {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(object))
+	members := make(map[string]jsontext.Value, 4)
+	_, _ = dec.ReadToken()
+	for dec.PeekKind() == '"' {
+		key, _ := dec.ReadToken()
+		name := key.String()
+		value, _ := dec.ReadValue()
+		members[name] = slices.Clone(value)
+	}
+	return members
+}
+
+// syntaxProblem says what is wrong without repeating any input.
+func syntaxProblem(err error) string {
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return "duplicate key"
+	}
+	if se, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return "at byte " + strconv.FormatInt(se.ByteOffset, 10)
+	}
+	return "empty frame"
+}
+
+// deeperThan scans data without parsing it; strings are skipped, so that text may hold any bracket.
+func deeperThan(data []byte, limit int) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > limit {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// readText reads an optional string of the envelope; limit 0 means none.
+func readText(v jsontext.Value, key string, limit int, items *[]Item) string {
+	if v == nil || v.Kind() == 'n' {
+		return ""
+	}
+	if v.Kind() != '"' {
+		*items = append(*items, Item{"string_type", []string{key}, "Input should be a valid string"})
+		return ""
+	}
+	text := unquote(v)
+	if limit > 0 && utf8.RuneCountInString(text) > limit {
+		*items = append(*items, Item{"string_too_long", []string{key}, fmt.Sprintf("String should have at most %d characters", limit)})
+		return ""
+	}
+	return text
+}
+
+func checkVersion(v jsontext.Value, items *[]Item) {
+	switch {
+	case v == nil || v.Kind() == 'n' || isInteger(v):
+	case v.Kind() == '"':
+		*items = append(*items, Item{"int_parsing", []string{"version"}, "Input should be a valid integer, unable to parse string as an integer"})
+	default:
+		*items = append(*items, Item{"int_type", []string{"version"}, "Input should be a valid integer"})
+	}
+}
+
+func isInteger(v jsontext.Value) bool {
+	_, err := strconv.ParseInt(string(v), 10, 64)
+	return err == nil
+}
+
+// unquote returns the text of a JSON string that has already been checked.
+func unquote(v jsontext.Value) string {
+	text, _ := jsontext.AppendUnquote(nil, v)
+	return string(text)
+}
+
+// decode reads raw into dst, which is addressable and of the type that s was made from. Every problem
+// is added to items; loc is where raw stands.
+func (s *shape) decode(raw jsontext.Value, dst reflect.Value, loc []string, items *[]Item) {
+	report := func(kind, msg string) { *items = append(*items, Item{kind, loc, msg}) }
+	switch {
+	case raw == nil && !s.nullable:
+		report("missing", "Field required")
+	case raw == nil, raw.Kind() == 'n' && s.nullable:
+	case s.kind == reflect.Pointer:
+		dst.Set(reflect.New(dst.Type().Elem()))
+		s.elem.decode(raw, dst.Elem(), loc, items)
+	case s.kind == reflect.String:
+		if raw.Kind() != '"' {
+			report("string_type", "Input should be a valid string")
+			return
+		}
+		dst.SetString(unquote(raw))
+	case s.kind == reflect.Bool:
+		if raw.Kind() != 't' && raw.Kind() != 'f' {
+			report("bool_type", "Input should be a valid boolean")
+			return
+		}
+		dst.SetBool(raw.Kind() == 't')
+	case s.kind == reflect.Int || s.kind == reflect.Int64:
+		n, err := strconv.ParseInt(string(raw), 10, 64)
+		if err != nil {
+			report("int_type", "Input should be a valid integer")
+			return
+		}
+		dst.SetInt(n)
+	case s.kind == reflect.Uint64:
+		n, err := strconv.ParseUint(string(raw), 10, 64)
+		if err != nil {
+			report("int_type", "Input should be a valid integer")
+			return
+		}
+		dst.SetUint(n)
+	case s.kind == reflect.Struct:
+		if raw.Kind() != '{' {
+			report("model_type", "Input should be a valid dictionary or instance of "+dst.Type().Name())
+			return
+		}
+		s.decodeObject(raw, dst, loc, items)
+	}
+}
+
+func (s *shape) decodeObject(raw jsontext.Value, dst reflect.Value, loc []string, items *[]Item) {
+	members := membersOf(raw)
+	for _, m := range s.fields {
+		at := append(slices.Clone(loc), m.Name)
+		before := len(*items)
+		value := members[m.Name]
+		m.shape.decode(value, dst.Field(m.index), at, items)
+		if len(*items) == before && value != nil && value.Kind() != 'n' {
+			m.Schema.check(dst.Field(m.index), at, items)
+		}
+	}
+}
+
+// check applies the limits of a field to its decoded value.
+func (s *Schema) check(v reflect.Value, loc []string, items *[]Item) {
+	report := func(kind, format string, limit any) {
+		*items = append(*items, Item{kind, loc, fmt.Sprintf(format, limit)})
+	}
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	switch v.Kind() {
+	case reflect.String:
+		n := utf8.RuneCountInString(v.String())
+		if s.MinLength != nil && n < *s.MinLength {
+			report("string_too_short", "String should have at least %d characters", *s.MinLength)
+		}
+		if s.MaxLength != nil && n > *s.MaxLength {
+			report("string_too_long", "String should have at most %d characters", *s.MaxLength)
+		}
+	case reflect.Int, reflect.Int64:
+		if s.Minimum != nil && v.Int() < *s.Minimum {
+			report("greater_than_equal", "Input should be greater than or equal to %d", *s.Minimum)
+		}
+		if s.Maximum != nil && v.Int() > *s.Maximum {
+			report("less_than_equal", "Input should be less than or equal to %d", *s.Maximum)
+		}
+	}
+}

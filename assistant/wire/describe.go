@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"slices"
+	"strings"
+)
+
+// Describe is the table as plain data. It panics when two payload types share a name but not a shape.
+func (p *Protocol[S]) Describe() Description {
+	d := &describer{}
+	for _, op := range p.operations {
+		d.message(FromClient, op.action, op.messageDescription, op.shape, op.example, op.tags)
+	}
+	for _, op := range p.operations {
+		od := OperationDescription{
+			Name: "handle_" + op.action, Action: op.action, Summary: op.summary, Description: op.description,
+			Message: messageKey(op.action), Tags: op.tags,
+		}
+		for _, out := range op.answers {
+			d.message(FromServer, out.action, out.description, out.shape, out.example, op.tags)
+			if key := messageKey(out.action); !slices.Contains(od.Replies, key) {
+				od.Replies = append(od.Replies, key)
+			}
+		}
+		d.Operations = append(d.Operations, od)
+	}
+	return d.Description
+}
+
+type describer struct {
+	Description
+}
+
+// message adds a message, or another form of the payload to one that is there.
+func (d *describer) message(from Direction, action, description string, s *shape, example any, tags []string) {
+	s.definitions(d.define)
+	key := messageKey(action)
+	i := slices.IndexFunc(d.Messages, func(m MessageDescription) bool { return m.Key == key })
+	if i >= 0 {
+		d.alternative(&d.Messages[i], s)
+		return
+	}
+	m := MessageDescription{Key: key, Title: pascal(key), Action: action, Description: description, Direction: from, Tags: tags}
+	if s != nil {
+		m.Payload, m.PayloadOptional, m.Example = s.schema, s.nullable, example
+	}
+	d.Messages = append(d.Messages, m)
+}
+
+func (d *describer) alternative(m *MessageDescription, s *shape) {
+	if s == nil || sameSchema(m.Payload, s.schema) {
+		return
+	}
+	if m.Payload.AnyOf == nil {
+		m.Payload = &Schema{AnyOf: []*Schema{m.Payload}}
+	}
+	if !slices.ContainsFunc(m.Payload.AnyOf, func(known *Schema) bool { return sameSchema(known, s.schema) }) {
+		m.Payload.AnyOf = append(m.Payload.AnyOf, s.schema)
+	}
+}
+
+// sameSchema compares payload schemas in place: by name, or as arrays of the same name.
+func sameSchema(a, b *Schema) bool {
+	if a.Items != nil && b.Items != nil {
+		return sameSchema(a.Items, b.Items)
+	}
+	return a.Ref == b.Ref && a.Type == b.Type && a.AnyOf == nil && b.AnyOf == nil
+}
+
+func (d *describer) define(s *Schema) {
+	i := slices.IndexFunc(d.Schemas, func(known *Schema) bool { return known.Title == s.Title })
+	switch {
+	case i < 0:
+		d.Schemas = append(d.Schemas, s)
+	case len(d.Schemas[i].Properties) != len(s.Properties):
+		panic("wire: two payload types are named " + s.Title)
+	}
+}
+
+// messageKey names a message as Chanx does: the class name in snake case, which ends in "message".
+func messageKey(action string) string {
+	if strings.HasSuffix(action, "_message") {
+		return action
+	}
+	return action + "_message"
+}
+
+func pascal(key string) string {
+	var b strings.Builder
+	for word := range strings.SplitSeq(key, "_") {
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return b.String()
+}

@@ -1,0 +1,99 @@
+package wire
+
+import (
+	"reflect"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Version is the protocol's version, sent on frames that carry a ref or a topic.
+const Version = 1
+
+// Sendable is a message that the server may send: an [Out] of any payload.
+type Sendable interface {
+	declaration() outbound
+}
+
+// Out is the declaration of a message with payload T that the server may send.
+type Out[T any] struct{ outbound }
+
+type outbound struct {
+	action, description string
+	shape               *shape
+	example             any
+}
+
+func (o outbound) declaration() outbound { return o }
+
+// Sends declares a message. Two declarations of one action are alternatives: the document shows one
+// message whose payload is any of theirs. The example must be a valid payload; it is shown in documents.
+func Sends[T any](action, description string, example T) Out[T] {
+	return Out[T]{outbound{action, description, shapeOf(reflect.TypeFor[T]()), example}}
+}
+
+// With makes a frame of the message.
+func (o Out[T]) With(payload T) Frame { return Frame{action: o.action, payload: payload} }
+
+// Frame is one message to a client. The exported fields are the envelope; zero values are left out.
+type Frame struct {
+	action  string
+	payload any
+
+	Topic string
+	Ref   string
+	Seq   uint64
+}
+
+// Action is the frame's action.
+func (f Frame) Action() string { return f.action }
+
+// appender is a payload that writes its own JSON: the hot ones do.
+type appender interface{ AppendJSON(dst []byte) []byte }
+
+// Append appends the frame as compact JSON to dst: valid UTF-8, with <, > and & as they are.
+func (f Frame) Append(dst []byte) ([]byte, error) {
+	dst = append(dst, `{"action":"`...)
+	dst = append(dst, f.action...)
+	dst = append(dst, `","payload":`...)
+	switch p := f.payload.(type) {
+	case Null:
+		dst = append(dst, "null"...)
+	case appender:
+		dst = p.AppendJSON(dst)
+	default:
+		payload, err := json.Marshal(p, jsontext.AllowInvalidUTF8(true))
+		if err != nil {
+			return nil, err
+		}
+		dst = append(dst, payload...)
+	}
+	if f.Ref != "" || f.Topic != "" {
+		dst = append(dst, `,"version":`...)
+		dst = strconv.AppendInt(dst, Version, 10)
+	}
+	dst = appendMember(dst, "topic", f.Topic)
+	dst = appendMember(dst, "ref", f.Ref)
+	if f.Seq > 0 {
+		dst = append(dst, `,"seq":`...)
+		dst = strconv.AppendUint(dst, f.Seq, 10)
+	}
+	return append(dst, '}'), nil
+}
+
+func appendMember(dst []byte, key, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	dst = append(dst, `,"`...)
+	dst = append(dst, key...)
+	dst = append(dst, `":`...)
+	return AppendString(dst, value)
+}
+
+// AppendString appends s as a JSON string; bytes that are no UTF-8 become U+FFFD.
+func AppendString(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s) // the error only tells that bytes were replaced
+	return dst
+}

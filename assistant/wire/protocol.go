@@ -1,0 +1,134 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Operation is one row of the table: an action of the client, its handler and what may answer it.
+type Operation[S any] struct {
+	action               string
+	summary, description string
+	messageDescription   string
+	example              any
+	tags                 []string
+	in                   reflect.Type
+	shape                *shape
+	answers              []outbound
+	call                 func(ctx context.Context, s S, payload any) error
+}
+
+// On binds an action to handler, which is usually a method expression. The payload's type is In:
+// [Null], a string, a struct, or a pointer to a struct where the payload may also be null.
+//
+// Fields of structs are named by their json tag; omitempty or omitzero makes them optional. Limits and
+// texts come from the tags doc, minLength, maxLength, minimum, maximum and format.
+func On[S, In any](action string, handler func(S, context.Context, In) error) *Operation[S] {
+	t := reflect.TypeFor[In]()
+	return &Operation[S]{
+		action: action, in: t, shape: shapeOf(t),
+		call: func(ctx context.Context, s S, payload any) error { return handler(s, ctx, payload.(In)) },
+	}
+}
+
+// Doc sets the operation's summary and description for documents.
+func (op *Operation[S]) Doc(summary, description string) *Operation[S] {
+	op.summary, op.description = summary, description
+	return op
+}
+
+// Takes describes the client's message and gives an example of its payload, of type In; nil for [Null].
+func (op *Operation[S]) Takes(description string, example any) *Operation[S] {
+	if op.shape != nil && reflect.TypeOf(example) != op.in {
+		panic(fmt.Sprintf("wire: the example of %s is a %T, want %v", op.action, example, op.in))
+	}
+	op.messageDescription, op.example = description, example
+	return op
+}
+
+// Tags sets the operation's tags for documents.
+func (op *Operation[S]) Tags(tags ...string) *Operation[S] {
+	op.tags = tags
+	return op
+}
+
+// Answers names the messages that may answer the operation, in their usual order.
+func (op *Operation[S]) Answers(outs ...Sendable) *Operation[S] {
+	for _, out := range outs {
+		op.answers = append(op.answers, out.declaration())
+	}
+	return op
+}
+
+// Protocol is the table: every action that a client may send.
+type Protocol[S any] struct {
+	admit      func(s S, ctx context.Context, e Envelope, payload any) error
+	operations []*Operation[S]
+	byAction   map[string]*Operation[S]
+	expected   string // the known actions, sorted and quoted, for errors
+}
+
+// New makes a Protocol of its rows. It panics when an action has two rows.
+//
+// Every valid frame is shown to admit before its handler is called; an error of admit is the answer then.
+// So what all handlers need is done, and what all of them must check is checked, in one place.
+func New[S any](admit func(s S, ctx context.Context, e Envelope, payload any) error, operations ...*Operation[S]) *Protocol[S] {
+	p := &Protocol[S]{admit: admit, operations: operations, byAction: make(map[string]*Operation[S], len(operations))}
+	actions := make([]string, len(operations))
+	for i, op := range operations {
+		if p.byAction[op.action] != nil {
+			panic("wire: two rows for " + op.action)
+		}
+		p.byAction[op.action] = op
+		actions[i] = "'" + op.action + "'"
+	}
+	slices.Sort(actions)
+	p.expected = strings.Join(actions, ", ")
+	return p
+}
+
+// Dispatch reads one frame, validates it and calls its handler with s.
+//
+// The error is a [*ValidationError] when the frame is not valid, and else that of admit or the handler.
+// The Envelope is returned as far as it could be read, also with an error, so that the answer can carry
+// the client's ref and topic.
+func (p *Protocol[S]) Dispatch(ctx context.Context, s S, frame []byte) (Envelope, error) {
+	e, raw, err := decodeEnvelope(frame)
+	if err != nil {
+		return e, err
+	}
+	op := p.byAction[e.Action]
+	if op == nil {
+		return e, &ValidationError{Items: []Item{{"union_tag_invalid", []string{}, fmt.Sprintf(
+			"Input tag '%s' found using 'action' does not match any of the expected tags: %s", cut(e.Action, 64), p.expected)}}}
+	}
+	payload := reflect.New(op.in).Elem()
+	var items []Item
+	loc := []string{op.action, "payload"}
+	if op.shape != nil {
+		op.shape.decode(raw, payload, loc, &items)
+	} else if raw != nil && raw.Kind() != 'n' {
+		items = []Item{{"none_required", loc, "Input should be None"}}
+	}
+	if items != nil {
+		return e, &ValidationError{Items: items}
+	}
+	if err := p.admit(s, ctx, e, payload.Interface()); err != nil {
+		return e, err
+	}
+	return e, op.call(ctx, s, payload.Interface())
+}
+
+// cut shortens s to n characters.
+func cut(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i] + "…"
+		}
+		n--
+	}
+	return s
+}

@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Null is the payload of a message that has none: null on the wire.
+type Null struct{}
+
+// Enum is a string type with a fixed set of values; its schema lists them.
+type Enum interface{ Values() []string }
+
+// shape is what is known of a payload type: its schema, and how to decode into it.
+type shape struct {
+	schema   *Schema // as used in place: a Ref where the type has a named schema
+	named    *Schema // the definition behind schema.Ref, nil for unnamed types
+	kind     reflect.Kind
+	nullable bool     // null and absence are allowed and give the zero value
+	elem     *shape   // of a pointer or slice
+	fields   []member // of a struct
+}
+
+type member struct {
+	Property
+	index int
+	shape *shape
+}
+
+// shapeOf derives the shape of t. It panics on a type that payloads must not have: that is a mistake in
+// the table, found by the first test that builds it.
+func shapeOf(t reflect.Type) *shape {
+	switch {
+	case t == reflect.TypeFor[Null]():
+		return nil
+	case t == reflect.TypeFor[time.Time]():
+		return &shape{kind: reflect.Struct, schema: &Schema{Type: "string", Format: "date-time"}}
+	}
+	s := &shape{kind: t.Kind()}
+	switch t.Kind() {
+	case reflect.String:
+		s.schema = &Schema{Type: "string"}
+		if e, ok := reflect.Zero(t).Interface().(Enum); ok {
+			s.name(t.Name(), &Schema{Type: "string", Enum: e.Values()})
+		}
+	case reflect.Bool:
+		s.schema = &Schema{Type: "boolean"}
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		s.schema = &Schema{Type: "integer"}
+	case reflect.Pointer:
+		s.elem = shapeOf(t.Elem())
+		s.schema, s.nullable = s.elem.schema, true
+	case reflect.Slice:
+		s.elem = shapeOf(t.Elem())
+		s.schema = &Schema{Type: "array", Items: s.elem.schema}
+	case reflect.Struct:
+		s.object(t)
+	default:
+		panic(fmt.Sprintf("wire: %v cannot be part of a payload", t))
+	}
+	return s
+}
+
+func (s *shape) name(title string, definition *Schema) {
+	definition.Title = title
+	s.schema, s.named = &Schema{Ref: title}, definition
+}
+
+// object reads the fields of struct t. Their tags are the schema keywords of the same names.
+func (s *shape) object(t reflect.Type) {
+	definition := &Schema{Type: "object"}
+	for f := range t.Fields() {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" || !f.IsExported() {
+			continue
+		}
+		m := member{index: f.Index[0], shape: shapeOf(f.Type)}
+		optional := strings.Contains(options, "omit")
+		m.shape.nullable = m.shape.nullable || optional
+		m.Property = Property{Name: cmp.Or(name, f.Name), Required: !optional, Schema: constrain(m.shape.schema, f.Tag)}
+		s.fields = append(s.fields, m)
+		definition.Properties = append(definition.Properties, m.Property)
+	}
+	s.name(t.Name(), definition)
+}
+
+// constrain is schema with the keywords of a field's tag. A reference stays bare: draft-07 ignores
+// whatever stands beside $ref.
+func constrain(schema *Schema, tag reflect.StructTag) *Schema {
+	if schema.Ref != "" {
+		return schema
+	}
+	c := *schema
+	c.Description = tag.Get("doc")
+	c.Format = cmp.Or(tag.Get("format"), c.Format)
+	c.MinLength, c.MaxLength = intTag[int](tag, "minLength"), intTag[int](tag, "maxLength")
+	c.Minimum, c.Maximum = intTag[int64](tag, "minimum"), intTag[int64](tag, "maximum")
+	return &c
+}
+
+func intTag[T int | int64](tag reflect.StructTag, key string) *T {
+	text, ok := tag.Lookup(key)
+	if !ok {
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		panic(fmt.Sprintf("wire: tag %s:%q is no number", key, text))
+	}
+	v := T(n)
+	return &v
+}
+
+// definitions calls yield for every named schema below s, inner ones first.
+func (s *shape) definitions(yield func(*Schema)) {
+	if s == nil {
+		return
+	}
+	s.elem.definitions(yield)
+	for _, m := range s.fields {
+		m.shape.definitions(yield)
+	}
+	if s.named != nil {
+		yield(s.named)
+	}
+}

@@ -1,0 +1,34 @@
+package wire
+
+import (
+	"strings"
+)
+
+// Item is one reason why a frame was refused, in pydantic's shape.
+type Item struct {
+	Type string   `json:"type" doc:"What kind of problem it is, for programs."`
+	Loc  []string `json:"loc" doc:"Where it is: the action, then payload, then the fields."`
+	Msg  string   `json:"msg" doc:"What is wrong, for people."`
+}
+
+// ValidationError says why a frame reached no handler.
+type ValidationError struct {
+	Items []Item
+	// Malformed is true when no message could be read from the frame at all: bad JSON, no object, or
+	// an action that is missing or no string.
+	Malformed bool
+}
+
+func (e *ValidationError) Error() string {
+	msgs := make([]string, len(e.Items))
+	for i, item := range e.Items {
+		msgs[i] = strings.Join(append(item.Loc, item.Type), ".")
+	}
+	return "invalid frame: " + strings.Join(msgs, ", ")
+}
+
+func malformed(item Item) error { return &ValidationError{Items: []Item{item}, Malformed: true} }
+
+func invalidJSON(problem string) Item {
+	return Item{"json_invalid", []string{}, "Invalid JSON: " + problem}
+}
