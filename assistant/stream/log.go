@@ -1,0 +1,118 @@
+// Package stream holds [Log]: an append-only sequence of numbered entries that many readers follow,
+// each from its own cursor and at its own pace.
+//
+// Appending never blocks and never waits for a reader. Readers are told that there is something new and
+// read when they like; a slow one lags behind and disturbs nobody. Memory is bounded in bytes: at the
+// bound the oldest entries go, and a reader that still wanted them gets [ErrGone] instead of a gap.
+package stream
+
+import (
+	"errors"
+	"slices"
+	"sync"
+)
+
+// ErrGone says that entries after the cursor are not in the log any more.
+var ErrGone = errors.New("entries are gone from the log")
+
+// Entry is an element of a [Log] with its number.
+type Entry[E any] struct {
+	Seq   uint64 // 1 for the first entry, +1 for each
+	Value E
+}
+
+// Log is a bounded, append-only, numbered sequence. It is safe for concurrent use.
+type Log[E any] struct {
+	size     func(E) int
+	maxBytes int
+
+	mu       sync.Mutex
+	entries  []E    // entries[0] has number dropped+1
+	dropped  uint64 // how many entries are gone
+	bytes    int
+	watchers []*watcher // copied on write, so that they are called without the lock
+}
+
+type watcher struct{ notify func() }
+
+// New makes a Log that holds at most maxBytes, where size tells the bytes of an entry. The newest entry
+// is always kept.
+func New[E any](maxBytes int, size func(E) int) *Log[E] {
+	return &Log[E]{maxBytes: maxBytes, size: size}
+}
+
+// Append adds e and returns its number.
+func (l *Log[E]) Append(e E) uint64 {
+	l.mu.Lock()
+	l.entries = append(l.entries, e)
+	l.bytes += l.size(e)
+	n := 0
+	for excess := l.bytes - l.maxBytes; excess > 0 && n < len(l.entries)-1; n++ {
+		excess -= l.size(l.entries[n])
+	}
+	l.dropLocked(n)
+	seq := l.dropped + uint64(len(l.entries))
+	watchers := l.watchers
+	l.mu.Unlock()
+	for _, w := range watchers {
+		w.notify()
+	}
+	return seq
+}
+
+// Read appends to dst the entries after the given number, oldest first, until dst is at its capacity.
+// It returns ErrGone when the first of them is not in the log any more.
+func (l *Log[E]) Read(after uint64, dst []Entry[E]) ([]Entry[E], error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if after < l.dropped {
+		return dst, ErrGone
+	}
+	for i := after - l.dropped; i < uint64(len(l.entries)) && len(dst) < cap(dst); i++ {
+		dst = append(dst, Entry[E]{l.dropped + i + 1, l.entries[i]})
+	}
+	return dst, nil
+}
+
+// Last is the number of the newest entry, 0 when nothing was ever appended.
+func (l *Log[E]) Last() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped + uint64(len(l.entries))
+}
+
+// Trim forgets the entries up to and including number upTo.
+func (l *Log[E]) Trim(upTo uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if upTo > l.dropped {
+		l.dropLocked(int(min(upTo-l.dropped, uint64(len(l.entries)))))
+	}
+}
+
+// dropLocked forgets the n oldest entries. The array is given back once it is mostly unused.
+func (l *Log[E]) dropLocked(n int) {
+	for _, e := range l.entries[:n] {
+		l.bytes -= l.size(e)
+	}
+	clear(l.entries[:n])
+	l.entries = l.entries[n:]
+	l.dropped += uint64(n)
+	if len(l.entries) == 0 {
+		l.entries = nil
+	}
+}
+
+// Watch calls notify after each Append until the returned function is called; a call that is under way
+// then may still follow. Calls may come from several goroutines at once; notify must not block.
+func (l *Log[E]) Watch(notify func()) (stop func()) {
+	w := &watcher{notify}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watchers = append(slices.Clip(slices.Clone(l.watchers)), w)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.watchers = slices.DeleteFunc(slices.Clone(l.watchers), func(other *watcher) bool { return other == w })
+	}
+}
