@@ -1,0 +1,115 @@
+package ws
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+)
+
+// closeTimeout is how long Close waits for the peer.
+const closeTimeout = time.Second
+
+func (o Options) maxMessageSize() int64       { return cmp.Or(o.MaxMessageSize, 1<<20) }
+func (o Options) pingInterval() time.Duration { return cmp.Or(o.PingInterval, 25*time.Second) }
+func (o Options) writeTimeout() time.Duration { return cmp.Or(o.WriteTimeout, 10*time.Second) }
+
+// Conn is an open WebSocket connection. One goroutine may call Recv while another calls Send; Close may
+// be called at any time, by anyone, and ends both. Pings are sent and answered by itself.
+type Conn struct {
+	ws           *websocket.Conn
+	net          *netConn
+	maxSize      int64
+	writeTimeout time.Duration
+	pinger       *time.Timer
+	closeOnce    sync.Once
+}
+
+// CloseError is a message that must not be accepted: the connection is to be closed with its code.
+type CloseError struct {
+	Code   int // RFC 6455 section 7.4.1
+	Reason string
+}
+
+func (e *CloseError) Error() string { return e.Reason }
+
+// CloseCode is the code to close with.
+func (e *CloseError) CloseCode() int { return e.Code }
+
+var (
+	errBinary  = &CloseError{websocket.CloseUnsupportedData, "binary messages are not supported"}
+	errNotUTF8 = &CloseError{websocket.CloseInvalidFramePayloadData, "text message is not valid UTF-8"}
+	errTooBig  = &CloseError{websocket.CloseMessageTooBig, "message is too big"}
+)
+
+func newConn(conn *websocket.Conn, nc *netConn, o Options) *Conn {
+	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize(), writeTimeout: o.writeTimeout()}
+	c.pinger = time.AfterFunc(math.MaxInt64, func() { c.ping(o.pingInterval()) })
+	c.pinger.Reset(o.pingInterval()) // only now, so that ping finds the field set
+	return c
+}
+
+// ping runs on the timer's goroutine, which gorilla allows beside Send. Any byte from the peer counts as
+// its answer: netConn.Read waits for twice the interval.
+func (c *Conn) ping(interval time.Duration) {
+	if c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.writeTimeout)) == nil {
+		c.pinger.Reset(interval)
+	}
+}
+
+// Recv returns the next text message. Its error is permanent: a [*CloseError] for a message that must
+// not be accepted, io.EOF when the peer closed in order, anything else when the connection broke.
+func (c *Conn) Recv() ([]byte, error) {
+	kind, r, err := c.ws.NextReader()
+	switch {
+	case websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived):
+		return nil, io.EOF
+	case err != nil:
+		return nil, err
+	case kind != websocket.TextMessage:
+		return nil, errBinary
+	}
+	data, err := io.ReadAll(io.LimitReader(r, c.maxSize+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(data)) > c.maxSize:
+		return nil, errTooBig
+	case !utf8.Valid(data): // gorilla leaves this to us
+		return nil, errNotUTF8
+	}
+	return data, nil
+}
+
+// Send writes text messages, all in one system call. An error is permanent.
+func (c *Conn) Send(messages ...[]byte) error {
+	c.net.cork()
+	var errs []error
+	for _, m := range messages {
+		errs = append(errs, c.ws.WriteMessage(websocket.TextMessage, m))
+	}
+	return errors.Join(append(errs, c.net.flush(c.writeTimeout))...)
+}
+
+// Close sends a close frame, gives the peer one second to answer and closes the connection. Further
+// calls wait for the first to end and do nothing.
+func (c *Conn) Close(code int, reason string) error {
+	var err error
+	c.closeOnce.Do(func() {
+		c.pinger.Stop()
+		deadline := time.Now().Add(closeTimeout)
+		c.net.expire(deadline)
+		message := websocket.FormatCloseMessage(code, reason)
+		err = c.ws.WriteControl(websocket.CloseMessage, message, deadline)
+		if err == nil || errors.Is(err, websocket.ErrCloseSent) {
+			c.net.drain()
+		}
+		err = errors.Join(err, c.net.Conn.Close())
+	})
+	return err
+}

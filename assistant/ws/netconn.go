@@ -1,0 +1,155 @@
+package ws
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// hijacker is the http.ResponseWriter that gorilla upgrades. It is only ever asked to Hijack.
+type hijacker struct {
+	header http.Header
+	nc     *netConn
+}
+
+func (h hijacker) Header() http.Header       { return h.header }
+func (h hijacker) Write([]byte) (int, error) { return 0, http.ErrHijacked }
+func (h hijacker) WriteHeader(int)           {}
+
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	none := bytes.NewReader(nil)
+	return h.nc, bufio.NewReadWriter(bufio.NewReaderSize(none, 16), bufio.NewWriterSize(h.nc, 16)), nil
+}
+
+// netConn is the net.Conn under gorilla. Its first write is gorilla's answer to the handshake, which
+// is replayed on the real response writer; from then on it is the hijacked connection.
+//
+// Between cork and flush, writes are gathered, so that several frames cost one system call.
+type netConn struct {
+	net.Conn                     // nil until the handshake is answered
+	w        http.ResponseWriter // nil afterwards
+	idle     time.Duration       // how long a read may wait
+	early    []byte              // what the client sent together with its handshake
+	closing  atomic.Int64        // Unix nanoseconds after which nothing may wait any longer; 0 = open
+
+	mu      sync.Mutex // held during writes
+	corked  bool
+	pending *bytes.Buffer // what was written since cork
+}
+
+var corkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooled is the largest buffer that is kept for the next write.
+const maxPooled = 64 << 10
+
+func (c *netConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.w != nil:
+		return len(p), c.switchProtocols(p)
+	case c.corked:
+		return c.pending.Write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+// switchProtocols sends gorilla's answer through the response writer and takes the connection over.
+func (c *netConn) switchProtocols(answer []byte) error {
+	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(answer)), nil)
+	if err != nil {
+		return fmt.Errorf("read handshake answer: %w", err)
+	}
+	_ = res.Body.Close()
+	for key, values := range res.Header {
+		c.w.Header()[key] = values
+	}
+	c.w.WriteHeader(res.StatusCode)
+	conn, rw, err := http.NewResponseController(c.w).Hijack()
+	if err != nil {
+		return fmt.Errorf("take over the connection: %w", err)
+	}
+	c.w, c.Conn = nil, conn
+	if n := rw.Reader.Buffered(); n > 0 {
+		c.early = make([]byte, n)
+		_, _ = io.ReadFull(rw.Reader, c.early)
+	}
+	_ = conn.SetDeadline(time.Time{}) // the HTTP server's deadlines end with the handshake
+	return rw.Flush()
+}
+
+// Read waits for at most the idle time, or until the end of closing.
+func (c *netConn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
+	if err := c.Conn.SetReadDeadline(c.deadline(c.idle)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+// deadline is in d from now, but not after the end of closing.
+func (c *netConn) deadline(d time.Duration) time.Time {
+	t := time.Now().Add(d)
+	if ns := c.closing.Load(); ns != 0 && t.UnixNano() > ns {
+		return time.Unix(0, ns)
+	}
+	return t
+}
+
+// SetDeadline and the others are called by gorilla. Reads set their own deadline; a write's is capped.
+func (c *netConn) SetDeadline(time.Time) error     { return nil }
+func (c *netConn) SetReadDeadline(time.Time) error { return nil }
+
+func (c *netConn) SetWriteDeadline(t time.Time) error {
+	if c.Conn == nil || t.IsZero() {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(c.deadline(time.Until(t)))
+}
+
+func (c *netConn) cork() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.corked, c.pending = true, corkBuffers.Get().(*bytes.Buffer)
+}
+
+func (c *netConn) flush(timeout time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pending := c.pending
+	c.corked, c.pending = false, nil
+	err := c.Conn.SetWriteDeadline(c.deadline(timeout))
+	if err == nil {
+		_, err = c.Conn.Write(pending.Bytes())
+	}
+	if pending.Cap() <= maxPooled {
+		pending.Reset()
+		corkBuffers.Put(pending)
+	}
+	return err
+}
+
+// expire ends every wait, also those under way, at the given time.
+func (c *netConn) expire(at time.Time) {
+	c.closing.Store(at.UnixNano())
+	_ = c.Conn.SetDeadline(at)
+}
+
+// drain tells the peer that nothing more comes and reads until it has gone too, so that the close
+// frame is not lost to a reset when the peer is still sending.
+func (c *netConn) drain() {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, c.Conn)
+}
