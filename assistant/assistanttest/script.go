@@ -1,0 +1,158 @@
+package assistanttest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// Script is a model that follows a text. Each paragraph is an answer; the last is repeated. The lines:
+//
+//	text "Hello"           yield a piece, quoted as in Go; text "x" * 500 yields 500 of them
+//	reasoning "Hm"         yield a piece of reasoning
+//	sleep 2s               wait, or until cancelled
+//	wait                   wait for Release, or until cancelled
+//	usage 12 3             yield usage: input and output tokens
+//	finish stop            yield a finish reason
+//	fail provider_timeout  yield an error of that reason, whose text holds a secret
+//	panic                  panic
+//	echo                   yield the whole request as one piece
+type Script struct {
+	answers [][]string
+	release chan struct{}
+
+	mu        sync.Mutex
+	asked     int
+	cancelled int
+}
+
+// NewScript reads a script.
+func NewScript(text string) *Script {
+	s := &Script{release: make(chan struct{})}
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+		var lines []string
+		scanner := bufio.NewScanner(strings.NewReader(paragraph))
+		for scanner.Scan() {
+			lines = append(lines, scanner.Text())
+		}
+		s.answers = append(s.answers, lines)
+	}
+	return s
+}
+
+// Release lets one wait go on. It blocks until there is one.
+func (s *Script) Release() { s.release <- struct{}{} }
+
+// Asked is how many answers were begun, Cancelled how many of them were cancelled.
+func (s *Script) Asked() int { return s.count(&s.asked, 0) }
+
+// Cancelled is how many answers were cut by their context.
+func (s *Script) Cancelled() int { return s.count(&s.cancelled, 0) }
+
+func (s *Script) count(n *int, add int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*n += add
+	return *n
+}
+
+// Model is "script".
+func (s *Script) Model() string { return "script" }
+
+// Stream plays the next answer.
+func (s *Script) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
+	return func(yield func(assistant.Delta, error) bool) {
+		n := min(s.count(&s.asked, 1), len(s.answers))
+		for _, line := range s.answers[n-1] {
+			deltas, err := s.step(ctx, line, req)
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				if ctx.Err() != nil {
+					s.count(&s.cancelled, 1)
+				}
+				yield(assistant.Delta{}, err)
+				return
+			}
+			for _, d := range deltas {
+				if !yield(d, nil) {
+					s.count(&s.cancelled, 1)
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *Script) step(ctx context.Context, line string, req assistant.Request) ([]assistant.Delta, error) {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "text":
+		text, times := repeated(rest)
+		return repeat(assistant.Delta{Text: text}, times), nil
+	case "reasoning":
+		text, times := repeated(rest)
+		return repeat(assistant.Delta{Reasoning: text}, times), nil
+	case "echo":
+		return []assistant.Delta{{Text: fmt.Sprintf("%+v", req)}}, nil
+	case "finish":
+		return []assistant.Delta{{FinishReason: assistant.FinishReason(rest)}}, nil
+	case "usage":
+		var u assistant.Usage
+		_, err := fmt.Sscan(rest, &u.InputTokens, &u.OutputTokens)
+		u.TotalTokens = u.InputTokens + u.OutputTokens
+		return []assistant.Delta{{Usage: &u}}, err
+	case "fail":
+		return nil, &assistant.ProviderError{Reason: assistant.Reason(rest), RetryAfter: 1500 * time.Millisecond, Err: errors.New("upstream said sk-secret")}
+	case "panic":
+		panic("script says panic: sk-secret")
+	case "sleep":
+		d, err := time.ParseDuration(rest)
+		return nil, errors.Join(err, until(ctx, time.After(d)))
+	case "wait":
+		return nil, until(ctx, s.release)
+	default:
+		return nil, fmt.Errorf("unknown line in script: %q", line)
+	}
+}
+
+func until[T any](ctx context.Context, c <-chan T) error {
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// repeated reads `"text"` or `"text" * n`.
+func repeated(rest string) (text string, times int) {
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		panic("script wants a quoted text, not " + rest)
+	}
+	text, _ = strconv.Unquote(quoted)
+	if _, err := fmt.Sscanf(rest[len(quoted):], " * %d", &times); err != nil {
+		times = 1
+	}
+	return text, times
+}
+
+func repeat(d assistant.Delta, times int) []assistant.Delta {
+	out := make([]assistant.Delta, times)
+	for i := range out {
+		out[i] = d
+	}
+	return out
+}
+
+var _ assistant.Provider = (*Script)(nil)

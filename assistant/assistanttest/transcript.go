@@ -1,0 +1,209 @@
+package assistanttest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
+	"golang.org/x/tools/txtar"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts with what the server sends now")
+
+// Transcript plays a txtar file and fails where the server's side differs from what is written there;
+// with -update the file is rewritten. Its sections are a [Script], named provider, optional
+// instructions, and the transcript, of these lines:
+//
+//	# anything            a remark
+//	> {"action":"ping"}   the client sends this text message
+//	>hex ff               a text message of these bytes
+//	>binary 00ff          a binary message
+//	>repeat 3 {"a":1}     the same message several times
+//	>size 2000 x          a text message of so many x
+//	* release             let the provider's wait go on
+//	* sleep 30s           let time pass
+//	* leave | * vanish    the client closes in order, or is cut off
+//	* stop                the server stops
+//	< {"action":"pong"}   what the server sent since; ids are numbered in order of appearance
+//	= asked 1 cancelled 0 how often the model was asked; written after * counts
+//
+// A line may begin with a letter that names one of several clients; the first is a and may be left out.
+func Transcript(t *testing.T, file string) {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]*txtar.File{}
+	for i := range archive.Files {
+		sections[archive.Files[i].Name] = &archive.Files[i]
+	}
+	want := sections["transcript"]
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t, sections)
+		got := p.play(string(want.Data))
+		if got == string(want.Data) {
+			return
+		}
+		if !*update {
+			t.Errorf("%s: the server's side differs (rewrite with -update)\n--- got\n%s\n--- want\n%s", filepath.Base(file), got, want.Data)
+			return
+		}
+		want.Data = []byte(got)
+		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type player struct {
+	t       *testing.T
+	script  *Script
+	server  *Server
+	clients map[string]*Client
+	order   []string
+	ids     map[string]string
+	out     strings.Builder
+}
+
+func newPlayer(t *testing.T, sections map[string]*txtar.File) *player {
+	p := &player{t: t, clients: map[string]*Client{}, ids: map[string]string{}}
+	var peer assistant.Peer
+	if f := sections["instructions"]; f != nil {
+		peer.Instructions = strings.TrimSpace(string(f.Data))
+	}
+	p.script = NewScript(string(sections["provider"].Data))
+	hub := assistant.NewHub(nil)
+	p.server = Serve(t, hub, assistant.New(hub, assistant.Config{Provider: p.script}), peer, ws.Options{MaxMessageSize: 4096})
+	return p
+}
+
+// play does what the transcript says and returns it with the server's side as it was this time.
+func (p *player) play(text string) string {
+	p.client("a")
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		name, step := "a", line
+		if len(line) > 1 && line[0] >= 'a' && line[0] <= 'z' && strings.ContainsRune("><*", rune(line[1])) {
+			name, step = line[:1], line[1:]
+		}
+		if strings.HasPrefix(step, "<") || strings.HasPrefix(step, "=") {
+			continue
+		}
+		fmt.Fprintln(&p.out, line)
+		if step == "" || step[0] == '#' {
+			continue
+		}
+		p.step(p.client(name), step)
+		synctest.Wait()
+		p.flush()
+	}
+	return p.out.String()
+}
+
+func (p *player) client(name string) *Client {
+	if p.clients[name] == nil {
+		p.clients[name] = p.server.Dial()
+		p.order = append(p.order, name)
+	}
+	return p.clients[name]
+}
+
+func (p *player) step(c *Client, step string) {
+	verb, rest, _ := strings.Cut(step, " ")
+	switch verb {
+	case ">":
+		c.Send(rest)
+	case ">hex":
+		c.SendHex(rest)
+	case ">binary":
+		c.SendBinary(rest)
+	case ">repeat":
+		n, message := counted(rest)
+		for range n {
+			c.Send(message)
+			synctest.Wait()
+		}
+	case ">size":
+		n, letter := counted(rest)
+		c.Send(strings.Repeat(letter, n))
+	case "*":
+		p.act(c, rest)
+	default:
+		p.t.Fatalf("unknown line in transcript: %q", step)
+	}
+}
+
+func (p *player) act(c *Client, what string) {
+	verb, rest, _ := strings.Cut(what, " ")
+	switch verb {
+	case "release":
+		p.script.Release()
+	case "sleep":
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		time.Sleep(d) // the bubble's time
+	case "leave":
+		c.Leave()
+	case "vanish":
+		c.Vanish()
+	case "stop":
+		p.server.Close()
+	case "counts":
+		synctest.Wait()
+		fmt.Fprintf(&p.out, "= asked %d cancelled %d\n", p.script.Asked(), p.script.Cancelled())
+	default:
+		p.t.Fatalf("unknown action in transcript: %q", what)
+	}
+}
+
+// flush writes what the clients received, client by client; equal neighbours are counted.
+func (p *player) flush() {
+	for _, name := range p.order {
+		prefix := "< "
+		if name != "a" {
+			prefix = name + prefix
+		}
+		frames := p.clients[name].Received()
+		for i := 0; i < len(frames); {
+			n := 1
+			for i+n < len(frames) && frames[i+n] == frames[i] {
+				n++
+			}
+			fmt.Fprintf(&p.out, "%s%s", prefix, p.number(frames[i]))
+			if n > 1 {
+				fmt.Fprintf(&p.out, " (%d times)", n)
+			}
+			fmt.Fprintln(&p.out)
+			i += n
+		}
+	}
+}
+
+var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
+// number replaces ids, which are random, by their order of appearance.
+func (p *player) number(frame string) string {
+	return uuids.ReplaceAllStringFunc(frame, func(id string) string {
+		if p.ids[id] == "" {
+			p.ids[id] = "id-" + strconv.Itoa(len(p.ids)+1)
+		}
+		return p.ids[id]
+	})
+}
+
+func counted(rest string) (n int, text string) {
+	number, text, _ := strings.Cut(rest, " ")
+	n, _ = strconv.Atoi(number)
+	return n, text
+}

@@ -1,0 +1,116 @@
+// Package demo is a provider without a network: it shows the page and the protocol on the first run,
+// and serves work on pages and tests.
+package demo
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// DefaultDelay is the pause between two pieces.
+const DefaultDelay = 25 * time.Millisecond
+
+// Provider answers every question with an explanation of what it is, word by word.
+type Provider struct {
+	// Delay is the pause before each piece. Zero means none; the Caddyfile's default is [DefaultDelay].
+	Delay time.Duration
+}
+
+// answer is Markdown; %[1]s is the question as a quotation, %[2]d its number.
+const answer = `This is the **demo model**. It is built in, needs no key and no network, and knows nothing: it shows that your chat works.
+
+You asked (question %[2]d of this conversation):
+
+%[1]s
+
+To get real answers, give the assistant a model in your Caddyfile:
+
+` + "```" + `
+assistant /ws/assistants/* {
+	provider openai {
+		api_key {env.OPENAI_API_KEY}
+		model   gpt-4o
+	}
+}
+` + "```" + `
+
+- **OpenAI**: set the environment variable ` + "`OPENAI_API_KEY`" + ` and start again.
+- **Ollama, llama.cpp, vLLM** and other compatible servers: add ` + "`base_url http://localhost:11434/v1`" + ` and the name of a model that you have there.
+
+Every word of this answer came as one message over the WebSocket. Open the logs to watch them.
+`
+
+var pieces = regexp.MustCompile(`\s*\S+|\s+$`)
+
+// Model is "demo".
+func (*Provider) Model() string { return "demo" }
+
+// Stream answers the last question.
+func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
+	return func(yield func(assistant.Delta, error) bool) {
+		text, input := reply(req)
+		words := pieces.FindAllString(text, -1)
+		for _, word := range words {
+			if err := pause(ctx, p.Delay); err != nil {
+				yield(assistant.Delta{}, err)
+				return
+			}
+			if !yield(assistant.Delta{Text: word}, nil) {
+				return
+			}
+		}
+		usage := &assistant.Usage{InputTokens: input, OutputTokens: len(words), TotalTokens: input + len(words)}
+		yield(assistant.Delta{FinishReason: assistant.FinishStop, Usage: usage}, nil)
+	}
+}
+
+// reply returns the answer and how many words went into it.
+func reply(req assistant.Request) (text string, input int) {
+	questions, question := 0, ""
+	for _, t := range req.Turns {
+		input += len(strings.Fields(t.Content))
+		if t.Role == assistant.RoleUser {
+			questions++
+			question = t.Content
+		}
+	}
+	return fmt.Sprintf(answer, quote(question), questions), input + len(strings.Fields(req.Instructions))
+}
+
+// maxQuote is how much of the question is repeated, in bytes.
+const maxQuote = 2000
+
+func quote(question string) string {
+	if len(question) > maxQuote {
+		cut := maxQuote
+		for !utf8.RuneStart(question[cut]) {
+			cut--
+		}
+		question = question[:cut] + "…"
+	}
+	return "> " + strings.Join(strings.Split(strings.TrimSpace(question), "\n"), "\n> ")
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var _ assistant.Provider = (*Provider)(nil)

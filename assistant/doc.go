@@ -1,0 +1,32 @@
+// Package assistant is the chat backend itself: conversations, the loop that streams a model's answers
+// into them, and the sessions that carry them to clients. It knows neither HTTP nor any WebSocket
+// library, model, database or web server; those are thin packages around it.
+//
+// Start reading at the table in protocol.go: it is the protocol.
+//
+// # How it fits together
+//
+//	socket ── Session ──► Protocol.Dispatch ──► handler ──► conversation: queue of turns
+//	   ▲         │                                             │ one goroutine while busy
+//	   │      reader                                           ▼
+//	   └────── writer ◄── cursor ── stream.Log ◄── append ── Provider.Stream
+//
+// A conversation is a log of numbered events. An answer is appended piece by piece, whoever listens;
+// each session follows the log from its own cursor. So the model never waits for a client, no piece is
+// dropped for a slow one, and sockets never wait for each other.
+//
+// # What is promised
+//
+//   - Questions of one conversation are answered in the order of their arrival.
+//   - Every streaming_start is followed by exactly one complete_streaming, also after an error, a stop
+//     or a panic.
+//   - A session reads on while answers stream: ping, stop and further questions are served at once.
+//   - When the socket of a connection's own conversation is gone, the model's request is cancelled.
+//   - No input, no model and no client ends the process: goroutines recover, queues are bounded.
+//
+// # Goroutines
+//
+// Serve runs the reader on the caller's goroutine. A writer exists while there is something to write,
+// and is waited for by the reader. A conversation has one goroutine while a question waits or is being
+// answered, started and waited for by the [Hub]. No lock is held while a provider or a socket is called.
+package assistant

@@ -1,0 +1,77 @@
+package assistant
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Reason is the stable code of an error frame.
+type Reason string
+
+// The reasons that a client may see.
+const (
+	ReasonBusy                Reason = "busy"
+	ReasonUnknownTopic        Reason = "unknown_topic"
+	ReasonProviderUnavailable Reason = "provider_unavailable"
+	ReasonProviderTimeout     Reason = "provider_timeout"
+	ReasonProviderRateLimited Reason = "provider_rate_limited"
+	ReasonProviderRejected    Reason = "provider_rejected"
+	ReasonContextOverflow     Reason = "context_overflow"
+	ReasonContentFiltered     Reason = "content_filtered"
+	ReasonInternal            Reason = "internal"
+)
+
+// reasons says for each Reason what people read, and whether trying again can help.
+var reasons = []struct {
+	reason    Reason
+	retryable bool
+	detail    string
+}{
+	{ReasonBusy, true, "Too many questions are waiting. Wait for an answer, then ask again."},
+	{ReasonUnknownTopic, false, "There is no such conversation."},
+	{ReasonProviderUnavailable, true, "The language model cannot be reached or broke off."},
+	{ReasonProviderTimeout, true, "The language model did not answer in time."},
+	{ReasonProviderRateLimited, true, "The language model is handling too many requests."},
+	{ReasonProviderRejected, false, "The language model refused the request. The site's operator can find out why."},
+	{ReasonContextOverflow, false, "The question is too long for the language model."},
+	{ReasonContentFiltered, false, "The language model's content filter refused the question."},
+	{ReasonInternal, true, "Something went wrong on the server."},
+}
+
+// ProviderError is a fault of a model's service, sorted into the reasons of the protocol.
+//
+// Reason reaches the client, with a fixed sentence of ours. Err is for the operator's log only; it must
+// not hold the service's key.
+type ProviderError struct {
+	Reason     Reason
+	RetryAfter time.Duration // what the service asked for; 0 = nothing said
+	Err        error
+}
+
+func (e *ProviderError) Error() string { return fmt.Sprintf("%s: %v", e.Reason, e.Err) }
+func (e *ProviderError) Unwrap() error { return e.Err }
+
+// refusal is a handler's error that the client is told as it is.
+type refusal struct{ reason Reason }
+
+func (e refusal) Error() string { return string(e.reason) }
+
+// describeError is what a client is told of err: a reason and a sentence, never err's own text.
+func describeError(err error) ErrorPayload {
+	if pe, ok := errors.AsType[*ProviderError](err); ok {
+		return errorPayload(pe.Reason, pe.RetryAfter)
+	}
+	if r, ok := errors.AsType[refusal](err); ok {
+		return errorPayload(r.reason, 0)
+	}
+	return errorPayload(ReasonInternal, 0)
+}
+
+// panicError is a recovered panic.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
