@@ -81,6 +81,13 @@ func (l *Log[E]) Last() uint64 {
 	return l.dropped + uint64(len(l.entries))
 }
 
+// Holds tells whether everything after the given number is still in the log.
+func (l *Log[E]) Holds(after uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return after >= l.dropped
+}
+
 // Trim forgets the entries up to and including number upTo.
 func (l *Log[E]) Trim(upTo uint64) {
 	l.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -60,9 +61,8 @@ func topLevel(data []byte) (map[string]jsontext.Value, error) {
 		return nil, malformed(invalidJSON(fmt.Sprintf("nested deeper than %d levels", MaxDepth)))
 	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
-	value, err := dec.ReadValue()
+	value, err := readValue(dec, data)
 	if err == nil {
-		value = slices.Clone(value)
 		if _, err = dec.ReadToken(); err == nil {
 			return nil, malformed(invalidJSON("data after the top-level value"))
 		}
@@ -78,16 +78,25 @@ func topLevel(data []byte) (map[string]jsontext.Value, error) {
 
 // membersOf splits an object that has already been checked.
 func membersOf(object jsontext.Value) map[string]jsontext.Value {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(object))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowDuplicateNames(true))
 	members := make(map[string]jsontext.Value, 4)
 	_, _ = dec.ReadToken()
 	for dec.PeekKind() == '"' {
 		key, _ := dec.ReadToken()
 		name := key.String()
-		value, _ := dec.ReadValue()
-		members[name] = slices.Clone(value)
+		members[name], _ = readValue(dec, object)
 	}
 	return members
+}
+
+// readValue returns the next value of dec as a part of data, which dec reads.
+func readValue(dec *jsontext.Decoder, data []byte) (jsontext.Value, error) {
+	value, err := dec.ReadValue() // valid only until the next read
+	if err != nil {
+		return nil, err
+	}
+	end := int(dec.InputOffset())
+	return data[end-len(value) : end], nil
 }
 
 // syntaxProblem says what is wrong without repeating any input.
@@ -133,7 +142,7 @@ func readText(v jsontext.Value, key string, limit int, items *[]Item) string {
 	}
 	text := unquote(v)
 	if limit > 0 && utf8.RuneCountInString(text) > limit {
-		*items = append(*items, Item{"string_too_long", []string{key}, fmt.Sprintf("String should have at most %d characters", limit)})
+		*items = append(*items, Item{"string_too_long", []string{key}, "String should have at most " + characters(limit)})
 		return ""
 	}
 	return text
@@ -221,27 +230,42 @@ func (s *shape) decodeObject(raw jsontext.Value, dst reflect.Value, loc []string
 
 // check applies the limits of a field to its decoded value.
 func (s *Schema) check(v reflect.Value, loc []string, items *[]Item) {
-	report := func(kind, format string, limit any) {
-		*items = append(*items, Item{kind, loc, fmt.Sprintf(format, limit)})
-	}
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
 	}
+	report := func(kind, msg string) { *items = append(*items, Item{kind, loc, msg}) }
 	switch v.Kind() {
 	case reflect.String:
 		n := utf8.RuneCountInString(v.String())
 		if s.MinLength != nil && n < *s.MinLength {
-			report("string_too_short", "String should have at least %d characters", *s.MinLength)
+			report("string_too_short", "String should have at least "+characters(*s.MinLength))
 		}
 		if s.MaxLength != nil && n > *s.MaxLength {
-			report("string_too_long", "String should have at most %d characters", *s.MaxLength)
+			report("string_too_long", "String should have at most "+characters(*s.MaxLength))
 		}
-	case reflect.Int, reflect.Int64:
-		if s.Minimum != nil && v.Int() < *s.Minimum {
-			report("greater_than_equal", "Input should be greater than or equal to %d", *s.Minimum)
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		n := integer(v)
+		if s.Minimum != nil && n < *s.Minimum {
+			report("greater_than_equal", fmt.Sprintf("Input should be greater than or equal to %d", *s.Minimum))
 		}
-		if s.Maximum != nil && v.Int() > *s.Maximum {
-			report("less_than_equal", "Input should be less than or equal to %d", *s.Maximum)
+		if s.Maximum != nil && n > *s.Maximum {
+			report("less_than_equal", fmt.Sprintf("Input should be less than or equal to %d", *s.Maximum))
 		}
 	}
+}
+
+// integer is v for comparing with limits, which are int64.
+func integer(v reflect.Value) int64 {
+	if v.CanUint() {
+		return int64(min(v.Uint(), math.MaxInt64))
+	}
+	return v.Int()
+}
+
+// characters counts as pydantic does in its messages.
+func characters(n int) string {
+	if n == 1 {
+		return "1 character"
+	}
+	return strconv.Itoa(n) + " characters"
 }

@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 )
 
-// Describe is the table as plain data. It panics when two payload types share a name but not a shape.
+// Describe is the table as plain data. It panics when two payload types share a name but not a shape, and
+// when two messages do.
 func (p *Protocol[S]) Describe() Description {
 	d := &describer{}
 	for _, op := range p.operations {
@@ -37,7 +39,10 @@ func (d *describer) message(from Direction, action, description string, s *shape
 	key := messageKey(action)
 	i := slices.IndexFunc(d.Messages, func(m MessageDescription) bool { return m.Key == key })
 	if i >= 0 {
-		d.alternative(&d.Messages[i], s)
+		if known := d.Messages[i]; known.Action != action || known.Direction != from {
+			panic("wire: two messages are named " + key)
+		}
+		d.alternative(&d.Messages[i], s, example)
 		return
 	}
 	m := MessageDescription{Key: key, Title: pascal(key), Action: action, Description: description, Direction: from, Tags: tags}
@@ -47,8 +52,15 @@ func (d *describer) message(from Direction, action, description string, s *shape
 	d.Messages = append(d.Messages, m)
 }
 
-func (d *describer) alternative(m *MessageDescription, s *shape) {
-	if s == nil || sameSchema(m.Payload, s.schema) {
+func (d *describer) alternative(m *MessageDescription, s *shape, example any) {
+	switch {
+	case s == nil:
+		m.PayloadOptional = m.Payload != nil
+		return
+	case m.Payload == nil:
+		m.Payload, m.PayloadOptional, m.Example = s.schema, true, example
+		return
+	case sameSchema(m.Payload, s.schema):
 		return
 	}
 	if m.Payload.AnyOf == nil {
@@ -72,7 +84,7 @@ func (d *describer) define(s *Schema) {
 	switch {
 	case i < 0:
 		d.Schemas = append(d.Schemas, s)
-	case len(d.Schemas[i].Properties) != len(s.Properties):
+	case !reflect.DeepEqual(d.Schemas[i], s):
 		panic("wire: two payload types are named " + s.Title)
 	}
 }

@@ -25,11 +25,14 @@ type Operation[S any] struct {
 // [Null], a string, a struct, or a pointer to a struct where the payload may also be null.
 //
 // Fields of structs are named by their json tag; omitempty or omitzero makes them optional. Limits and
-// texts come from the tags doc, minLength, maxLength, minimum, maximum and format.
+// texts come from the tags doc, minLength, maxLength, minimum, maximum and format. On panics on types that
+// have no strict decoder here, such as slices.
 func On[S, In any](action string, handler func(S, context.Context, In) error) *Operation[S] {
 	t := reflect.TypeFor[In]()
+	s := shapeOf(t)
+	s.mustDecode(t)
 	return &Operation[S]{
-		action: action, in: t, shape: shapeOf(t),
+		action: action, in: t, shape: s,
 		call: func(ctx context.Context, s S, payload any) error { return handler(s, ctx, payload.(In)) },
 	}
 }

@@ -65,6 +65,21 @@ func shapeOf(t reflect.Type) *shape {
 	return s
 }
 
+// mustDecode panics on what decode does not know, because only the server sends it.
+func (s *shape) mustDecode(t reflect.Type) {
+	if s == nil {
+		return
+	}
+	isTime, isEnum := s.kind == reflect.Struct && s.named == nil, s.kind == reflect.String && s.named != nil
+	if s.kind == reflect.Slice || isTime || isEnum {
+		panic(fmt.Sprintf("wire: %v has a part that clients cannot send", t))
+	}
+	s.elem.mustDecode(t)
+	for _, m := range s.fields {
+		m.shape.mustDecode(t)
+	}
+}
+
 func (s *shape) name(title string, definition *Schema) {
 	definition.Title = title
 	s.schema, s.named = &Schema{Ref: title}, definition
@@ -74,6 +89,9 @@ func (s *shape) name(title string, definition *Schema) {
 func (s *shape) object(t reflect.Type) {
 	definition := &Schema{Type: "object"}
 	for f := range t.Fields() {
+		if f.Anonymous {
+			panic(fmt.Sprintf("wire: %v embeds %v: encoding/json would flatten it", t, f.Type))
+		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "-" || !f.IsExported() {
 			continue

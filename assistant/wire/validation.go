@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ type ValidationError struct {
 func (e *ValidationError) Error() string {
 	msgs := make([]string, len(e.Items))
 	for i, item := range e.Items {
-		msgs[i] = strings.Join(append(item.Loc, item.Type), ".")
+		msgs[i] = strings.Join(append(slices.Clip(item.Loc), item.Type), ".")
 	}
 	return "invalid frame: " + strings.Join(msgs, ", ")
 }
