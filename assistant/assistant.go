@@ -13,19 +13,35 @@ import (
 type Config struct {
 	// Provider answers the questions. Required.
 	Provider Provider
+	// Instructions is the system message as a template, which [Peer.Resolve] fills. Default: none.
+	Instructions string
 	// MaxPending is how many questions of one conversation may wait while another is answered. Default: 8.
 	MaxPending int
+	// Context is how much of a conversation the model is told, in tokens, instructions and question
+	// included: the newest whole turns that fit. A question that does not fit is refused. Tokens are
+	// estimated, four characters each. Default: 16000.
+	Context int
+	// ModelTitles has the model name new conversations; otherwise their first question does.
+	ModelTitles bool
+	// Strict stores every piece of an answer before it is shown. Otherwise a crash may lose what was
+	// shown last: 250 ms or 2 KiB.
+	Strict bool
+	// CancelAlone stops an answer at once when the last socket of its conversation goes.
+	CancelAlone bool
+	// FinishAlone is how long an answer may go on without any socket, unless CancelAlone. Default: 5 min.
+	FinishAlone time.Duration
+	// ResumeWindow is how long the events of an answer are kept after its end, so that a client that
+	// comes back misses nothing. Default: 10 min.
+	ResumeWindow time.Duration
 	// Logger gets one line for each session and each answer. Default: none.
 	Logger *zap.Logger
 }
 
 // Assistant serves sessions with one generation of settings. It is safe for concurrent use.
 type Assistant struct {
-	hub        *Hub
-	provider   Provider
-	maxPending int
-	log        *zap.Logger
-	protocol   *wire.Protocol[*request]
+	Config
+	hub      *Hub
+	protocol *wire.Protocol[*request]
 }
 
 // New makes an Assistant whose sessions live in hub.
@@ -33,16 +49,34 @@ func New(hub *Hub, c Config) *Assistant {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-	return &Assistant{
-		hub: hub, provider: c.Provider, maxPending: cmp.Or(c.MaxPending, 8), log: c.Logger,
-		protocol: newProtocol(),
-	}
+	c.MaxPending = cmp.Or(c.MaxPending, 8)
+	c.Context = cmp.Or(c.Context, 16000)
+	c.FinishAlone = cmp.Or(c.FinishAlone, 5*time.Minute)
+	c.ResumeWindow = cmp.Or(c.ResumeWindow, 10*time.Minute)
+	return &Assistant{Config: c, hub: hub, protocol: newProtocol()}
 }
 
 // Peer is who is at the other end of a session, resolved from the request that opened it.
 type Peer struct {
-	RemoteAddr   string // for the log
-	Instructions string // the system message for this peer; empty = none
+	RemoteAddr string // for the log
+	User       string // owner of the conversations; "" = anonymous
+	// Conversation binds the session to one stored conversation of the user's; "" does not.
+	Conversation string
+	// Resolve fills the placeholders of a template for this peer. nil leaves it as it is. It is called
+	// by one goroutine at a time.
+	Resolve func(template string) string
+}
+
+func (p Peer) instructions(template string) string {
+	if p.Resolve == nil {
+		return template
+	}
+	return p.Resolve(template)
+}
+
+// Allowed returns ErrNotFound when the user has no conversation of this id.
+func (a *Assistant) Allowed(ctx context.Context, user, id string) error {
+	return a.hub.allowed(ctx, user, id)
 }
 
 // Serve runs a session on conn until either side ends it, and closes conn. It returns why it ended:
@@ -52,10 +86,13 @@ func (a *Assistant) Serve(conn Conn, peer Peer) error {
 	started := time.Now()
 	stop := context.AfterFunc(s.ctx, s.wake) // whatever ends the session, the writer says goodbye
 	defer stop()
+	a.hub.enter(s)
+	defer a.hub.leave(s)
 	s.cancel(s.readLoop())
 	<-s.closed
+	s.releaseAll()
 	cause := context.Cause(s.ctx)
-	a.log.Info("session ended", zap.String("remote_addr", peer.RemoteAddr), zap.NamedError("cause", cause),
-		zap.Int("close_code", closeCode(cause)), zap.Duration("duration", time.Since(started)))
+	a.Logger.Info("session ended", zap.String("remote_addr", peer.RemoteAddr), zap.String("user", peer.User),
+		zap.NamedError("cause", cause), zap.Int("close_code", closeCode(cause)), zap.Duration("duration", time.Since(started)))
 	return cause
 }

@@ -2,73 +2,220 @@ package assistant
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
+	"github.com/google/uuid"
 )
 
-// maxLogBytes bounds what a conversation's log holds for followers that lag.
-const maxLogBytes = 16 << 20
+const (
+	// maxLogBytes bounds what a conversation's log holds for followers that lag.
+	maxLogBytes = 16 << 20
+	// pageSize is how many messages a snapshot has.
+	pageSize = 50
+)
 
-// conversation is a conversation in use: its log, its questions in order of arrival, and, while there
-// are any, the one goroutine that answers them.
+// conversation is a conversation in use: its log, its last messages, its questions in order of arrival,
+// and, while there are any, the one goroutine that answers them (work, in answering.go).
+//
+// A connection's own conversation has no id, is never stored and ends with its session. Any other is in
+// the hub's list while somebody follows it or an answer runs, and for ResumeWindow after.
 type conversation struct {
 	// fixed
-	ctx context.Context // running answers end with it
-	hub *Hub
-	log *stream.Log[event]
+	id, owner string
+	epoch     string          // names the numbering of log
+	ctx       context.Context // running answers end with it
+	hub       *Hub
+	log       *stream.Log[event]
 
-	mu      sync.Mutex // also orders what is appended around the start of a turn
-	running *turn      // nil when idle
-	pending []*turn    // bounded by ask
+	load    sync.Once // reads what the store has
+	loadErr error     // set by load
+	isRead  chan struct{}
 
-	// the answering goroutine's
-	history []Turn // what the model is told, alternating and ending with an answer
+	mu        sync.Mutex
+	info      Conversation
+	messages  []Message // the last ones, oldest first, without the running answer; only work changes them
+	more      bool      // the store has older ones
+	running   *turn     // nil when idle
+	pending   []*turn   // bounded by ask
+	followers int
+	deleted   bool
+	alone     *time.Timer // what happens when nobody follows for long; nil = nothing
+	ended     []mark      // the ends of answers that are in the log, oldest first
 }
 
-func newConversation(ctx context.Context, hub *Hub) *conversation {
-	return &conversation{ctx: ctx, hub: hub, log: stream.New(maxLogBytes, event.size)}
+// mark is the end of an answer in the log.
+type mark struct {
+	seq uint64
+	at  time.Time
 }
 
-// ask puts t behind the questions that are there. It returns false when maxPending of them wait.
-func (c *conversation) ask(t *turn, maxPending int) bool {
+func newConversation(ctx context.Context, hub *Hub, owner, id string) *conversation {
+	return &conversation{
+		id: id, owner: owner, epoch: uuid.NewString(), ctx: ctx, hub: hub,
+		log: stream.New(maxLogBytes, event.size), isRead: make(chan struct{}),
+	}
+}
+
+// stored tells a stored conversation from a connection's own.
+func (c *conversation) stored() bool { return c.id != "" }
+
+// read loads what the store has: the last page, or more where the model is to be told more.
+func (c *conversation) read(contextTokens int) error {
+	ctx, cancel := c.hub.storeContext()
+	defer cancel()
+	info, err := c.hub.store.Conversation(ctx, c.owner, c.id)
+	if err != nil {
+		return err
+	}
+	messages, more, err := c.readBack(ctx, nil, true, func(messages []Message) bool {
+		return len(messages) >= pageSize && tokensOf(messages) >= contextTokens
+	})
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.running == nil:
-		c.startLocked(t)
-		return c.hub.Go(c.work)
-	case len(c.pending) >= maxPending:
+	c.info, c.messages, c.more = info, messages, more
+	close(c.isRead)
+	return nil
+}
+
+// readBack puts older messages before the given ones until enough says so or none is left. No lock is held.
+func (c *conversation) readBack(ctx context.Context, messages []Message, more bool, enough func([]Message) bool) ([]Message, bool, error) {
+	for more && !enough(messages) {
+		var before string
+		if len(messages) > 0 {
+			before = messages[0].ID
+		}
+		page, older, err := c.hub.store.Messages(ctx, c.owner, c.id, before, pageSize)
+		if err != nil {
+			return nil, false, err
+		}
+		messages, more = append(page, messages...), older
+	}
+	return messages, more, nil
+}
+
+func tokensOf(messages []Message) (n int) {
+	for _, m := range messages {
+		n += tokens(m.Content)
+	}
+	return n
+}
+
+func (c *conversation) loaded() bool {
+	select {
+	case <-c.isRead:
+		return true
+	default:
 		return false
 	}
-	c.pending = append(c.pending, t)
-	c.log.Append(event{kind: eventNotice, turn: t, detail: NoticePayload{NoticeQueued, "The question waits for an earlier one."}})
-	return true
 }
 
-func (c *conversation) startLocked(t *turn) {
-	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
-	c.running = t
-}
-
-// work answers until no question is left.
-func (c *conversation) work() {
-	for t := c.running; t != nil; t = c.next() {
-		c.answer(t)
-	}
-}
-
-// next ends the running turn and starts the one that waits longest; nil when there is none.
-func (c *conversation) next() *turn {
+// follow and unfollow count followers.
+func (c *conversation) follow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running.cancel(nil)
-	c.running = nil
-	if len(c.pending) > 0 && c.ctx.Err() == nil {
-		c.startLocked(c.pending[0])
-		c.pending = c.pending[1:]
+	c.followers++
+	c.settleLocked()
+}
+
+func (c *conversation) unfollow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.followers--
+	c.settleLocked()
+}
+
+func (c *conversation) unused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.followers == 0 && c.running == nil
+}
+
+// settleLocked decides what happens to a stored conversation that nobody follows: its answer may go on
+// for a while, and its log is kept for those who come back.
+func (c *conversation) settleLocked() {
+	if c.alone != nil {
+		c.alone.Stop()
+		c.alone = nil
 	}
-	return c.running
+	switch {
+	case !c.stored() || c.followers > 0:
+	case c.running == nil:
+		window := 10 * time.Minute
+		if a := c.hub.Using(); a != nil {
+			window = a.ResumeWindow
+		}
+		c.alone = time.AfterFunc(window, func() { c.hub.evict(c) })
+	case c.running.assistant.CancelAlone:
+		c.abandonLocked()
+	default:
+		c.alone = time.AfterFunc(c.running.assistant.FinishAlone, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.followers == 0 {
+				c.abandonLocked()
+			}
+		})
+	}
+}
+
+// abandonLocked stops the running answer and forgets the questions that wait.
+func (c *conversation) abandonLocked() {
+	c.pending = nil
+	if c.running != nil {
+		c.running.cancel(errAlone)
+	}
+}
+
+// ask puts t behind the questions that are there. When a question with its client id waits or is being
+// answered already, that one is returned and t is dropped.
+func (c *conversation) ask(t *turn) (asked *turn, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch twin := c.twinLocked(t.question.ClientID); {
+	case c.deleted:
+		return nil, refusal{ReasonUnknownTopic}
+	case twin != nil:
+		return twin, nil
+	case t.regenerate && !c.canRegenerateLocked():
+		return nil, refusal{ReasonNothingToRegenerate}
+	case c.running != nil && len(c.pending) >= t.assistant.MaxPending:
+		return nil, refusal{ReasonBusy}
+	case c.running != nil:
+		c.pending = append(c.pending, t)
+		t.tell(event{kind: eventNotice, detail: notice(NoticeQueued)})
+		return t, nil
+	case !c.startLocked(t):
+		return nil, refusal{ReasonDraining}
+	case !c.hub.Go(c.work):
+		c.running = nil
+		c.hub.end(t)
+		return nil, refusal{ReasonDraining}
+	}
+	return t, nil
+}
+
+// twinLocked finds a question with that client id that waits or is being answered.
+func (c *conversation) twinLocked(clientID string) *turn {
+	if clientID == "" {
+		return nil
+	}
+	for _, t := range append(slices.Clone(c.pending), c.running) {
+		if t != nil && t.question.ClientID == clientID {
+			return t
+		}
+	}
+	return nil
+}
+
+func (c *conversation) canRegenerateLocked() bool {
+	return c.running != nil || slices.ContainsFunc(c.messages, func(m Message) bool { return m.Role == RoleUser })
 }
 
 // stop ends the running answer, if messageID is its id or empty. Found is called with it first, before
@@ -82,14 +229,74 @@ func (c *conversation) stop(messageID string, found func(*turn)) {
 	}
 }
 
-// answer runs a turn from its start to its one end.
-func (c *conversation) answer(t *turn) {
-	c.log.Append(event{kind: eventStarted, turn: t})
-	err := t.run(c.history, func(e event) { c.log.Append(e) })
-	if t.finish == FinishError {
-		c.log.Append(event{kind: eventFailed, turn: t, detail: describeError(err)})
+// resume decides how a follower goes on that has seen everything up to after. It returns the number
+// from which it follows, and what it is told first; snapshot is nil when after still is in the log.
+func (c *conversation) resume(from *SubscribePayload) (cursor uint64, subscribed SubscribedPayload, snapshot *SnapshotPayload) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := c.log.Last()
+	subscribed = SubscribedPayload{Epoch: c.epoch, Seq: last}
+	if c.running != nil && c.running.shown {
+		subscribed.Streaming = &c.running.id
 	}
-	c.history = t.remember(c.history)
-	t.logEnd(err)
-	c.log.Append(event{kind: eventCompleted, turn: t, detail: t.completed()})
+	if from != nil && from.Epoch == c.epoch && from.After <= last && c.log.Holds(from.After) {
+		subscribed.Recovered = true
+		return from.After, subscribed, nil
+	}
+	s := c.snapshotLocked()
+	return last, subscribed, &s
+}
+
+// snapshotLocked is the conversation as it is after the last event of the log.
+func (c *conversation) snapshotLocked() SnapshotPayload {
+	first := max(0, len(c.messages)-pageSize)
+	s := SnapshotPayload{
+		Conversation: c.info, HasMore: c.more || first > 0,
+		Messages: append([]Message{}, c.messages[first:]...),
+	}
+	if t := c.running; t != nil && t.shown {
+		s.Streaming = &StreamingAnswer{t.id, t.text.String(), t.reasoning.String()}
+	}
+	return s
+}
+
+// rename tells the followers of a new title; by is who asked for it, nil where nobody did.
+func (c *conversation) rename(info Conversation, by *request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.info.Title = info.Title
+	c.log.Append(event{kind: eventUpdated, detail: info, by: by})
+}
+
+// remove ends everything in the conversation, deletes it from the store and tells the followers.
+func (c *conversation) remove(by *request) error {
+	c.mu.Lock()
+	c.pending, c.deleted = nil, true
+	running := c.running
+	if running != nil {
+		running.cancel(errStopped)
+	}
+	c.mu.Unlock()
+	ctx, cancel := c.hub.storeContext()
+	defer cancel()
+	if running != nil {
+		select {
+		case <-running.done:
+		case <-ctx.Done():
+		}
+	}
+	err := c.hub.store.Delete(ctx, c.owner, c.id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		c.deleted = false
+		return err
+	}
+	c.log.Append(event{kind: eventDeleted, detail: ConversationDeletedPayload{c.id}, by: by})
+	return err
+}
+
+// indexOf returns where the message is, -1 when it is not there.
+func indexOf(messages []Message, id string) int {
+	return slices.IndexFunc(messages, func(m Message) bool { return m.ID == id })
 }

@@ -12,13 +12,19 @@ type Reason string
 // The reasons that a client may see.
 const (
 	ReasonBusy                Reason = "busy"
+	ReasonUnauthorized        Reason = "unauthorized"
 	ReasonUnknownTopic        Reason = "unknown_topic"
+	ReasonNotSubscribed       Reason = "not_subscribed"
+	ReasonNotFound            Reason = "not_found"
+	ReasonNothingToRegenerate Reason = "nothing_to_regenerate"
 	ReasonProviderUnavailable Reason = "provider_unavailable"
 	ReasonProviderTimeout     Reason = "provider_timeout"
 	ReasonProviderRateLimited Reason = "provider_rate_limited"
 	ReasonProviderRejected    Reason = "provider_rejected"
 	ReasonContextOverflow     Reason = "context_overflow"
 	ReasonContentFiltered     Reason = "content_filtered"
+	ReasonStorageUnavailable  Reason = "storage_unavailable"
+	ReasonDraining            Reason = "draining"
 	ReasonInternal            Reason = "internal"
 )
 
@@ -29,13 +35,19 @@ var reasons = []struct {
 	detail    string
 }{
 	{ReasonBusy, true, "Too many questions are waiting. Wait for an answer, then ask again."},
+	{ReasonUnauthorized, false, "Sign in to have a list of conversations."},
 	{ReasonUnknownTopic, false, "There is no such conversation."},
+	{ReasonNotSubscribed, false, "Subscribe to the conversation first."},
+	{ReasonNotFound, false, "There is no such conversation or message."},
+	{ReasonNothingToRegenerate, false, "There is no question to answer again."},
 	{ReasonProviderUnavailable, true, "The language model cannot be reached or broke off."},
 	{ReasonProviderTimeout, true, "The language model did not answer in time."},
 	{ReasonProviderRateLimited, true, "The language model is handling too many requests."},
 	{ReasonProviderRejected, false, "The language model refused the request. The site's operator can find out why."},
 	{ReasonContextOverflow, false, "The question is too long for the language model."},
 	{ReasonContentFiltered, false, "The language model's content filter refused the question."},
+	{ReasonStorageUnavailable, true, "The conversation cannot be stored right now."},
+	{ReasonDraining, true, "The server is restarting. Try again in a moment."},
 	{ReasonInternal, true, "Something went wrong on the server."},
 }
 
@@ -57,6 +69,19 @@ type refusal struct{ reason Reason }
 
 func (e refusal) Error() string { return string(e.reason) }
 
+// storageError is a fault of the store. The client is told only that there was one.
+func storageError(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return refusal{ReasonNotFound}
+	}
+	return &storageFault{err}
+}
+
+type storageFault struct{ err error }
+
+func (e *storageFault) Error() string { return fmt.Sprintf("store: %v", e.err) }
+func (e *storageFault) Unwrap() error { return e.err }
+
 // describeError is what a client is told of err: a reason and a sentence, never err's own text.
 func describeError(err error) ErrorPayload {
 	if pe, ok := errors.AsType[*ProviderError](err); ok {
@@ -64,6 +89,9 @@ func describeError(err error) ErrorPayload {
 	}
 	if r, ok := errors.AsType[refusal](err); ok {
 		return errorPayload(r.reason, 0)
+	}
+	if _, ok := errors.AsType[*storageFault](err); ok {
+		return errorPayload(ReasonStorageUnavailable, 0)
 	}
 	return errorPayload(ReasonInternal, 0)
 }

@@ -6,52 +6,81 @@ import (
 
 // event is one entry of a conversation's log.
 type event struct {
-	kind eventKind
-	turn *turn // whose answer it belongs to
-	text string
-	// detail is an ErrorPayload with eventFailed, a *CompleteStreamingPayload with eventCompleted and a
-	// NoticePayload with eventNotice.
-	detail any
+	kind   eventKind
+	turn   *turn // whose question or answer it belongs to; nil for the conversation itself
+	text   string
+	detail any      // what the kind says below
+	by     *request // whom it answers, besides the asker of turn; nil = nobody
 }
 
 type eventKind uint8
 
 const (
-	eventNotice eventKind = iota
+	eventUserMessage eventKind = iota // UserMessagePayload
 	eventStarted
-	eventReasoning
-	eventPiece
-	eventFailed
-	eventCompleted
+	eventReasoning // text
+	eventPiece     // text
+	eventNotice    // NoticePayload
+	eventFailed    // ErrorPayload
+	eventCompleted // CompleteStreamingPayload
+	eventUpdated   // Conversation
+	eventSnapshot  // SnapshotPayload: what came before does not hold any more
+	eventDeleted   // ConversationDeletedPayload
 )
 
 // eventBytes is what an event costs in memory besides its text, roughly.
 const eventBytes = 64
 
-func (e event) size() int { return eventBytes + len(e.text) }
+func (e event) size() int {
+	size := eventBytes + len(e.text)
+	switch d := e.detail.(type) {
+	case UserMessagePayload:
+		size += len(d.Content)
+	case SnapshotPayload:
+		for _, m := range d.Messages {
+			size += eventBytes + len(m.Content)
+		}
+	}
+	return size
+}
 
-// frame is the event as the tutorial's clients know it, or with everything that extended clients may
-// see; ok is false where plain clients see nothing.
-func (e event) frame(extended bool) (f wire.Frame, ok bool) {
+// frame is the event with everything that extended clients may see.
+func (e event) frame() wire.Frame {
 	switch e.kind {
-	case eventPiece:
-		return msgStreaming.With(StreamingPayload{e.text}), true
-	case eventReasoning:
-		return msgReasoning.With(StreamingPayload{e.text}), extended
-	case eventNotice:
-		return msgNotice.With(e.detail.(NoticePayload)), extended
-	case eventFailed:
-		return msgError.With(e.detail.(ErrorPayload)), true
+	case eventUserMessage:
+		return msgUserMessage.With(e.detail.(UserMessagePayload))
 	case eventStarted:
-		if !extended {
-			return msgStreamingStart.With(StreamingStartPayload{}), true
-		}
-		return msgStreamingStart.With(StreamingStartPayload{MessageID: e.turn.id, Model: e.turn.model}), true
+		return msgStreamingStart.With(StreamingStartPayload{MessageID: e.turn.id, Model: e.turn.model})
+	case eventReasoning:
+		return msgReasoning.With(StreamingPayload{e.text})
+	case eventPiece:
+		return msgStreaming.With(StreamingPayload{e.text})
+	case eventNotice:
+		return msgNotice.With(e.detail.(NoticePayload))
+	case eventFailed:
+		return msgError.With(e.detail.(ErrorPayload))
+	case eventCompleted:
+		return msgCompleteStreaming.With(e.detail.(CompleteStreamingPayload))
+	case eventUpdated:
+		return msgConversationUpdated.With(e.detail.(Conversation))
+	case eventSnapshot:
+		return msgSnapshot.With(e.detail.(SnapshotPayload))
 	default:
-		if !extended {
-			return msgCompleteStreaming.With(CompleteStreamingPayload{}), true
-		}
-		return msgCompleteStreaming.With(*e.detail.(*CompleteStreamingPayload)), true
+		return msgConversationDeleted.With(e.detail.(ConversationDeletedPayload))
+	}
+}
+
+// plainFrame is the event as the tutorial's clients know it; ok is false where they know none.
+func (e event) plainFrame() (f wire.Frame, ok bool) {
+	switch e.kind {
+	case eventStarted:
+		return msgStreamingStart.With(StreamingStartPayload{}), true
+	case eventCompleted:
+		return msgCompleteStreaming.With(CompleteStreamingPayload{}), true
+	case eventPiece, eventFailed:
+		return e.frame(), true
+	default:
+		return f, false
 	}
 }
 

@@ -5,33 +5,61 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 )
 
-// errStopping is why sessions end when their Hub is closed.
+// errStopping is why sessions and answers end when their Hub is closed.
 var errStopping = errors.New("server is stopping")
 
-// Hub holds what is alive: sessions and the goroutines of conversations. It knows no settings, so it
-// outlives every change of them.
-type Hub struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	log    *zap.Logger
+const (
+	// storeTimeout bounds one call of the store.
+	storeTimeout = 10 * time.Second
+	// closeGrace is how long Close goes on after its context: sockets say goodbye, answers are stored.
+	closeGrace = time.Second
+)
 
-	mu     sync.Mutex // orders Go and Close
-	closed bool
-	wg     sync.WaitGroup
+// Hub holds what is alive: conversations in use, sessions, the store, and their goroutines. It belongs to
+// no generation of settings: [Hub.Use] replaces those while everything goes on.
+type Hub struct {
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	store   Store
+	log     *zap.Logger
+	current atomic.Pointer[Assistant] // the newest settings
+
+	// Locks are taken in this order: inUseMu, that of a conversation, mu, that of a session.
+	inUseMu sync.Mutex
+	inUse   map[string]*conversation
+
+	mu        sync.Mutex
+	draining  bool               // no new sessions and turns
+	closed    bool               // no new goroutines
+	answering map[*turn]struct{} // turns that run
+	quiet     chan struct{}      // closed when it drains and no turn runs
+	sessions  map[*Session]struct{}
+	wg        sync.WaitGroup
 }
 
-// NewHub makes a Hub. A nil logger means none.
-func NewHub(log *zap.Logger) *Hub {
+// NewHub makes a Hub on a store, which stays the caller's to close. A nil logger means none.
+func NewHub(store Store, log *zap.Logger) *Hub {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	return &Hub{ctx: ctx, cancel: cancel, log: log}
+	h := &Hub{store: store, log: log, quiet: make(chan struct{}), answering: make(map[*turn]struct{}),
+		sessions: make(map[*Session]struct{}), inUse: make(map[string]*conversation)}
+	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	return h
 }
+
+// Use makes a the settings of every session's next turn and returns the ones before it, nil at first.
+// Running answers keep the settings that they began with.
+func (h *Hub) Use(a *Assistant) (previous *Assistant) { return h.current.Swap(a) }
+
+// Using returns the newest settings; nil before the first Use.
+func (h *Hub) Using() *Assistant { return h.current.Load() }
 
 // Go runs f on a goroutine that Close waits for. A panic of f is logged and goes no further. It returns
 // false, and does nothing, once the Hub is closed.
@@ -52,13 +80,33 @@ func (h *Hub) Go(f func()) bool {
 	return true
 }
 
-// Close ends every session with close code 1012 (service restart) and every running answer, and waits
-// for them until ctx is done.
+// Draining tells whether the Hub is being closed: new connections should be refused.
+func (h *Hub) Draining() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.draining
+}
+
+// Close refuses new sessions and turns, tells clients, waits until running answers have ended or ctx is
+// done, interrupts the rest, closes every session with 1012 (service restart) and waits for all that, a
+// second at most. Its error tells that something was still alive then.
 func (h *Hub) Close(ctx context.Context) error {
+	h.drain()
+	select {
+	case <-h.quiet:
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancel()
+	h.interrupt()
+	select {
+	case <-h.quiet: // so that sessions can still show how their answers ended
+	case <-grace.Done():
+	}
+	h.cancel(errStopping)
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
-	h.cancel(errStopping)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -67,7 +115,174 @@ func (h *Hub) Close(ctx context.Context) error {
 	select {
 	case <-done:
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case <-grace.Done():
+		return errors.New("sessions or answers did not end in time")
+	}
+}
+
+// drain lets no turn begin, and says so to clients.
+func (h *Hub) drain() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining {
+		return
+	}
+	h.draining = true
+	if len(h.answering) == 0 {
+		close(h.quiet)
+	}
+	for s := range h.sessions {
+		s.notify(notice(NoticeDraining))
+	}
+}
+
+func (h *Hub) interrupt() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for t := range h.answering {
+		t.cancel(errStopping)
+	}
+}
+
+// begin counts a turn that is about to run; false once the hub drains.
+func (h *Hub) begin(t *turn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.draining {
+		h.answering[t] = struct{}{}
+	}
+	return !h.draining
+}
+
+func (h *Hub) end(t *turn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.answering, t)
+	if len(h.answering) == 0 && h.draining {
+		close(h.quiet)
+	}
+}
+
+// enter and leave keep the list of sessions.
+func (h *Hub) enter(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sessions[s] = struct{}{}
+	if h.draining {
+		s.notify(notice(NoticeDraining))
+	}
+}
+
+func (h *Hub) leave(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.sessions, s)
+}
+
+// storeContext is for store calls that must end well whatever becomes of their cause.
+func (h *Hub) storeContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(h.ctx), storeTimeout)
+}
+
+// allowed tells with ErrNotFound that the user may not touch the conversation. All verbs ask here.
+func (h *Hub) allowed(ctx context.Context, user, id string) error {
+	if c := h.used(id); c != nil {
+		if c.owner != user {
+			return ErrNotFound
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	_, err := h.store.Conversation(ctx, user, id)
+	return err
+}
+
+// open returns the user's conversation with one follower more; release gives it back.
+func (h *Hub) open(user, id string, contextTokens int) (*conversation, error) {
+	h.inUseMu.Lock()
+	c := h.inUse[id]
+	if c == nil {
+		c = newConversation(h.ctx, h, user, id)
+		h.inUse[id] = c
+	}
+	c.follow()
+	h.inUseMu.Unlock()
+	c.load.Do(func() { c.loadErr = c.read(contextTokens) })
+	err := c.loadErr
+	if err != nil {
+		h.forget(c) // the next one tries again
+	} else if c.owner != user {
+		err = ErrNotFound
+	}
+	if err != nil {
+		c.unfollow()
+		return nil, err
+	}
+	return c, nil
+}
+
+// used returns the conversation if somebody has it open.
+func (h *Hub) used(id string) *conversation {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	if c := h.inUse[id]; c != nil && c.loaded() {
+		return c
+	}
+	return nil
+}
+
+// forget takes c from the list; those who follow it go on.
+func (h *Hub) forget(c *conversation) {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	if h.inUse[c.id] == c {
+		delete(h.inUse, c.id)
+	}
+}
+
+// evict forgets c if nobody uses it.
+func (h *Hub) evict(c *conversation) {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	if h.inUse[c.id] == c && c.unused() {
+		delete(h.inUse, c.id)
+	}
+}
+
+// remove deletes a conversation, in use or not.
+func (h *Hub) remove(r *request) error {
+	c, err := h.open(r.peer.User, r.id, 0)
+	if err != nil {
+		return err
+	}
+	defer c.unfollow()
+	err = c.remove(r)
+	if err == nil {
+		h.forget(c)
+	}
+	return err
+}
+
+// Sweep deletes conversations without a message for longer than retention, at once and every hour until
+// ctx is done.
+func (h *Hub) Sweep(ctx context.Context, retention time.Duration) {
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	for {
+		n, err := h.store.DeleteBefore(ctx, time.Now().Add(-retention))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			h.log.Error("delete old conversations", zap.Error(err))
+		case n > 0:
+			h.log.Info("deleted old conversations", zap.Int("conversations", n), zap.Duration("retention", retention))
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }

@@ -37,6 +37,96 @@ type StopStreamingPayload struct {
 	MessageID string `json:"message_id,omitempty" maxLength:"64" doc:"The answer to stop; absent = the one that is running. An answer that is not running is left alone."`
 }
 
+// SendMessagePayload is the payload of send_message.
+type SendMessagePayload struct {
+	Content  string `json:"content" doc:"The question."`
+	ClientID string `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
+	Replaces string `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
+}
+
+// SubscribePayload is the payload of subscribe: where the client left off.
+type SubscribePayload struct {
+	Epoch string `json:"epoch" maxLength:"64" doc:"From the last subscribed frame."`
+	After uint64 `json:"after" doc:"The last seq that the client has seen."`
+}
+
+// CreateConversationPayload is the payload of create_conversation.
+type CreateConversationPayload struct {
+	Title string `json:"title,omitempty" minLength:"1" maxLength:"200"`
+}
+
+// ListConversationsPayload is the payload of list_conversations.
+type ListConversationsPayload struct {
+	Limit  int    `json:"limit,omitempty" minimum:"1" maximum:"100" doc:"At most so many items. Default: 20."`
+	Cursor string `json:"cursor,omitempty" maxLength:"200" doc:"The next_cursor of the page before."`
+}
+
+// RenameConversationPayload is the payload of rename_conversation.
+type RenameConversationPayload struct {
+	ConversationID string `json:"conversation_id" maxLength:"64"`
+	Title          string `json:"title" minLength:"1" maxLength:"200"`
+}
+
+// DeleteConversationPayload is the payload of delete_conversation.
+type DeleteConversationPayload struct {
+	ConversationID string `json:"conversation_id" maxLength:"64"`
+}
+
+// ListMessagesPayload is the payload of list_messages.
+type ListMessagesPayload struct {
+	ConversationID string `json:"conversation_id" maxLength:"64"`
+	Before         string `json:"before,omitempty" maxLength:"64" doc:"Id of the oldest message that the client has; absent = the last page."`
+	Limit          int    `json:"limit,omitempty" minimum:"1" maximum:"100" doc:"At most so many items. Default: 50."`
+}
+
+// SubscribedPayload is the payload of subscribed.
+type SubscribedPayload struct {
+	Epoch     string  `json:"epoch" doc:"Names the numbering that seq counts in. A restart begins a new one."`
+	Seq       uint64  `json:"seq" doc:"The last event so far."`
+	Recovered bool    `json:"recovered" doc:"True when the missed events follow; otherwise one snapshot does."`
+	Streaming *string `json:"streaming" doc:"The id of the running answer, or null."`
+}
+
+// SnapshotPayload is the payload of snapshot: the conversation as it is at the frame's seq.
+type SnapshotPayload struct {
+	Conversation Conversation     `json:"conversation"`
+	Messages     []Message        `json:"messages" doc:"The last page, oldest first, without the running answer."`
+	HasMore      bool             `json:"has_more" doc:"True when older messages exist; list_messages has them."`
+	Streaming    *StreamingAnswer `json:"streaming"`
+}
+
+// StreamingAnswer is an answer that is under way.
+type StreamingAnswer struct {
+	MessageID string `json:"message_id" format:"uuid"`
+	Content   string `json:"content" doc:"The text so far."`
+	Reasoning string `json:"reasoning" doc:"The model's reasoning so far."`
+}
+
+// UserMessagePayload is the payload of user_message.
+type UserMessagePayload struct {
+	MessageID string    `json:"message_id" format:"uuid"`
+	ClientID  string    `json:"client_id,omitempty"`
+	Content   string    `json:"content"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// ConversationsPayload is the payload of conversations.
+type ConversationsPayload struct {
+	Items      []Conversation `json:"items" doc:"The last updated first."`
+	NextCursor string         `json:"next_cursor,omitempty" doc:"For the next page; absent on the last."`
+}
+
+// MessagesPayload is the payload of messages.
+type MessagesPayload struct {
+	Items   []Message `json:"items" doc:"Oldest first."`
+	HasMore bool      `json:"has_more" doc:"True when older ones exist."`
+}
+
+// ConversationDeletedPayload is the payload of conversation_deleted.
+type ConversationDeletedPayload struct {
+	ConversationID string `json:"conversation_id"`
+}
+
 // NoticePayload is the payload of notice.
 type NoticePayload struct {
 	Reason NoticeReason `json:"reason"`
@@ -48,8 +138,18 @@ type NoticeReason string
 
 // The reasons of notices.
 const (
-	NoticeQueued NoticeReason = "queued" // the question waits for an earlier one
+	NoticeQueued         NoticeReason = "queued"          // the question waits for an earlier one
+	NoticeContextTrimmed NoticeReason = "context_trimmed" // the model is not told the oldest turns
+	NoticeDraining       NoticeReason = "draining"        // the server stops: reconnect soon
 )
+
+var noticeDetails = map[NoticeReason]string{
+	NoticeQueued:         "The question waits for an earlier one.",
+	NoticeContextTrimmed: "The conversation is longer than the model's window: the oldest messages are not told to it.",
+	NoticeDraining:       "The server restarts. The connection will close and can be opened again.",
+}
+
+func notice(reason NoticeReason) NoticePayload { return NoticePayload{reason, noticeDetails[reason]} }
 
 // ErrorPayload is the payload of error, where the frame itself was well formed.
 type ErrorPayload struct {
@@ -61,11 +161,21 @@ type ErrorPayload struct {
 
 // Values lists the finish reasons for documents.
 func (FinishReason) Values() []string {
-	return texts(FinishStop, FinishLength, FinishContentFilter, FinishStopped, FinishError)
+	return texts(FinishStop, FinishLength, FinishContentFilter, FinishStopped, FinishError, FinishInterrupted)
 }
 
 // Values lists the reasons of notices for documents.
-func (NoticeReason) Values() []string { return texts(NoticeQueued) }
+func (NoticeReason) Values() []string {
+	return texts(NoticeQueued, NoticeContextTrimmed, NoticeDraining)
+}
+
+// Values lists the roles for documents.
+func (Role) Values() []string { return texts(RoleUser, RoleAssistant) }
+
+// Values lists the statuses for documents.
+func (Status) Values() []string {
+	return texts(StatusComplete, StatusStreaming, StatusStopped, StatusFailed, StatusInterrupted)
+}
 
 // Values lists the reasons of errors for documents.
 func (Reason) Values() []string {

@@ -1,6 +1,8 @@
 package assistant
 
 import (
+	"time"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 )
 
@@ -14,15 +16,40 @@ var (
 	msgCompleteStreaming = wire.Sends("complete_streaming", "Signal that streaming is complete. Sent exactly once for each streaming_start, also after an error or a stop.",
 		CompleteStreamingPayload{MessageID: exampleID, FinishReason: FinishStop, Usage: &Usage{12, 140, 152, false}})
 	msgNotice = wire.Sends("notice", "Something that is worth knowing and needs no reaction. Extended frames only.",
-		NoticePayload{NoticeQueued, "The question waits for an earlier one."})
-	msgError   = wire.Sends("error", "A request or an answer failed. The connection stays open.", errorPayload(ReasonBusy, 0))
-	msgInvalid = wire.Sends("error", "", []wire.Item{{Type: "missing", Loc: []string{"assistant_message", "payload"}, Msg: "Field required"}})
+		notice(NoticeQueued))
+	msgUserMessage = wire.Sends("user_message", "A question in a stored conversation, to all its subscribers.",
+		UserMessagePayload{MessageID: exampleID, Content: "What is Python?", CreatedAt: exampleTime})
+	msgSubscribed = wire.Sends("subscribed", "The subscription is there: the missed events follow, or one snapshot.",
+		SubscribedPayload{Epoch: exampleEpoch, Seq: 42, Recovered: true})
+	msgUnsubscribed = wire.Sends("unsubscribed", "No more events of the conversation follow.", wire.Null{})
+	msgSnapshot     = wire.Sends("snapshot", "The conversation as it is at this seq. It replaces what the client knew of it.",
+		SnapshotPayload{Conversation: exampleConversation, Messages: []Message{exampleMessage}})
+	msgConversationCreated = wire.Sends("conversation_created", "The new conversation.", exampleConversation)
+	msgConversationUpdated = wire.Sends("conversation_updated", "The conversation has another title.", exampleConversation)
+	msgConversationDeleted = wire.Sends("conversation_deleted", "The conversation and all its messages are gone.",
+		ConversationDeletedPayload{exampleConversation.ID})
+	msgConversations = wire.Sends("conversations", "A page of the user's conversations.",
+		ConversationsPayload{Items: []Conversation{exampleConversation}})
+	msgMessages = wire.Sends("messages", "A page of a conversation's messages.", MessagesPayload{Items: []Message{exampleMessage}})
+	msgError    = wire.Sends("error", "A request or an answer failed. The connection stays open.", errorPayload(ReasonBusy, 0))
+	msgInvalid  = wire.Sends("error", "", []wire.Item{{Type: "missing", Loc: []string{"assistant_message", "payload"}, Msg: "Field required"}})
 )
 
-const exampleID = "5f9c1f0a-7f0e-4f0b-9d37-0f6f6c1b7a52"
+// What the examples in documents show.
+const (
+	exampleID    = "5f9c1f0a-7f0e-4f0b-9d37-0f6f6c1b7a52"
+	exampleEpoch = "0b2f0a0e-6f5e-4a53-9c0b-6a9a7a1f2c11"
+)
+
+var (
+	exampleTime         = time.Date(2026, 11, 24, 9, 30, 0, 0, time.UTC)
+	exampleConversation = Conversation{"c1a7d7d4-3c59-4f0e-8f7b-0d8a3a5f2e10", "What is Python?", exampleTime, exampleTime}
+	exampleMessage      = Message{ID: exampleID, Role: RoleAssistant, Content: "Python is a programming language.", Status: StatusComplete, FinishReason: FinishStop, CreatedAt: exampleTime}
+)
 
 // newProtocol is the table: what a client may send, who handles it, and what may answer.
 func newProtocol() *wire.Protocol[*request] {
+	turn := []wire.Sendable{msgNotice, msgUserMessage, msgStreamingStart, msgReasoning, msgStreaming, msgCompleteStreaming, msgError, msgInvalid}
 	return wire.New((*request).admit,
 		wire.On("ping", (*request).onPing).
 			Doc("Handle ping requests", "Simple ping-pong for connectivity testing").
@@ -33,12 +60,57 @@ func newProtocol() *wire.Protocol[*request] {
 			Doc("Handle user message", "Process user message and generate AI response").
 			Takes("User message to the assistant.", "What is Python?").
 			Tags("chat").
-			Answers(msgNotice, msgStreamingStart, msgReasoning, msgStreaming, msgCompleteStreaming, msgError, msgInvalid),
+			Answers(turn...),
+		wire.On("send_message", (*request).onSendMessage).
+			Doc("Handle user message, rich form", "Like assistant_message, with an id that makes resending harmless, and with the means to replace an earlier question.").
+			Takes("User message to the assistant, with its options.", SendMessagePayload{Content: "What is Python?", ClientID: "c-1"}).
+			Tags("chat").
+			Answers(turn...),
+		wire.On("regenerate", (*request).onRegenerate).
+			Doc("Handle regenerate requests", "Drop the last answer and ask its question again.").
+			Takes("Request to answer the last question again.", nil).
+			Tags("chat").
+			Answers(turn...),
 		wire.On("stop_streaming", (*request).onStopStreaming).
-			Doc("Handle stop requests", "Stop the running answer at once. Its partial text stays, and complete_streaming ends it with finish_reason stopped.").
+			Doc("Handle stop requests", "Stop the running answer at once, from any socket of the conversation. Its partial text stays, and complete_streaming ends it with finish_reason stopped.").
 			Takes("Request to stop the running answer.", &StopStreamingPayload{MessageID: exampleID}).
 			Tags("chat").
 			Answers(msgCompleteStreaming, msgError, msgInvalid),
+		wire.On("subscribe", (*request).onSubscribe).
+			Doc("Handle subscriptions", "Open the conversation that the topic names: what was missed follows, then what happens.").
+			Takes("Request to follow a conversation.", &SubscribePayload{Epoch: exampleEpoch, After: 41}).
+			Tags("conversations").
+			Answers(msgSubscribed, msgSnapshot, msgUserMessage, msgConversationUpdated, msgConversationDeleted, msgError, msgInvalid),
+		wire.On("unsubscribe", (*request).onUnsubscribe).
+			Doc("Handle unsubscriptions", "Follow the conversation that the topic names no more. Answers go on.").
+			Takes("Request to follow a conversation no more.", nil).
+			Tags("conversations").
+			Answers(msgUnsubscribed, msgError, msgInvalid),
+		wire.On("create_conversation", (*request).onCreateConversation).
+			Doc("Handle new conversations", "Store a new conversation of this user.").
+			Takes("Request for a new conversation.", &CreateConversationPayload{Title: "Python"}).
+			Tags("conversations").
+			Answers(msgConversationCreated, msgError, msgInvalid),
+		wire.On("list_conversations", (*request).onListConversations).
+			Doc("Handle lists of conversations", "List the user's conversations, the last updated first.").
+			Takes("Request for a page of conversations.", &ListConversationsPayload{Limit: 20}).
+			Tags("conversations").
+			Answers(msgConversations, msgError, msgInvalid),
+		wire.On("rename_conversation", (*request).onRenameConversation).
+			Doc("Handle new titles", "Give a conversation another title.").
+			Takes("Request for another title.", RenameConversationPayload{exampleConversation.ID, "Python"}).
+			Tags("conversations").
+			Answers(msgConversationUpdated, msgError, msgInvalid),
+		wire.On("delete_conversation", (*request).onDeleteConversation).
+			Doc("Handle deletions", "Stop a running answer, delete the conversation with all its messages and unsubscribe everybody.").
+			Takes("Request to delete a conversation.", DeleteConversationPayload{exampleConversation.ID}).
+			Tags("conversations").
+			Answers(msgConversationDeleted, msgError, msgInvalid),
+		wire.On("list_messages", (*request).onListMessages).
+			Doc("Handle lists of messages", "Page through the messages of a conversation, oldest first within a page.").
+			Takes("Request for a page of messages.", ListMessagesPayload{ConversationID: exampleConversation.ID, Before: exampleID}).
+			Tags("conversations").
+			Answers(msgMessages, msgError, msgInvalid),
 	)
 }
 

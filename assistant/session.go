@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"go.uber.org/zap"
 )
@@ -31,16 +30,16 @@ var (
 // Session is one connection: a reader that dispatches, and a writer that follows conversations.
 //
 //	Serve ── readLoop ── receive ── Dispatch ── admit ── on… ─► conversation, outbox
-//	wake ─── writeLoop ─ collect ◄─ outbox, subscription
+//	wake ─── writeLoop ─ collect ◄─ outbox, subscriptions
 type Session struct {
 	// fixed
-	assistant *Assistant
+	assistant *Assistant // the settings that it began with
 	conn      Conn
 	peer      Peer
+	home      string          // topic of the conversation that frames without a topic are about; "" = the connection's own
 	ctx       context.Context // ends with the session; its cause is why
 	cancel    context.CancelCauseFunc
 	closed    chan struct{} // closed when conn is
-	own       *subscription // the connection's own conversation
 
 	// the reader's
 	malformed []time.Time // when malformed frames came, within malformedWindow
@@ -49,29 +48,46 @@ type Session struct {
 	outbox chan wire.Frame // bounded, never closed
 	signal chan struct{}   // holds one: something may have to be written
 
-	mu      sync.Mutex
-	writing bool              // there is a writer
-	refs    map[string]string // answers that this session asked for or stopped → ref of that request
+	mu       sync.Mutex
+	writing  bool // there is a writer
+	extended bool // the client has used ref or topic
+	subs     map[string]*subscription
+	asked    map[string]wire.Envelope // answers that this session asked for or stopped → that request
+	late     []wire.Frame             // answers from other goroutines than the reader; bounded by the questions that wait
 
 	// the writer's
-	streaming int // followed answers that are under way
-}
-
-// subscription is a conversation that the session follows.
-type subscription struct {
-	conversation *conversation
-	cursor       uint64 // number of the last event written; the writer's
+	streaming bool // a followed answer is under way
 }
 
 func newSession(a *Assistant, conn Conn, peer Peer) *Session {
 	s := &Session{
 		assistant: a, conn: conn, peer: peer, closed: make(chan struct{}),
-		outbox: make(chan wire.Frame, outboxSize), signal: make(chan struct{}, 1), refs: make(map[string]string),
+		outbox: make(chan wire.Frame, outboxSize), signal: make(chan struct{}, 1),
+		subs: make(map[string]*subscription), asked: make(map[string]wire.Envelope),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(a.hub.ctx)
-	s.own = &subscription{conversation: newConversation(s.ctx, a.hub)}
-	s.own.conversation.log.Watch(s.wake)
+	if peer.Conversation == "" {
+		s.follow(&subscription{conversation: newConversation(s.ctx, a.hub, peer.User, "")})
+	} else {
+		s.home = topicOf(peer.Conversation)
+	}
 	return s
+}
+
+// settings are the newest ones.
+func (s *Session) settings() *Assistant {
+	if a := s.assistant.hub.Using(); a != nil {
+		return a
+	}
+	return s.assistant
+}
+
+// bind opens the conversation that the whole session is about.
+func (s *Session) bind() error {
+	if s.home == "" {
+		return nil
+	}
+	return s.subscribe(&request{Session: s}, s.peer.Conversation, nil)
 }
 
 // readLoop receives until the session ends, and returns why.
@@ -81,6 +97,9 @@ func (s *Session) readLoop() (cause error) {
 			cause = s.panicked(v)
 		}
 	}()
+	if err := s.bind(); err != nil {
+		return err
+	}
 	for s.ctx.Err() == nil {
 		data, err := s.conn.Recv()
 		if err != nil {
@@ -95,7 +114,7 @@ func (s *Session) readLoop() (cause error) {
 
 func (s *Session) panicked(value any) error {
 	err := &panicError{value, debug.Stack()}
-	s.assistant.log.Error("session panicked", zap.Error(err), zap.ByteString("stack", err.stack))
+	s.assistant.Logger.Error("session panicked", zap.Error(err), zap.ByteString("stack", err.stack))
 	return err
 }
 
@@ -136,24 +155,53 @@ func (s *Session) reply(e wire.Envelope, f wire.Frame) error {
 	}
 }
 
-// setRef remembers the ref for the frames of an answer; an earlier one stays. An empty ref is none.
-func (s *Session) setRef(messageID, ref string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if ref != "" && s.refs[messageID] == "" {
-		s.refs[messageID] = ref
+// deliver queues what answers a request from another goroutine than the reader's. It never blocks.
+func (s *Session) deliver(e wire.Envelope, what event) {
+	f, ok := what.plainFrame()
+	if e.Extended() {
+		f, ok = what.frame(), true
+		f.Ref, f.Topic = e.Ref, e.Topic
+	}
+	if ok {
+		s.push(f)
 	}
 }
 
-// ref is the ref of an answer's frames; last forgets it.
-func (s *Session) ref(messageID string, last bool) string {
+// notify tells the client something about the connection, if it knows more than the tutorial's do.
+func (s *Session) notify(n NoticePayload) {
+	s.mu.Lock()
+	extended := s.extended
+	s.mu.Unlock()
+	if extended {
+		s.push(msgNotice.With(n))
+	}
+}
+
+// push queues a frame for the writer.
+func (s *Session) push(f wire.Frame) {
+	s.mu.Lock()
+	s.late = append(s.late, f)
+	s.mu.Unlock()
+	s.wake()
+}
+
+// remember keeps the request that an answer's frames belong to.
+func (s *Session) remember(messageID string, e wire.Envelope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ref := s.refs[messageID]
+	s.asked[messageID] = e
+}
+
+// request is the one that an answer's frames belong to; ok is false where it is another session's. The
+// last frame forgets it.
+func (s *Session) request(messageID string, last bool) (e wire.Envelope, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok = s.asked[messageID]
 	if last {
-		delete(s.refs, messageID)
+		delete(s.asked, messageID)
 	}
-	return ref
+	return e, ok
 }
 
 // closeCode maps why a session ended to the code that its client sees.
@@ -167,7 +215,7 @@ func closeCode(cause error) int {
 		return closeInternalError
 	case errors.Is(cause, errStopping):
 		return closeServiceRestart
-	case errors.Is(cause, errMalformed), errors.Is(cause, errTooSlow), errors.Is(cause, stream.ErrGone):
+	case errors.Is(cause, errMalformed), errors.Is(cause, errTooSlow):
 		return closePolicyViolation
 	case errors.Is(cause, io.EOF):
 		return closeNormal

@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 )
 
-// errStopped is why an answer ends that a client has stopped.
-var errStopped = errors.New("stopped by a client")
+// Why an answer ends before the model has said all.
+var (
+	errStopped = errors.New("stopped by a client")
+	errAlone   = errors.New("no socket is left")
+)
 
 // turn is one question and its answer.
 type turn struct {
@@ -23,32 +26,80 @@ type turn struct {
 	assistant    *Assistant
 	model        string
 	instructions string
-	question     string
+	regenerate   bool
+	replaces     string // id of the question that it replaces, with all after it
 
-	// set when it starts to run, under the conversation's lock
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	// the last one that asked for it
+	asker atomic.Pointer[asker]
+
+	// set before it runs
+	question Message
+	history  []Turn
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+
+	done chan struct{} // closed after its last event
+
+	// under the conversation's lock while it runs
+	shown     bool // between its start and its end
+	text      strings.Builder
+	reasoning strings.Builder
 
 	// the answering goroutine's
-	text    strings.Builder
 	finish  FinishReason
 	usage   *Usage
 	started time.Time
 	waited  time.Duration // until the first piece
 }
 
-func newTurn(a *Assistant, instructions, question string) *turn {
-	return &turn{id: uuid.NewString(), assistant: a, model: a.provider.Model(), instructions: instructions, question: question}
+// asker is who asked for a turn, and how.
+type asker struct {
+	session  *Session
+	envelope wire.Envelope
 }
 
-// run asks the provider and emits what it sends. Afterwards finish and usage are set, whatever happened.
-func (t *turn) run(history []Turn, emit func(event)) error {
-	t.started = time.Now()
-	req := Request{t.instructions, append(slices.Clone(history), Turn{RoleUser, t.question})}
-	err := t.stream(req, emit)
-	switch cause := context.Cause(t.ctx); {
+func newTurn(r *request, content string) *turn {
+	a := r.settings()
+	t := &turn{
+		id: uuid.NewString(), assistant: a, model: a.Provider.Model(), instructions: r.peer.instructions(a.Instructions),
+		done:     make(chan struct{}),
+		question: Message{ID: uuid.NewString(), Role: RoleUser, Content: content, Status: StatusComplete},
+	}
+	t.askedBy(r)
+	return t
+}
+
+// askedBy makes the frames of the answer the answer to r.
+func (t *turn) askedBy(r *request) {
+	t.asker.Store(&asker{r.Session, r.envelope})
+	r.remember(t.id, r.envelope)
+}
+
+// now is the current time with the precision that all stores keep.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+// tell answers the asker directly: what happens to its request before, or instead of, the answer.
+func (t *turn) tell(e event) {
+	a := t.asker.Load()
+	a.session.deliver(a.envelope, e)
+}
+
+// refuse tells the asker why there will be no answer.
+func (t *turn) refuse(p ErrorPayload) {
+	t.asker.Load().session.request(t.id, true)
+	t.tell(event{kind: eventFailed, detail: p})
+}
+
+// conclude sets finish and usage: err is what stream returned, after everything has been shown.
+func (t *turn) conclude(req Request, err error) error {
+	cause := context.Cause(t.ctx)
+	switch {
+	case cause != nil && isFault(cause):
+		t.finish, err = FinishError, cause
 	case err == nil, t.finish != "": // the model had said all
-	case cause != nil: // stopped, or its conversation is gone: what the provider made of it is no fault
+	case errors.Is(cause, errStopping):
+		t.finish, err = FinishInterrupted, cause
+	case cause != nil: // what the provider made of it is no fault
 		t.finish, err = FinishStopped, cause
 	default:
 		t.finish = FinishError
@@ -59,21 +110,27 @@ func (t *turn) run(history []Turn, emit func(event)) error {
 	return err
 }
 
-// stream is the streaming loop.
-func (t *turn) stream(req Request, emit func(event)) (err error) {
+// isFault tells a turn that was cancelled because its store broke from one that somebody ended.
+func isFault(cause error) bool {
+	_, ok := errors.AsType[*storageFault](cause)
+	return ok
+}
+
+// stream is the streaming loop: it asks the provider and shows what it sends.
+func (t *turn) stream(req Request, show func(event)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &panicError{v, debug.Stack()}
 		}
 	}()
-	for delta, err := range t.assistant.provider.Stream(t.ctx, req) {
+	for delta, err := range t.assistant.Provider.Stream(t.ctx, req) {
 		if cause := context.Cause(t.ctx); cause != nil {
 			return cause
 		}
 		if err != nil {
 			return err
 		}
-		t.take(delta, emit)
+		t.take(delta, show)
 	}
 	if t.finish == "" {
 		return &ProviderError{Reason: ReasonProviderUnavailable, Err: errors.New("stream ended without a finish reason")}
@@ -81,16 +138,15 @@ func (t *turn) stream(req Request, emit func(event)) (err error) {
 	return nil
 }
 
-func (t *turn) take(d Delta, emit func(event)) {
+func (t *turn) take(d Delta, show func(event)) {
 	if t.waited == 0 && d.Text+d.Reasoning != "" {
 		t.waited = time.Since(t.started)
 	}
 	if d.Reasoning != "" {
-		emit(event{kind: eventReasoning, turn: t, text: d.Reasoning})
+		show(event{kind: eventReasoning, turn: t, text: d.Reasoning})
 	}
 	if d.Text != "" {
-		t.text.WriteString(d.Text)
-		emit(event{kind: eventPiece, turn: t, text: d.Text})
+		show(event{kind: eventPiece, turn: t, text: d.Text})
 	}
 	if d.FinishReason != "" {
 		t.finish = d.FinishReason
@@ -100,43 +156,56 @@ func (t *turn) take(d Delta, emit func(event)) {
 	}
 }
 
-// remember is history with this turn. A question without any answer is not told to the model again:
-// many models insist that roles alternate.
-func (t *turn) remember(history []Turn) []Turn {
-	if t.text.Len() == 0 {
-		return history
-	}
-	return append(history, Turn{RoleUser, t.question}, Turn{RoleAssistant, t.text.String()})
-}
-
-func (t *turn) completed() *CompleteStreamingPayload {
-	return &CompleteStreamingPayload{MessageID: t.id, FinishReason: t.finish, Usage: t.usage}
-}
-
-// estimate counts a token for every four characters, which is about right for English text.
 func (t *turn) estimate(req Request) *Usage {
-	in := utf8.RuneCountInString(req.Instructions)
+	u := &Usage{InputTokens: tokens(req.Instructions), OutputTokens: tokens(t.text.String()), Estimated: true}
 	for _, turn := range req.Turns {
-		in += utf8.RuneCountInString(turn.Content)
+		u.InputTokens += tokens(turn.Content)
 	}
-	u := &Usage{InputTokens: (in + 3) / 4, OutputTokens: (utf8.RuneCountInString(t.text.String()) + 3) / 4, Estimated: true}
 	u.TotalTokens = u.InputTokens + u.OutputTokens
 	return u
 }
 
+// answer is the message as it is now.
+func (t *turn) answer() Message {
+	return Message{ID: t.id, Role: RoleAssistant, Content: t.text.String(), Status: t.status(), FinishReason: t.finish,
+		Usage: t.usage, CreatedAt: t.started}
+}
+
+func (t *turn) status() Status {
+	switch t.finish {
+	case "":
+		return StatusStreaming
+	case FinishStopped:
+		return StatusStopped
+	case FinishError:
+		return StatusFailed
+	case FinishInterrupted:
+		return StatusInterrupted
+	default:
+		return StatusComplete
+	}
+}
+
+func (t *turn) completed() CompleteStreamingPayload {
+	return CompleteStreamingPayload{MessageID: t.id, FinishReason: t.finish, Usage: t.usage}
+}
+
 // logEnd writes the one line of an answer.
-func (t *turn) logEnd(err error) {
+func (t *turn) logEnd(conversation string, err error) {
 	fields := []zap.Field{
 		zap.String("message_id", t.id), zap.String("model", t.model), zap.String("finish_reason", string(t.finish)),
 		zap.Int("input_tokens", t.usage.InputTokens), zap.Int("output_tokens", t.usage.OutputTokens), zap.Bool("estimated", t.usage.Estimated),
 		zap.Duration("first_piece", t.waited), zap.Duration("duration", time.Since(t.started)),
 	}
+	if conversation != "" {
+		fields = append(fields, zap.String("conversation_id", conversation))
+	}
 	if t.finish != FinishError {
-		t.assistant.log.Info("answer ended", append(fields, zap.NamedError("cause", err))...)
+		t.assistant.Logger.Info("answer ended", append(fields, zap.NamedError("cause", err))...)
 		return
 	}
 	if crash, ok := errors.AsType[*panicError](err); ok {
 		fields = append(fields, zap.ByteString("stack", crash.stack))
 	}
-	t.assistant.log.Error("answer failed", append(fields, zap.Error(err))...)
+	t.assistant.Logger.Error("answer failed", append(fields, zap.Error(err))...)
 }

@@ -74,7 +74,7 @@ func (s *Session) close() {
 // under way: so an idle session costs one goroutine, not two.
 func (s *Session) await() bool {
 	s.mu.Lock()
-	idle := s.streaming == 0 && len(s.signal) == 0
+	idle := !s.streaming && len(s.signal) == 0
 	if idle {
 		s.writing = false
 	}
@@ -89,8 +89,25 @@ func (s *Session) await() bool {
 	return true
 }
 
-// collect fills b with what there is to write now.
+// collect fills b with what there is to write now. For each conversation the log is read before the
+// direct answers are taken, and written after them: so what a client is told first, such as subscribed
+// or queued, comes before the events that follow from it.
 func (s *Session) collect(b *batch) {
+	s.direct(b)
+	s.streaming = false
+	b.subs = s.subscriptions(b.subs[:0])
+	for _, sub := range b.subs {
+		entries, err := sub.conversation.log.Read(sub.cursor, b.entries)
+		s.direct(b)
+		if s.subscribed(sub) {
+			s.advance(sub, entries, err, b)
+			s.streaming = s.streaming || sub.streaming
+		}
+	}
+}
+
+// direct adds the direct answers.
+func (s *Session) direct(b *batch) {
 	for range outboxSize {
 		select {
 		case f := <-s.outbox:
@@ -100,46 +117,91 @@ func (s *Session) collect(b *batch) {
 		}
 		break
 	}
-	s.follow(s.own, b)
+	s.mu.Lock()
+	late := s.late
+	s.late = nil
+	s.mu.Unlock()
+	for _, f := range late {
+		b.add(f)
+	}
 }
 
-// follow adds the next events of a conversation.
-func (s *Session) follow(sub *subscription, b *batch) {
-	entries, err := sub.conversation.log.Read(sub.cursor, b.entries)
-	if err != nil {
+// advance adds the next events of a conversation, as they were read from its log.
+func (s *Session) advance(sub *subscription, entries []stream.Entry[event], err error, b *batch) {
+	switch {
+	case err != nil && sub.topic == "":
 		s.cancel(errTooSlow)
 		return
-	}
-	if len(entries) == 0 {
+	case err != nil:
+		s.startOver(sub, b)
+		return
+	case len(entries) == 0:
 		return
 	}
 	sub.cursor = entries[len(entries)-1].Seq
-	sub.conversation.log.Trim(sub.cursor) // nobody else can follow a connection's own conversation
+	if sub.topic == "" {
+		sub.conversation.log.Trim(sub.cursor) // nobody else can follow a connection's own conversation
+	}
 	if len(entries) == cap(entries) {
 		entries = merge(entries)
+	} else if n := caughtUp(entries, sub.catchUpTo); n > 0 {
+		live := entries[n:]
+		entries = append(merge(entries[:n:n]), live...)
 	}
 	for _, entry := range entries {
-		s.event(entry, b)
+		s.event(sub, entry, b)
+	}
+}
+
+// caughtUp counts the entries up to a number.
+func caughtUp(entries []stream.Entry[event], upTo uint64) (n int) {
+	for n < len(entries) && entries[n].Seq <= upTo {
+		n++
+	}
+	return n
+}
+
+// startOver gives a client that lags behind the log the whole conversation, and says so.
+func (s *Session) startOver(sub *subscription, b *batch) {
+	cursor, subscribed, snapshot := sub.conversation.resume(nil)
+	sub.cursor, sub.catchUpTo, sub.streaming = cursor, cursor, subscribed.Streaming != nil
+	for _, f := range []wire.Frame{msgSubscribed.With(subscribed), msgSnapshot.With(*snapshot)} {
+		f.Topic = sub.topic
+		b.add(f)
 	}
 }
 
 // event adds an event as this session's client is to see it.
-func (s *Session) event(entry stream.Entry[event], b *batch) {
+func (s *Session) event(sub *subscription, entry stream.Entry[event], b *batch) {
 	e := entry.Value
 	switch e.kind {
 	case eventStarted:
-		s.streaming++
+		sub.streaming = true
 	case eventCompleted:
-		s.streaming--
+		sub.streaming = false
+	case eventDeleted:
+		defer func() {
+			if c := s.unsubscribe(sub.topic); c != nil {
+				c.unfollow()
+			}
+		}()
 	}
-	ref := s.ref(e.turn.id, e.kind == eventCompleted)
-	extended := ref != ""
-	if f, ok := e.frame(extended); ok {
-		if extended {
-			f.Ref, f.Seq = ref, entry.Seq
+	var asked wire.Envelope
+	var mine bool
+	if e.turn != nil {
+		asked, mine = s.request(e.turn.id, e.kind == eventCompleted)
+	} else if e.by != nil && e.by.Session == s {
+		asked = e.by.envelope
+	}
+	if !asked.Extended() && (mine || sub.topic == "") {
+		if f, ok := e.plainFrame(); ok {
+			b.add(f)
 		}
-		b.add(f)
+		return
 	}
+	f := e.frame()
+	f.Ref, f.Topic, f.Seq = asked.Ref, sub.topic, entry.Seq
+	b.add(f)
 }
 
 // merge joins adjacent pieces of one answer; the joined one has the number of its last.
@@ -176,6 +238,7 @@ func join(run []stream.Entry[event]) []stream.Entry[event] {
 // batch gathers encoded frames in one buffer.
 type batch struct {
 	entries []stream.Entry[event] // room for one read of a log
+	subs    []*subscription
 	buf     []byte
 	ends    []int // where each frame ends in buf
 	views   [][]byte

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
@@ -23,8 +24,9 @@ type Server struct {
 	listener *listener
 }
 
-// Serve starts a server for the sessions of a. Everything ends with the test, or with [Server.Close].
-func Serve(t *testing.T, hub *assistant.Hub, a *assistant.Assistant, peer assistant.Peer, o ws.Options) *Server {
+// Serve starts a server for the sessions of a. The query of a request names its user and conversation.
+// Everything ends with the test, or with [Server.Close].
+func Serve(t *testing.T, hub *assistant.Hub, a *assistant.Assistant, o ws.Options) *Server {
 	t.Helper()
 	s := &Server{t: t, hub: hub, listener: &listener{conns: make(chan net.Conn), done: make(chan struct{})}}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,6 +35,8 @@ func Serve(t *testing.T, hub *assistant.Hub, a *assistant.Assistant, peer assist
 			http.Error(w, refused.Error(), refused.Status)
 			return
 		}
+		query := r.URL.Query()
+		peer := assistant.Peer{User: query.Get("user"), Conversation: query.Get("conversation")}
 		hub.Go(func() { _ = a.Serve(conn, peer) })
 	})}
 	go func() { _ = server.Serve(s.listener) }()
@@ -43,19 +47,24 @@ func Serve(t *testing.T, hub *assistant.Hub, a *assistant.Assistant, peer assist
 	return s
 }
 
+// drainTimeout is what Close gives to running answers.
+const drainTimeout = 4 * time.Second
+
 // Close ends all sessions, as a server that stops does, and waits for them.
 func (s *Server) Close() {
-	if err := s.hub.Close(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := s.hub.Close(ctx); err != nil {
 		s.t.Errorf("close hub: %v", err)
 	}
 }
 
-// Dial opens a session.
-func (s *Server) Dial() *Client {
+// Dial opens a session; query is "user=ann&conversation=…" or empty.
+func (s *Server) Dial(query string) *Client {
 	s.t.Helper()
 	near, far := net.Pipe()
 	s.listener.conns <- far
-	conn, _, err := websocket.NewClient(near, &url.URL{Scheme: "ws", Host: "assistant.test", Path: "/"}, nil, 0, 0)
+	conn, _, err := websocket.NewClient(near, &url.URL{Scheme: "ws", Host: "assistant.test", Path: "/", RawQuery: query}, nil, 0, 0)
 	if err != nil {
 		s.t.Fatalf("dial: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 	"golang.org/x/tools/txtar"
 )
@@ -31,9 +32,11 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what the s
 //	>size 2000 x          a text message of so many x
 //	* release             let the provider's wait go on
 //	* sleep 30s           let time pass
+//	* dial user=ann       open a socket, or another one, with this query; without it the user is anonymous
 //	* leave | * vanish    the client closes in order, or is cut off
 //	* stop                the server stops
-//	< {"action":"pong"}   what the server sent since; ids are numbered in order of appearance
+//	< {"action":"pong"}   what the server sent since; ids are numbered in order of appearance, as id-1,
+//	                      and can be used by that name in what the client sends
 //	= asked 1 cancelled 0 how often the model was asked; written after * counts
 //
 // A line may begin with a letter that names one of several clients; the first is a and may be left out.
@@ -48,7 +51,7 @@ func Transcript(t *testing.T, file string) {
 	}
 	want := sections["transcript"]
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlayer(t, sections)
+		p := newPlayback(t, sections)
 		got := p.play(string(want.Data))
 		if got == string(want.Data) {
 			return
@@ -64,7 +67,7 @@ func Transcript(t *testing.T, file string) {
 	})
 }
 
-type player struct {
+type playback struct {
 	t       *testing.T
 	script  *Script
 	server  *Server
@@ -74,21 +77,20 @@ type player struct {
 	out     strings.Builder
 }
 
-func newPlayer(t *testing.T, sections map[string]*txtar.File) *player {
-	p := &player{t: t, clients: map[string]*Client{}, ids: map[string]string{}}
-	var peer assistant.Peer
-	if f := sections["instructions"]; f != nil {
-		peer.Instructions = strings.TrimSpace(string(f.Data))
-	}
+func newPlayback(t *testing.T, sections map[string]*txtar.File) *playback {
+	p := &playback{t: t, clients: map[string]*Client{}, ids: map[string]string{}}
 	p.script = NewScript(string(sections["provider"].Data))
-	hub := assistant.NewHub(nil)
-	p.server = Serve(t, hub, assistant.New(hub, assistant.Config{Provider: p.script}), peer, ws.Options{MaxMessageSize: 4096})
+	config := assistant.Config{Provider: p.script}
+	if f := sections["instructions"]; f != nil {
+		config.Instructions = strings.TrimSpace(string(f.Data))
+	}
+	hub := assistant.NewHub(memory.Open(memory.Config{}), nil)
+	p.server = Serve(t, hub, assistant.New(hub, config), ws.Options{MaxMessageSize: 4096})
 	return p
 }
 
 // play does what the transcript says and returns it with the server's side as it was this time.
-func (p *player) play(text string) string {
-	p.client("a")
+func (p *playback) play(text string) string {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		name, step := "a", line
@@ -102,22 +104,32 @@ func (p *player) play(text string) string {
 		if step == "" || step[0] == '#' {
 			continue
 		}
-		p.step(p.client(name), step)
+		if query, ok := strings.CutPrefix(step, "* dial"); ok {
+			p.dial(name, strings.TrimSpace(query))
+		} else {
+			p.step(p.client(name), p.denumber(step))
+		}
 		synctest.Wait()
 		p.flush()
 	}
 	return p.out.String()
 }
 
-func (p *player) client(name string) *Client {
+func (p *playback) client(name string) *Client {
 	if p.clients[name] == nil {
-		p.clients[name] = p.server.Dial()
-		p.order = append(p.order, name)
+		p.dial(name, "")
 	}
 	return p.clients[name]
 }
 
-func (p *player) step(c *Client, step string) {
+func (p *playback) dial(name, query string) {
+	if p.clients[name] == nil {
+		p.order = append(p.order, name)
+	}
+	p.clients[name] = p.server.Dial(p.denumber(query))
+}
+
+func (p *playback) step(c *Client, step string) {
 	verb, rest, _ := strings.Cut(step, " ")
 	switch verb {
 	case ">":
@@ -142,7 +154,7 @@ func (p *player) step(c *Client, step string) {
 	}
 }
 
-func (p *player) act(c *Client, what string) {
+func (p *playback) act(c *Client, what string) {
 	verb, rest, _ := strings.Cut(what, " ")
 	switch verb {
 	case "release":
@@ -168,7 +180,7 @@ func (p *player) act(c *Client, what string) {
 }
 
 // flush writes what the clients received, client by client; equal neighbours are counted.
-func (p *player) flush() {
+func (p *playback) flush() {
 	for _, name := range p.order {
 		prefix := "< "
 		if name != "a" {
@@ -193,12 +205,26 @@ func (p *player) flush() {
 var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 // number replaces ids, which are random, by their order of appearance.
-func (p *player) number(frame string) string {
+func (p *playback) number(frame string) string {
 	return uuids.ReplaceAllStringFunc(frame, func(id string) string {
 		if p.ids[id] == "" {
 			p.ids[id] = "id-" + strconv.Itoa(len(p.ids)+1)
 		}
 		return p.ids[id]
+	})
+}
+
+var numbers = regexp.MustCompile(`id-\d+`)
+
+// denumber puts the ids in again.
+func (p *playback) denumber(step string) string {
+	return numbers.ReplaceAllStringFunc(step, func(number string) string {
+		for id, n := range p.ids {
+			if n == number {
+				return id
+			}
+		}
+		return number
 	})
 }
 

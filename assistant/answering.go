@@ -1,0 +1,365 @@
+package assistant
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"go.uber.org/zap"
+)
+
+// work answers until no question is left. It is the one goroutine of a busy conversation:
+//
+//	work ─ answer ─┬─ begin     find the question and what to tell the model, store, show streaming_start
+//	               ├─ stream    Provider.Stream ─► recorder ─► show, store
+//	               └─ finish    store the whole answer, show complete_streaming
+func (c *conversation) work() {
+	for t := c.running; t != nil; t = c.next() {
+		c.answer(t)
+	}
+}
+
+// startLocked makes t the running turn; false when the server stops.
+func (c *conversation) startLocked(t *turn) bool {
+	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
+	if !c.hub.begin(t) {
+		return false
+	}
+	c.running = t
+	return true
+}
+
+// next ends the running turn and starts the one that waits longest; nil when there is none.
+func (c *conversation) next() *turn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hub.end(c.running)
+	c.running.cancel(nil)
+	c.running = nil
+	for len(c.pending) > 0 && c.ctx.Err() == nil && !c.deleted {
+		t := c.pending[0]
+		c.pending = c.pending[1:]
+		if c.startLocked(t) {
+			return t
+		}
+		t.refuse(errorPayload(ReasonDraining, 0))
+	}
+	c.settleLocked()
+	return nil
+}
+
+// answer runs a turn from its start to its one end. What keeps it from starting is told to its asker.
+func (c *conversation) answer(t *turn) {
+	defer close(t.done)
+	t.started = now()
+	switch err := c.begin(t); {
+	case errors.Is(err, ErrDuplicate):
+		c.again(t)
+		return
+	case err != nil:
+		t.assistant.Logger.Warn("question not accepted", zap.String("conversation_id", c.id), zap.Error(err))
+		t.refuse(describeError(err))
+		return
+	}
+	req := Request{t.instructions, append(t.history, Turn{RoleUser, t.question.Content})}
+	show := func(e event) { c.show(t, e) }
+	var err error
+	if c.stored() {
+		r := newRecorder(t, func(text string) error { return c.extend(t, text) }, show)
+		err = t.stream(req, r.add)
+		r.end()
+	} else {
+		err = t.stream(req, show)
+	}
+	c.finish(t, t.conclude(req, err))
+}
+
+// begin decides what the turn asks and tells the model, makes that durable and shows it.
+func (c *conversation) begin(t *turn) error {
+	ctx, cancel := c.hub.storeContext()
+	defer cancel()
+	b, err := c.beginning(ctx, t)
+	if err != nil {
+		return err
+	}
+	if c.stored() {
+		err = c.hub.store.Begin(ctx, c.owner, c.id, b)
+		if errors.Is(err, ErrDuplicate) {
+			return err
+		}
+	}
+	if err == nil && b.DropFrom != "" {
+		err = c.drop(ctx, b.DropFrom)
+	}
+	if err != nil {
+		return storageError(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b.DropFrom != "" && c.stored() {
+		c.log.Append(event{kind: eventSnapshot, turn: t, detail: c.snapshotLocked()})
+	}
+	if b.Question != nil {
+		c.messages = append(c.messages, *b.Question)
+	}
+	c.showStartLocked(t, b)
+	return nil
+}
+
+// beginning is what the store is to do. It fills in the turn's question.
+func (c *conversation) beginning(ctx context.Context, t *turn) (Beginning, error) {
+	b := Beginning{Answer: t.answer()}
+	if t.regenerate {
+		i := len(c.messages) - 1
+		for ; i >= 0 && c.messages[i].Role != RoleUser; i-- {
+			b.DropFrom = c.messages[i].ID
+		}
+		if i < 0 {
+			return b, refusal{ReasonNothingToRegenerate}
+		}
+		t.question = c.messages[i]
+		return b, nil
+	}
+	if id := t.question.ClientID; id != "" && c.wasAsked(id, t.replaces) {
+		return b, ErrDuplicate
+	}
+	if t.replaces != "" {
+		if err := c.canReplace(ctx, t.replaces); err != nil {
+			return b, err
+		}
+		b.DropFrom = t.replaces
+	}
+	t.question.CreatedAt = t.started
+	b.Question = &t.question
+	if c.stored() && c.title() == "" {
+		b.Title = titleOf(t.question.Content)
+	}
+	return b, nil
+}
+
+func (c *conversation) title() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.info.Title
+}
+
+// wasAsked tells whether a question with that client id is in memory, and stays there.
+func (c *conversation) wasAsked(clientID, dropFrom string) bool {
+	for _, m := range c.messages {
+		switch {
+		case dropFrom != "" && m.ID == dropFrom:
+			return false
+		case m.ClientID == clientID:
+			return true
+		}
+	}
+	return false
+}
+
+// canReplace makes sure that id is a user's message, and that it is in memory.
+func (c *conversation) canReplace(ctx context.Context, id string) error {
+	messages, more := c.messages, c.more
+	if c.stored() {
+		var err error
+		messages, more, err = c.readBack(ctx, messages, more, func(m []Message) bool { return indexOf(m, id) >= 0 })
+		if err != nil {
+			return storageError(err)
+		}
+	}
+	i := indexOf(messages, id)
+	if i < 0 || messages[i].Role != RoleUser {
+		return refusal{ReasonNotFound}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages, c.more = messages, more
+	return nil
+}
+
+// drop forgets the message and all after it.
+func (c *conversation) drop(ctx context.Context, id string) error {
+	messages := c.messages[:indexOf(c.messages, id):indexOf(c.messages, id)]
+	messages, more, err := c.readBack(ctx, messages, c.more, func(m []Message) bool { return len(m) > 0 })
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages, c.more = messages, more
+	return nil
+}
+
+// showStartLocked selects what the model is told and appends the first events of the turn.
+func (c *conversation) showStartLocked(t *turn, b Beginning) {
+	earlier := c.messages[:len(c.messages)-1] // the question is the last
+	used := tokens(t.instructions) + tokens(t.question.Content)
+	turns, trimmed := window(earlier, used, t.assistant.Context)
+	t.history = turns
+	c.forgetLocked(t)
+	if b.Question != nil && c.stored() {
+		q := b.Question
+		c.log.Append(event{kind: eventUserMessage, turn: t, detail: UserMessagePayload{q.ID, q.ClientID, q.Content, q.CreatedAt}})
+	}
+	if b.Title != "" {
+		c.info.Title = b.Title
+	}
+	c.info.UpdatedAt = t.started
+	if b.Title != "" {
+		c.log.Append(event{kind: eventUpdated, detail: c.info})
+	}
+	t.shown = true
+	c.log.Append(event{kind: eventStarted, turn: t})
+	if trimmed {
+		c.log.Append(event{kind: eventNotice, turn: t, detail: notice(NoticeContextTrimmed)})
+	}
+}
+
+// forgetLocked lets messages go that neither a snapshot nor the model needs, and events that are older
+// than the resume window.
+func (c *conversation) forgetLocked(t *turn) {
+	for len(c.messages) > 2*pageSize && tokensOf(c.messages[pageSize:]) > t.assistant.Context {
+		c.messages = append([]Message(nil), c.messages[pageSize:]...)
+		c.more = c.stored()
+	}
+	old := time.Now().Add(-t.assistant.ResumeWindow)
+	for len(c.ended) > 0 && c.ended[0].at.Before(old) {
+		c.log.Trim(c.ended[0].seq)
+		c.ended = c.ended[1:]
+	}
+}
+
+// show appends an event of the running answer, and keeps its text for snapshots: both at once, so that
+// a snapshot contains exactly what its seq says.
+func (c *conversation) show(t *turn, e event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch e.kind {
+	case eventPiece:
+		t.text.WriteString(e.text)
+	case eventReasoning:
+		t.reasoning.WriteString(e.text)
+	}
+	c.log.Append(e)
+}
+
+func (c *conversation) extend(t *turn, text string) error {
+	ctx, cancel := c.hub.storeContext()
+	defer cancel()
+	return c.hub.store.Extend(ctx, c.owner, c.id, t.id, text)
+}
+
+// finish stores the answer whole and shows its end.
+func (c *conversation) finish(t *turn, err error) {
+	question := t.question
+	question.Status = StatusComplete
+	if t.finish == FinishError && t.text.Len() == 0 {
+		question.Status = StatusFailed
+	}
+	ended := now()
+	if fault := c.storeEnd(t, question, ended); fault != nil {
+		t.finish, err = FinishError, fault
+	}
+	t.logEnd(c.id, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := indexOf(c.messages, question.ID); i >= 0 {
+		c.messages[i].Status = question.Status
+	}
+	c.messages = append(c.messages, t.answer())
+	c.info.UpdatedAt = ended
+	t.shown = false
+	if t.finish == FinishError {
+		c.log.Append(event{kind: eventFailed, turn: t, detail: describeError(err)})
+	}
+	seq := c.log.Append(event{kind: eventCompleted, turn: t, detail: t.completed()})
+	c.ended = append(c.ended, mark{seq, time.Now()})
+	if t.assistant.ModelTitles && t.status() == StatusComplete && c.isFirstLocked() {
+		c.hub.Go(func() { c.nameByModel(t) })
+	}
+}
+
+// finishTries is how often the end of an answer is offered to the store.
+const finishTries = 3
+
+// storeEnd stores the final messages. A conversation that has been deleted meanwhile is no fault.
+func (c *conversation) storeEnd(t *turn, question Message, at time.Time) (err error) {
+	if !c.stored() {
+		return nil
+	}
+	for try := range finishTries {
+		ctx, cancel := c.hub.storeContext()
+		err = c.hub.store.Finish(ctx, c.owner, c.id, at, question, t.answer())
+		cancel()
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		time.Sleep(time.Duration(try+1) * 100 * time.Millisecond)
+	}
+	return &storageFault{err}
+}
+
+// again answers a question that was asked before, from memory or the store: as its turn was, without
+// asking the model.
+func (c *conversation) again(t *turn) {
+	messages := c.asked(t.question.ClientID)
+	if messages == nil {
+		ctx, cancel := c.hub.storeContext()
+		defer cancel()
+		var err error
+		if messages, err = c.hub.store.MessageByClientID(ctx, c.owner, c.id, t.question.ClientID); err != nil {
+			t.refuse(describeError(storageError(err)))
+			return
+		}
+	}
+	t.asker.Load().session.request(t.id, true)
+	for _, e := range replay(t, messages, c.stored()) {
+		t.tell(e)
+	}
+}
+
+// replay is a turn that has ended, as events.
+func replay(t *turn, messages []Message, stored bool) (events []event) {
+	question := messages[0]
+	if stored {
+		events = append(events, event{kind: eventUserMessage, detail: UserMessagePayload{question.ID, question.ClientID, question.Content, question.CreatedAt}})
+	}
+	for _, a := range messages[1:] {
+		was := &turn{id: a.ID, model: t.model, finish: a.FinishReason, usage: a.Usage}
+		events = append(events, event{kind: eventStarted, turn: was}, event{kind: eventPiece, turn: was, text: a.Content},
+			event{kind: eventCompleted, turn: was, detail: was.completed()})
+	}
+	return events
+}
+
+// asked returns the question with that client id and its answer, where they are in memory.
+func (c *conversation) asked(clientID string) []Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, m := range c.messages {
+		if m.ClientID == clientID {
+			return append([]Message(nil), c.messages[i:min(i+2, len(c.messages))]...)
+		}
+	}
+	return nil
+}
+
+// maxTitle is the length of a title made of a question, in characters.
+const maxTitle = 60
+
+// titleOf shortens a question at a word.
+func titleOf(question string) string {
+	title := strings.Join(strings.Fields(question), " ")
+	if utf8.RuneCountInString(title) <= maxTitle {
+		return title
+	}
+	runes := []rune(title)[:maxTitle]
+	for i := len(runes) - 1; i > maxTitle/2; i-- {
+		if unicode.IsSpace(runes[i]) {
+			return string(runes[:i]) + "…"
+		}
+	}
+	return string(runes) + "…"
+}

@@ -1,0 +1,155 @@
+package assistanttest
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// concurrencyTests are about many callers at once.
+var concurrencyTests = []storeCase{
+	{"ConcurrentDuplicates", testConcurrentDuplicates},
+	{"ConcurrentConversations", testConcurrentConversations},
+	{"ConcurrentTurns", testConcurrentTurns},
+	{"ConcurrentDelete", testConcurrentDelete},
+}
+
+// concurrently runs f(0) to f(n-1) at once, each as a subtest, and waits for them.
+func (t storeTest) concurrently(n int, f func(t storeTest, i int)) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			t.Run(strconv.Itoa(i), func(tt *testing.T) { f(storeTest{tt, t.Store}, i) })
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+// testConcurrentDuplicates resends one message a hundred times at once.
+func testConcurrentDuplicates(t storeTest) {
+	c := t.create("alice", 1)
+	var stored, duplicates atomic.Int32
+	t.concurrently(100, func(t storeTest, _ int) {
+		err := t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Question: question("Hi", "client-1", 1), Answer: answer(1)})
+		switch {
+		case err == nil:
+			stored.Add(1)
+		case errors.Is(err, assistant.ErrDuplicate):
+			duplicates.Add(1)
+		default:
+			t.Errorf("begin: %v", err)
+		}
+	})
+	if stored.Load() != 1 || duplicates.Load() != 99 {
+		t.Errorf("%d stored and %d duplicates", stored.Load(), duplicates.Load())
+	}
+	if n := len(t.load("alice", c.ID).Messages); n != 2 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// testConcurrentConversations lets every goroutine talk in a conversation of its own, while another
+// reads along: what it sees only grows.
+func testConcurrentConversations(t storeTest) {
+	t.concurrently(30, func(t storeTest, i int) {
+		owner := fmt.Sprintf("owner-%d", i%5)
+		c := t.create(owner, i)
+		var want []assistant.Message
+		for n := range 4 {
+			q, a := t.ask(owner, c.ID, fmt.Sprintf("Question %d", n), fmt.Sprintf("client-%d", n), n)
+			done := make(chan struct{})
+			var reader sync.WaitGroup
+			reader.Go(func() { t.readAlong(owner, c.ID, done) })
+			text := ""
+			for piece := range 10 {
+				text += fmt.Sprintf("%d,%d,%d;", i, n, piece)
+				t.must(t.Extend(t.Context(), owner, c.ID, a.ID, text[len(a.Content):]))
+				a.Content = text
+			}
+			close(done)
+			reader.Wait()
+			want = append(want, q, t.finish(owner, c.ID, a, text, n))
+		}
+		t.holds(owner, c.ID, want...)
+	})
+}
+
+func (t storeTest) readAlong(owner, id string, done <-chan struct{}) {
+	last := ""
+	for {
+		page, _, err := t.Messages(t.Context(), owner, id, "", 1)
+		if err != nil || len(page) != 1 || !strings.HasPrefix(page[0].Content, last) {
+			t.Errorf("read %+v after %q: %v", page, last, err)
+			return
+		}
+		last = page[0].Content
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
+
+// testConcurrentTurns lets goroutines talk in one conversation: no turn is torn apart or lost.
+func testConcurrentTurns(t storeTest) {
+	c := t.create("alice", 1)
+	t.concurrently(40, func(t storeTest, i int) {
+		b := assistant.Beginning{Question: question(fmt.Sprintf("Question %d", i), "", 1), Answer: answer(1)}
+		t.must(t.Begin(t.Context(), "alice", c.ID, b))
+		t.finish("alice", c.ID, b.Answer, fmt.Sprintf("Answer %d", i), 1)
+	})
+	messages := t.load("alice", c.ID).Messages
+	if len(messages) != 80 {
+		t.Fatalf("%d messages", len(messages))
+	}
+	seen := make(map[string]bool)
+	for i := 0; i < 80; i += 2 {
+		number, ok := strings.CutPrefix(messages[i].Content, "Question ")
+		if !ok || seen[number] || messages[i+1].Content != "Answer "+number {
+			t.Errorf("%q is followed by %q", messages[i].Content, messages[i+1].Content)
+		}
+		seen[number] = true
+	}
+}
+
+// testConcurrentDelete deletes conversations under those who write to them.
+func testConcurrentDelete(t storeTest) {
+	for n := range 10 {
+		c := t.create("alice", n)
+		_, a := t.ask("alice", c.ID, "Hi", "client-1", n)
+		var deleted atomic.Int32
+		t.concurrently(8, func(t storeTest, i int) {
+			var err error
+			switch {
+			case i < 2:
+				if err = t.Delete(t.Context(), "alice", c.ID); err == nil {
+					deleted.Add(1)
+				}
+			case i < 4:
+				err = t.Extend(t.Context(), "alice", c.ID, a.ID, "x")
+			case i < 6:
+				err = t.Finish(t.Context(), "alice", c.ID, at(1), a)
+			default:
+				err = t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Question: question("Hi", "", 1), Answer: answer(1)})
+			}
+			if err != nil && !errors.Is(err, assistant.ErrNotFound) {
+				t.Errorf("caller %d: %v", i, err)
+			}
+		})
+		if deleted.Load() != 1 {
+			t.Errorf("deleted %d times", deleted.Load())
+		}
+		_, err := t.Conversation(t.Context(), "alice", c.ID)
+		t.want(assistant.ErrNotFound, err)
+	}
+}

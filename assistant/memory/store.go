@@ -1,0 +1,209 @@
+// Package memory keeps conversations in memory, up to a bound: for trying things out, and for sites
+// whose conversations may be forgotten. Nothing survives the end of the process.
+//
+// At the bound the conversations that were not updated for the longest time go first. One with an
+// answer that is streaming never goes. Where that makes no room, what was to be stored is refused with
+// [assistant.ErrFull] and nothing goes.
+package memory
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// Config bounds a [Store]. What is not positive means the default.
+type Config struct {
+	// MaxConversations is how many conversations are kept. Default: 10,000.
+	MaxConversations int `json:"max_conversations,omitempty"`
+	// MaxBytes is how much memory the conversations may take, texts and bookkeeping together, roughly.
+	// Default: 64 MiB.
+	MaxBytes int `json:"max_bytes,omitempty"`
+}
+
+// Store is an assistant.Store in memory.
+type Store struct {
+	config Config
+
+	mu            sync.Mutex // guards the fields below and all that they hold
+	conversations map[string]*conversation
+	order         *list.List // of *conversation: the one that was not updated for the longest time is first
+	bytes         int        // of all conversations
+	closed        bool
+}
+
+// Open makes an empty Store.
+func Open(config Config) *Store {
+	config.MaxConversations = cmp.Or(max(config.MaxConversations, 0), 10_000)
+	config.MaxBytes = cmp.Or(max(config.MaxBytes, 0), 64<<20)
+	return &Store{config: config, conversations: make(map[string]*conversation), order: list.New()}
+}
+
+var errClosed = errors.New("store is closed")
+
+// usable is why nothing can be done, if so.
+func (s *Store) usable(ctx context.Context) error {
+	if s.closed {
+		return errClosed
+	}
+	return context.Cause(ctx)
+}
+
+func (s *Store) find(ctx context.Context, owner, id string) (*conversation, error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	c, ok := s.conversations[id]
+	if !ok || c.owner != owner {
+		return nil, assistant.ErrNotFound
+	}
+	return c, nil
+}
+
+// Create implements assistant.Store.
+func (s *Store) Create(ctx context.Context, owner string, head assistant.Conversation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	if _, ok := s.conversations[head.ID]; ok {
+		return errors.New("conversation exists")
+	}
+	head.CreatedAt, head.UpdatedAt = stamp(head.CreatedAt), stamp(head.UpdatedAt)
+	c := &conversation{Conversation: head, owner: owner}
+	if err := s.makeRoom(c, 1, c.size()); err != nil {
+		return err
+	}
+	s.conversations[c.ID] = c
+	c.place = s.order.PushBack(c)
+	return nil
+}
+
+// Conversation implements assistant.Store.
+func (s *Store) Conversation(ctx context.Context, owner, id string) (assistant.Conversation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.find(ctx, owner, id)
+	if err != nil {
+		return assistant.Conversation{}, err
+	}
+	return c.Conversation, nil
+}
+
+// List implements assistant.Store. It looks at all conversations of all owners.
+func (s *Store) List(ctx context.Context, owner string, after assistant.Conversation, limit int) ([]assistant.Conversation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil || owner == "" {
+		return nil, err
+	}
+	var found []assistant.Conversation
+	for _, c := range s.conversations {
+		if c.owner == owner && (after == assistant.Conversation{} || lastUpdatedFirst(after, c.Conversation) < 0) {
+			found = append(found, c.Conversation)
+		}
+	}
+	slices.SortFunc(found, lastUpdatedFirst)
+	return found[:min(max(limit, 0), len(found))], nil
+}
+
+func lastUpdatedFirst(a, b assistant.Conversation) int {
+	return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), cmp.Compare(b.ID, a.ID))
+}
+
+// Rename implements assistant.Store.
+func (s *Store) Rename(ctx context.Context, owner, id, title string) (assistant.Conversation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.find(ctx, owner, id)
+	if err == nil {
+		err = s.makeRoom(c, 0, len(title)-len(c.Title))
+	}
+	if err != nil {
+		return assistant.Conversation{}, err
+	}
+	c.Title = title
+	return c.Conversation, nil
+}
+
+// Delete implements assistant.Store.
+func (s *Store) Delete(ctx context.Context, owner, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.find(ctx, owner, id)
+	if err == nil {
+		s.remove(c)
+	}
+	return err
+}
+
+// DeleteBefore implements assistant.Store.
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return 0, err
+	}
+	before := len(s.conversations)
+	for _, c := range s.conversations {
+		if c.UpdatedAt.Before(t) && !c.streams() {
+			s.remove(c)
+		}
+	}
+	return before - len(s.conversations), nil
+}
+
+// Close forgets everything.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed, s.conversations, s.order, s.bytes = true, nil, nil, 0
+	return nil
+}
+
+// makeRoom counts c as grown, and removes the others that must go for it: all of it or nothing.
+func (s *Store) makeRoom(c *conversation, conversations, bytes int) error {
+	overCount := len(s.conversations) + conversations - s.config.MaxConversations
+	overBytes := s.bytes + bytes - s.config.MaxBytes
+	var victims []*conversation
+	for e := s.order.Front(); e != nil && (overCount > 0 || overBytes > 0 && bytes > 0); e = e.Next() {
+		if old := e.Value.(*conversation); old != c && !old.streams() {
+			victims = append(victims, old)
+			overCount--
+			overBytes -= old.bytes
+		}
+	}
+	if overCount > 0 || overBytes > 0 && bytes > 0 {
+		return assistant.ErrFull
+	}
+	for _, old := range victims {
+		s.remove(old)
+	}
+	c.bytes += bytes
+	s.bytes += bytes
+	return nil
+}
+
+func (s *Store) remove(c *conversation) {
+	delete(s.conversations, c.ID)
+	s.order.Remove(c.place)
+	s.bytes -= c.bytes
+}
+
+// updated sets UpdatedAt: c is now the last that would go.
+func (s *Store) updated(c *conversation, at time.Time) {
+	c.UpdatedAt = stamp(at)
+	s.order.MoveToBack(c.place)
+}
+
+// stamp is t as every store keeps it: in UTC, to the millisecond.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+var _ assistant.Store = (*Store)(nil)

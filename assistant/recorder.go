@@ -1,0 +1,149 @@
+package assistant
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// flushDelay and flushBytes bound what a crash may take of an answer that was shown.
+	flushDelay = 250 * time.Millisecond
+	flushBytes = 2 << 10
+	// strictTries is how often a piece is offered to the store before its answer fails.
+	strictTries = 3
+)
+
+// recorder stores an answer's text while it streams, on a goroutine of its own, so that the model does
+// not wait for the disk. By default events are shown at once and stored soon; in strict mode they are
+// shown once stored.
+type recorder struct {
+	turn   *turn
+	append func(text string) error // to the store
+	show   func(event)
+
+	mu      sync.Mutex
+	pending []event // not stored yet, in order
+	bytes   int     // of their text
+
+	dirty chan struct{} // holds one: something is pending
+	full  chan struct{} // holds one: flushBytes are
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+func newRecorder(t *turn, appendText func(string) error, show func(event)) *recorder {
+	r := &recorder{turn: t, append: appendText, show: show, dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		stop: make(chan struct{}), done: make(chan struct{})}
+	go r.loop()
+	return r
+}
+
+// add takes the next event of the answer.
+func (r *recorder) add(e event) {
+	if !r.turn.assistant.Strict {
+		r.show(e)
+	}
+	r.mu.Lock()
+	r.pending = append(r.pending, e)
+	r.bytes += len(e.text)
+	isFull := r.bytes >= flushBytes
+	r.mu.Unlock()
+	raise(r.dirty)
+	if isFull {
+		raise(r.full)
+	}
+}
+
+func raise(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// end stores and shows what a strict answer still owes, and ends the goroutine. Otherwise nothing is
+// stored: the whole answer will be.
+func (r *recorder) end() {
+	close(r.stop)
+	<-r.done
+	if r.turn.assistant.Strict && r.turn.ctx.Err() == nil {
+		r.flush()
+	}
+}
+
+func (r *recorder) loop() {
+	defer close(r.done)
+	defer func() {
+		if v := recover(); v != nil { // the store's fault; the answer goes on from memory
+			r.turn.assistant.Logger.Error("recorder panicked", zap.Any("panic", v), zap.Stack("stack"))
+		}
+	}()
+	timer := time.NewTimer(flushDelay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.dirty:
+		case <-r.stop:
+			return
+		}
+		if !r.turn.assistant.Strict {
+			timer.Reset(flushDelay)
+			select {
+			case <-timer.C:
+			case <-r.full:
+			case <-r.stop:
+				return
+			}
+		}
+		r.flush()
+	}
+}
+
+// flush stores what is pending. What the store does not take stays pending; in strict mode the answer
+// ends when it keeps refusing.
+func (r *recorder) flush() {
+	r.mu.Lock()
+	events := r.pending
+	r.pending, r.bytes = nil, 0
+	r.mu.Unlock()
+	text := textOf(events)
+	var err error
+	for try := range strictTries {
+		if text == "" {
+			break
+		}
+		if err = r.append(text); err == nil || !r.turn.assistant.Strict {
+			break
+		}
+		time.Sleep(time.Duration(try+1) * 100 * time.Millisecond)
+	}
+	switch {
+	case err == nil && r.turn.assistant.Strict:
+		for _, e := range events {
+			r.show(e)
+		}
+	case err == nil:
+	case r.turn.assistant.Strict:
+		r.turn.cancel(&storageFault{err})
+	default:
+		r.turn.assistant.Logger.Warn("store part of an answer", zap.String("message_id", r.turn.id), zap.Error(err))
+		r.mu.Lock()
+		r.pending = append(events, r.pending...)
+		r.bytes += len(text)
+		r.mu.Unlock()
+		raise(r.dirty)
+	}
+}
+
+func textOf(events []event) string {
+	var b strings.Builder
+	for _, e := range events {
+		if e.kind == eventPiece {
+			b.WriteString(e.text)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,56 @@
+package assistant
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	titleInstructions = "Name the conversation that begins with the following question. Answer with a title of at most six words in the language of the question, and with nothing else: no quotation marks, no full stop."
+	titleTimeout      = 30 * time.Second
+	maxModelTitle     = 200 // characters, as in rename_conversation
+)
+
+// isFirstLocked tells whether the conversation has just had its first answer.
+func (c *conversation) isFirstLocked() bool { return c.stored() && !c.more && len(c.messages) == 2 }
+
+// nameByModel replaces the title that was made of the first question, unless somebody else has.
+func (c *conversation) nameByModel(t *turn) {
+	ctx, cancel := context.WithTimeout(c.ctx, titleTimeout)
+	defer cancel()
+	title, err := askTitle(ctx, t)
+	c.mu.Lock()
+	renamed := c.info.Title != titleOf(t.question.Content)
+	c.mu.Unlock()
+	if err != nil || title == "" || renamed {
+		t.assistant.Logger.Debug("no title from the model", zap.String("conversation_id", c.id), zap.Error(err))
+		return
+	}
+	info, err := c.hub.store.Rename(ctx, c.owner, c.id, title)
+	if err != nil {
+		t.assistant.Logger.Warn("store title", zap.String("conversation_id", c.id), zap.Error(err))
+		return
+	}
+	c.rename(info, nil)
+}
+
+func askTitle(ctx context.Context, t *turn) (string, error) {
+	req := Request{Instructions: titleInstructions, Turns: []Turn{{RoleUser, t.question.Content}}}
+	var b strings.Builder
+	for d, err := range t.assistant.Provider.Stream(ctx, req) {
+		if err != nil {
+			return "", err
+		}
+		if b.WriteString(d.Text); b.Len() > 4*maxModelTitle {
+			break
+		}
+	}
+	title := strings.Trim(strings.Join(strings.Fields(b.String()), " "), `"'.*#`)
+	if runes := []rune(title); len(runes) > maxModelTitle {
+		title = string(runes[:maxModelTitle])
+	}
+	return title, nil
+}
