@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
-	"github.com/google/uuid"
 )
 
 const (
@@ -55,7 +54,7 @@ type mark struct {
 
 func newConversation(ctx context.Context, hub *Hub, owner, id string) *conversation {
 	return &conversation{
-		id: id, owner: owner, epoch: uuid.NewString(), ctx: ctx, hub: hub,
+		id: id, owner: owner, epoch: newID(), ctx: ctx, hub: hub,
 		log: stream.New(maxLogBytes, event.size), isRead: make(chan struct{}),
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
-	"github.com/google/uuid"
 )
 
 // request is one frame on its way to its handler. Handlers reach conversations only through it, so
@@ -47,7 +46,7 @@ func (r *request) admit(ctx context.Context, e wire.Envelope, payload any) error
 	switch {
 	case topic == "" && !isConversation:
 		return nil
-	case !isConversation || uuid.Validate(id) != nil || id != strings.ToLower(id) || len(id) != 36:
+	case !isConversation || !isID(id):
 		return none
 	}
 	r.id = id
@@ -148,7 +147,7 @@ func (r *request) onUnsubscribe(context.Context, wire.Null) error {
 }
 
 func (r *request) onCreateConversation(ctx context.Context, p *CreateConversationPayload) error {
-	c := Conversation{ID: uuid.NewString(), CreatedAt: now()}
+	c := Conversation{ID: newID(), CreatedAt: now()}
 	c.UpdatedAt = c.CreatedAt
 	if p != nil {
 		c.Title = p.Title
@@ -195,7 +194,10 @@ func parseCursor(cursor string) (Conversation, error) {
 	data, err := base64.RawURLEncoding.DecodeString(cursor)
 	micros, id, _ := strings.Cut(string(data), " ")
 	n, numErr := strconv.ParseInt(micros, 10, 64)
-	return Conversation{ID: id, UpdatedAt: time.UnixMicro(n).UTC()}, errors.Join(err, numErr, uuid.Validate(id))
+	if err := errors.Join(err, numErr); err != nil || !isID(id) {
+		return Conversation{}, errors.New("no cursor of ours")
+	}
+	return Conversation{ID: id, UpdatedAt: time.UnixMicro(n).UTC()}, nil
 }
 
 func (r *request) onRenameConversation(ctx context.Context, p RenameConversationPayload) error {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 )
 
@@ -61,9 +60,9 @@ type asker struct {
 func newTurn(r *request, content string) *turn {
 	a := r.settings()
 	t := &turn{
-		id: uuid.NewString(), assistant: a, model: a.Provider.Model(), instructions: r.peer.instructions(a.Instructions),
+		id: newID(), assistant: a, model: a.Provider.Model(), instructions: r.peer.instructions(a.Instructions),
 		done:     make(chan struct{}),
-		question: Message{ID: uuid.NewString(), Role: RoleUser, Content: content, Status: StatusComplete},
+		question: Message{ID: newID(), Role: RoleUser, Content: content, Status: StatusComplete},
 	}
 	t.askedBy(r)
 	return t
