@@ -70,5 +70,6 @@ type Schema struct {
 type Property struct {
 	Name     string
 	Required bool
+	Nullable bool // the value may be null
 	Schema   *Schema
 }

@@ -99,7 +99,10 @@ func (s *shape) object(t reflect.Type) {
 		m := member{index: f.Index[0], shape: shapeOf(f.Type)}
 		optional := strings.Contains(options, "omit")
 		m.shape.nullable = m.shape.nullable || optional
-		m.Property = Property{Name: cmp.Or(name, f.Name), Required: !optional, Schema: constrain(m.shape.schema, f.Tag)}
+		m.Property = Property{
+			Name: cmp.Or(name, f.Name), Required: !optional, Nullable: f.Type.Kind() == reflect.Pointer && !optional,
+			Schema: constrain(m.shape.schema, f.Tag),
+		}
 		s.fields = append(s.fields, m)
 		definition.Properties = append(definition.Properties, m.Property)
 	}
