@@ -27,6 +27,7 @@ type Conn struct {
 	maxSize      int64
 	writeTimeout time.Duration
 	pinger       *time.Timer
+	sending      lock // held by Send, so that a close frame comes after its messages
 	closeOnce    sync.Once
 }
 
@@ -48,7 +49,7 @@ var (
 )
 
 func newConn(conn *websocket.Conn, nc *netConn, o Options) *Conn {
-	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize(), writeTimeout: o.writeTimeout()}
+	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize(), writeTimeout: o.writeTimeout(), sending: newLock()}
 	c.pinger = time.AfterFunc(math.MaxInt64, func() { c.ping(o.pingInterval()) })
 	c.pinger.Reset(o.pingInterval()) // only now, so that ping finds the field set
 	return c
@@ -86,14 +87,16 @@ func (c *Conn) Recv() ([]byte, error) {
 	return data, nil
 }
 
-// Send writes text messages, all in one system call. An error is permanent.
+// Send writes text messages, in one system call for each 64 KiB of them. An error is permanent.
 func (c *Conn) Send(messages ...[]byte) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
 	c.net.cork()
-	var errs []error
-	for _, m := range messages {
-		errs = append(errs, c.ws.WriteMessage(websocket.TextMessage, m))
+	var err error
+	for i := 0; i < len(messages) && err == nil; i++ {
+		err = c.ws.WriteMessage(websocket.TextMessage, messages[i])
 	}
-	return errors.Join(append(errs, c.net.flush(c.writeTimeout))...)
+	return errors.Join(err, c.net.flush())
 }
 
 // Close sends a close frame, gives the peer one second to answer and closes the connection. Further
@@ -105,7 +108,9 @@ func (c *Conn) Close(code int, reason string) error {
 		deadline := time.Now().Add(closeTimeout)
 		c.net.expire(deadline)
 		message := websocket.FormatCloseMessage(code, reason)
+		c.sending.Lock() // a Send that waits for its peer ends by the deadline too
 		err = c.ws.WriteControl(websocket.CloseMessage, message, deadline)
+		c.sending.Unlock()
 		if err == nil || errors.Is(err, websocket.ErrCloseSent) {
 			c.net.drain()
 		}

@@ -35,18 +35,32 @@ type netConn struct {
 	net.Conn                     // nil until the handshake is answered
 	w        http.ResponseWriter // nil afterwards
 	idle     time.Duration       // how long a read may wait
+	timeout  time.Duration       // how long a write may take
 	early    []byte              // what the client sent together with its handshake
 	closing  atomic.Int64        // Unix nanoseconds after which nothing may wait any longer; 0 = open
 
-	mu      sync.Mutex // held during writes
+	mu      lock // held during writes
 	corked  bool
 	pending *bytes.Buffer // what was written since cork
+	broken  error         // of the first write that failed: half a frame may be out, so nothing may follow
 }
+
+// lock is a mutex, but a goroutine that waits for it is durably blocked in the eyes of testing/synctest: a
+// write may take long.
+type lock chan struct{}
+
+func newLock() lock    { return make(lock, 1) }
+func (l lock) Lock()   { l <- struct{}{} }
+func (l lock) Unlock() { <-l }
 
 var corkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// maxPooled is the largest buffer that is kept for the next write.
-const maxPooled = 64 << 10
+const (
+	// maxPooled is the largest buffer that is kept for the next write.
+	maxPooled = 64 << 10
+	// maxWrite is what one system call takes.
+	maxWrite = 64 << 10
+)
 
 func (c *netConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
@@ -57,7 +71,19 @@ func (c *netConn) Write(p []byte) (int, error) {
 	case c.corked:
 		return c.pending.Write(p)
 	}
-	return c.Conn.Write(p)
+	return len(p), c.writeLocked(p)
+}
+
+// writeLocked gives every maxWrite bytes the full timeout, so that a slow peer gets large messages too.
+func (c *netConn) writeLocked(p []byte) error {
+	for len(p) > 0 && c.broken == nil {
+		n := min(len(p), maxWrite)
+		if c.broken = c.limit(c.Conn.SetWriteDeadline, c.timeout); c.broken == nil {
+			_, c.broken = c.Conn.Write(p[:n])
+		}
+		p = p[n:]
+	}
+	return c.broken
 }
 
 // switchProtocols sends gorilla's answer through the response writer and takes the connection over.
@@ -84,37 +110,45 @@ func (c *netConn) switchProtocols(answer []byte) error {
 	return rw.Flush()
 }
 
-// Read waits for at most the idle time, or until the end of closing.
+// Read waits for at most the idle time. Once the connection closes, what still comes is drain's.
 func (c *netConn) Read(p []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
 		c.early = c.early[n:]
 		return n, nil
 	}
-	if err := c.Conn.SetReadDeadline(c.deadline(c.idle)); err != nil {
+	if err := c.limit(c.Conn.SetReadDeadline, c.idle); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
-}
-
-// deadline is in d from now, but not after the end of closing.
-func (c *netConn) deadline(d time.Duration) time.Time {
-	t := time.Now().Add(d)
-	if ns := c.closing.Load(); ns != 0 && t.UnixNano() > ns {
-		return time.Unix(0, ns)
+	n, err := c.Conn.Read(p)
+	if c.closing.Load() != 0 {
+		return 0, net.ErrClosed
 	}
-	return t
+	return n, err
 }
 
-// SetDeadline and the others are called by gorilla. Reads set their own deadline; a write's is capped.
-func (c *netConn) SetDeadline(time.Time) error     { return nil }
-func (c *netConn) SetReadDeadline(time.Time) error { return nil }
+// limit sets a deadline in d from now, or the end of closing. It looks at closing last and expire sets it
+// first, so that of the two the end of closing stays.
+func (c *netConn) limit(set func(time.Time) error, d time.Duration) error {
+	err := set(time.Now().Add(d))
+	if ns := c.closing.Load(); ns != 0 {
+		err = set(time.Unix(0, ns))
+	}
+	return err
+}
 
-func (c *netConn) SetWriteDeadline(t time.Time) error {
-	if c.Conn == nil || t.IsZero() {
+// SetDeadline and the others are called by gorilla. Reads and writes set their own deadlines: a write here
+// may wait for an earlier one, whose deadline must stay.
+func (c *netConn) SetDeadline(time.Time) error      { return nil }
+func (c *netConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *netConn) SetWriteDeadline(time.Time) error { return nil }
+
+// Close is called by gorilla when the handshake could not be answered.
+func (c *netConn) Close() error {
+	if c.Conn == nil {
 		return nil
 	}
-	return c.Conn.SetWriteDeadline(c.deadline(time.Until(t)))
+	return c.Conn.Close()
 }
 
 func (c *netConn) cork() {
@@ -123,15 +157,12 @@ func (c *netConn) cork() {
 	c.corked, c.pending = true, corkBuffers.Get().(*bytes.Buffer)
 }
 
-func (c *netConn) flush(timeout time.Duration) error {
+func (c *netConn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pending := c.pending
 	c.corked, c.pending = false, nil
-	err := c.Conn.SetWriteDeadline(c.deadline(timeout))
-	if err == nil {
-		_, err = c.Conn.Write(pending.Bytes())
-	}
+	err := c.writeLocked(pending.Bytes())
 	if pending.Cap() <= maxPooled {
 		pending.Reset()
 		corkBuffers.Put(pending)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +23,8 @@ type Options struct {
 	// PingInterval is how often an idle peer is pinged; silent for twice that, it is taken for gone.
 	// Default: 25s.
 	PingInterval time.Duration
-	// WriteTimeout bounds one write. A peer that does not take it in time is dropped. Default: 10s.
+	// WriteTimeout bounds one write, of 64 KiB at most. A peer that does not take it in time is dropped.
+	// Default: 10s.
 	WriteTimeout time.Duration
 	// Origins are the origins ("https://example.com", with the port where it is not the default) whose
 	// pages may connect; "*" allows all. Empty means the origin of the server itself. Requests without
@@ -69,13 +69,14 @@ func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	case isExtendedConnect(r):
 		return nil, &HandshakeError{http.StatusNotImplemented, errors.New("WebSocket over HTTP/2 and HTTP/3 is not supported")}
 	}
-	nc := &netConn{w: w, idle: 2 * o.pingInterval()}
+	nc := &netConn{w: w, mu: newLock(), idle: 2 * o.pingInterval(), timeout: o.writeTimeout()}
 	var refused error
 	upgrader := websocket.Upgrader{
 		ReadBufferSize:  512, // an idle connection keeps it; larger messages are read past it
 		WriteBufferPool: &writeBuffers,
 		CheckOrigin:     func(*http.Request) bool { return true }, // done above
-		Error: func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455 section 4.4
 			refused = &HandshakeError{status, reason}
 		},
 	}
@@ -109,13 +110,8 @@ func OriginAllowed(r *http.Request, allowed []string) bool {
 // isOwnOrigin compares host and port as the browser gave them to both headers. Without TLS here the
 // scheme says nothing, because a proxy in front may have ended TLS; with TLS it must be https.
 func isOwnOrigin(r *http.Request, origin string) bool {
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" || u.Path != "" || u.User != nil {
-		return false
-	}
-	secure := u.Scheme == "https"
-	if r.TLS != nil {
-		return secure && strings.EqualFold(u.Host, r.Host)
-	}
-	return (secure || u.Scheme == "http") && strings.EqualFold(u.Host, r.Host)
+	scheme, host, _ := strings.Cut(origin, "://")
+	secure := strings.EqualFold(scheme, "https")
+	insecure := strings.EqualFold(scheme, "http") && r.TLS == nil
+	return (secure || insecure) && host != "" && strings.EqualFold(host, r.Host)
 }
