@@ -1,0 +1,167 @@
+package openai
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config says which model of which service answers, and how. A zero value means the default. The JSON
+// names are the names of the Caddyfile; errors of [New] use them.
+type Config struct {
+	// The key of the service, sent as a bearer token. OpenAI requires one; another server, given by
+	// base_url, may need none. It reaches no log and no error.
+	APIKey string `json:"api_key,omitempty"`
+	// The organization that is billed, for keys that belong to several. Default: the key's own
+	Organization string `json:"organization,omitempty"`
+	// The project that is billed, for keys that belong to several. Default: the key's own
+	Project string `json:"project,omitempty"`
+	// Where the API is: any server that speaks OpenAI's chat completions, such as
+	// http://localhost:11434/v1 for Ollama. Default: https://api.openai.com/v1
+	BaseURL string `json:"base_url,omitempty"`
+	// The model's name at the service. Default: gpt-4o
+	Model string `json:"model,omitempty"`
+
+	// How freely the model chooses its words, from 0 to 2. Default: 0.7; but what the service thinks
+	// right when reasoning_effort is given, and for OpenAI's reasoning models (o1, o3, gpt-5 and later),
+	// which refuse to be told.
+	Temperature *float64 `json:"temperature,omitempty"`
+	// How much of the likely words the model chooses from, from 0 to 1. Default: the service's
+	TopP *float64 `json:"top_p,omitempty"`
+	// The longest answer, in tokens. OpenAI and its reasoning models are told it as
+	// max_completion_tokens, all others as max_tokens. Default: the service's
+	MaxTokens int64 `json:"max_tokens,omitempty"`
+	// Equal seeds make equal answers more likely. Default: a new one each time
+	Seed *int64 `json:"seed,omitempty"`
+	// Texts before which the model stops; OpenAI takes up to four. Default: none
+	Stop []string `json:"stop,omitempty"`
+	// How much a reasoning model thinks before it answers, such as low, medium or high.
+	// Default: the service's
+	ReasoningEffort string `json:"reasoning_effort,omitempty"`
+	// Any further fields of the request, by name. They win over what is sent by itself, so that
+	// stream_options null helps with a server that does not know stream_options.
+	Extra map[string]json.RawMessage `json:"extra,omitempty"`
+
+	// How often a request is sent again that was refused for a while (HTTP 408, 409, 429, 5xx) or did not
+	// get through, before the first piece. The waits in between are half a second, doubled each time, or
+	// what the service asks for; when that is more than 5 seconds the request has failed. Default: 2
+	MaxRetries *int `json:"max_retries,omitempty"`
+	// The longest wait for the first piece of an answer, all retries included. Default: 60s
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// The longest silence after that. Keep-alive comments of the service are no silence. Default: 30s
+	StallTimeout time.Duration `json:"stall_timeout,omitempty"`
+	// The longest time that one answer may take. Default: 10m
+	MaxDuration time.Duration `json:"max_duration,omitempty"`
+}
+
+func (c Config) baseURL() string             { return cmp.Or(c.BaseURL, "https://api.openai.com/v1") }
+func (c Config) model() string               { return cmp.Or(c.Model, "gpt-4o") }
+func (c Config) timeout() time.Duration      { return cmp.Or(c.Timeout, 60*time.Second) }
+func (c Config) stallTimeout() time.Duration { return cmp.Or(c.StallTimeout, 30*time.Second) }
+func (c Config) maxDuration() time.Duration  { return cmp.Or(c.MaxDuration, 10*time.Minute) }
+
+func (c Config) maxRetries() int {
+	if c.MaxRetries == nil {
+		return 2
+	}
+	return *c.MaxRetries
+}
+
+// reasoningModels are the names of those models of OpenAI that take neither temperature nor max_tokens,
+// also as brokers write them: openai/gpt-5.
+var reasoningModels = regexp.MustCompile(`(^|[/:])(o[1-9]|gpt-([5-9]|[1-9]\d))`)
+
+func (c Config) reasons() bool { return reasoningModels.MatchString(c.model()) }
+
+// isOpenAI tells whether OpenAI itself is asked, in whatever region.
+func (c Config) isOpenAI() bool {
+	u, err := url.Parse(c.baseURL())
+	return err == nil && strings.HasSuffix("."+u.Hostname(), ".api.openai.com")
+}
+
+// reserved are the fields of the request that extra may not hold: those that Config has itself, and
+// those on which the reading of the answer depends.
+var reserved = []string{
+	"messages", "stream", "n", "model", "temperature", "top_p", "max_tokens", "seed", "stop", "reasoning_effort",
+}
+
+func (c Config) validate() error {
+	return errors.Join(
+		c.checkKey(),
+		checkHeader("organization", c.Organization),
+		checkHeader("project", c.Project),
+		c.checkBaseURL(),
+		checkRange("temperature", c.Temperature, 2),
+		checkRange("top_p", c.TopP, 1),
+		checkPositive("max_tokens", c.MaxTokens),
+		checkPositive("max_retries", c.maxRetries()),
+		checkPositive("timeout", c.Timeout),
+		checkPositive("stall_timeout", c.StallTimeout),
+		checkPositive("max_duration", c.MaxDuration),
+		c.checkExtra(),
+	)
+}
+
+func (c Config) checkKey() error {
+	if c.APIKey == "" && c.isOpenAI() {
+		return errors.New("api_key: expected a key, found nothing; only another server, given by base_url, may need none")
+	}
+	if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return errors.New("api_key: expected printable ASCII without spaces, quotes and backslashes, found others")
+	}
+	return nil
+}
+
+func (c Config) checkBaseURL() error {
+	u, err := url.Parse(c.baseURL())
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
+		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return expected("base_url", "an http or https URL without user, query and fragment", redact(c.BaseURL, c.APIKey))
+	}
+	return nil
+}
+
+func (c Config) checkExtra() error {
+	for _, name := range slices.Sorted(maps.Keys(c.Extra)) {
+		if slices.Contains(reserved, name) || name == "" {
+			return expected("extra", "a field that is not one of "+strings.Join(reserved, ", "), name)
+		}
+		if !json.Valid(c.Extra[name]) {
+			return expected("extra "+name, "JSON", redact(string(c.Extra[name]), c.APIKey))
+		}
+	}
+	return nil
+}
+
+// checkHeader keeps a value out of the request that net/http would only refuse once it is sent.
+func checkHeader(name, value string) error {
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return expected(name, "printable ASCII without spaces", value)
+	}
+	return nil
+}
+
+func checkRange(name string, value *float64, high float64) error {
+	if value == nil || *value >= 0 && *value <= high { // NaN is neither
+		return nil
+	}
+	return fmt.Errorf("%s: expected a number from 0 to %g, found %g", name, high, *value)
+}
+
+func checkPositive[T int | int64 | time.Duration](name string, value T) error {
+	if value >= 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: expected no negative value, found %v", name, value)
+}
+
+func expected(name, what, found string) error {
+	return fmt.Errorf("%s: expected %s, found %q", name, what, found)
+}

@@ -1,0 +1,91 @@
+// Package openai is the provider for OpenAI and for every server that speaks its chat completions:
+// Ollama, llama.cpp, vLLM, LiteLLM and others.
+//
+// OpenAI's SDK builds, signs, sends and repeats the requests. The stream of an answer is read here: a
+// chunk costs a tenth of what the SDK's type costs, and what the SDK takes for success is told apart: an
+// answer is complete only with a finish reason or the end marker.
+package openai
+
+import (
+	"context"
+	"iter"
+	"net/http"
+
+	sdk "github.com/openai/openai-go/v3"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// Provider is one model of one service. It is safe for concurrent use.
+type Provider struct {
+	key         string // to keep it out of errors
+	limits      limits
+	params      sdk.ChatCompletionNewParams // all but the messages
+	completions sdk.ChatCompletionService
+	transport   *http.Transport
+}
+
+// New makes a provider. It opens no connection and reads no environment variable: what c does not say
+// has c's documented default. The error names every setting that is wrong.
+func New(c Config) (*Provider, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	transport := newTransport()
+	return &Provider{
+		key:         c.APIKey,
+		limits:      limits{first: c.timeout(), stall: c.stallTimeout(), total: c.maxDuration()},
+		params:      newParams(c),
+		completions: newCompletions(c, transport),
+		transport:   transport,
+	}, nil
+}
+
+// Model is the model's name at the service.
+func (p *Provider) Model() string { return p.params.Model }
+
+// Close closes the connections that wait for the next question. Answers that are under way go on, and
+// close theirs when they end.
+func (p *Provider) Close() error {
+	p.transport.CloseIdleConnections()
+	return nil
+}
+
+// Stream asks the service. What it yields last, when nothing went wrong, is a Delta with the finish
+// reason and, if the service tells it, the usage.
+func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
+	return func(yield func(assistant.Delta, error) bool) {
+		err := p.answer(ctx, req, yield)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			yield(assistant.Delta{}, context.Cause(ctx))
+		default:
+			yield(assistant.Delta{}, p.providerError(err))
+		}
+	}
+}
+
+// answer returns nil when the answer is complete, and when the consumer has left.
+func (p *Provider) answer(ctx context.Context, req assistant.Request, yield func(assistant.Delta, error) bool) error {
+	w := newWatch(ctx, p.limits)
+	defer w.stop()
+	body, err := p.send(w.ctx, req)
+	if err != nil {
+		return w.explain(err)
+	}
+	defer func() { _ = body.Close() }()
+	for delta, err := range deltas(w.reader(body), w.enter) {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return w.explain(err)
+		case !yield(delta, nil):
+			return nil
+		}
+	}
+	return nil
+}
+
+var _ assistant.Provider = (*Provider)(nil)

@@ -1,0 +1,217 @@
+package openai
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// TestStreams reads the streams of testdata, with every line end that the format allows, whole and in
+// single bytes.
+func TestStreams(t *testing.T) {
+	update := flag.Lookup("update").Value.String() == "true" // assistanttest has this flag
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no streams: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream, want := string(archive.Files[0].Data), &archive.Files[1].Data
+			if got := read(strings.NewReader(stream)); update && got != string(*want) {
+				*want = []byte(got)
+				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, text := range map[string]string{
+				"LF":               stream,
+				"CRLF":             strings.ReplaceAll(stream, "\n", "\r\n"),
+				"CR":               strings.ReplaceAll(stream, "\n", "\r"),
+				"CRLF, then LF":    strings.ReplaceAll(stream, "\n\n", "\r\n\n"),
+				"no last line end": strings.TrimRight(stream, "\n"),
+			} {
+				for pace, r := range map[string]io.Reader{
+					"whole":        strings.NewReader(text),
+					"bytes":        iotest.OneByteReader(strings.NewReader(text)),
+					"end with EOF": iotest.DataErrReader(strings.NewReader(text)),
+				} {
+					if got := read(r); got != string(*want) {
+						t.Errorf("%s, %s (rewrite with -update)\n--- got\n%s--- want\n%s", name, pace, got, *want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// read lists the deltas of a stream, one field a line.
+func read(r io.Reader) string {
+	var out strings.Builder
+	for d, err := range deltas(r, func(phase) {}) {
+		writeDelta(&out, d)
+		if err != nil {
+			fault := new(Provider).providerError(err)
+			text, _, _ := strings.Cut(fault.Err.Error(), "json") // the decoder's own words change from run to run
+			fmt.Fprintf(&out, "error %s: %s\n", fault.Reason, strings.TrimSuffix(text, ": "))
+		}
+	}
+	return out.String()
+}
+
+func writeDelta(out io.Writer, d assistant.Delta) {
+	if d.Reasoning != "" {
+		fmt.Fprintf(out, "reasoning %q\n", d.Reasoning)
+	}
+	if d.Text != "" {
+		fmt.Fprintf(out, "text %q\n", d.Text)
+	}
+	if d.FinishReason != "" {
+		fmt.Fprintf(out, "finish %s\n", d.FinishReason)
+	}
+	if d.Usage != nil {
+		fmt.Fprintf(out, "usage %d + %d = %d\n", d.Usage.InputTokens, d.Usage.OutputTokens, d.Usage.TotalTokens)
+	}
+}
+
+// piece is a chunk with text.
+func piece(text string) string {
+	return fmt.Sprintf("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":%q},\"finish_reason\":null}]}\n\n", text)
+}
+
+// TestStreamPrompt: a piece comes out before the byte after it has come, whatever the line end.
+func TestStreamPrompt(t *testing.T) {
+	for _, end := range []string{"\n", "\r\n", "\r"} {
+		r, w := io.Pipe()
+		go func() { _, _ = io.WriteString(w, strings.ReplaceAll(piece("Hi"), "\n", end)) }()
+		for d, err := range deltas(r, func(phase) {}) {
+			if d.Text != "Hi" || err != nil {
+				t.Errorf("with %q: got %+v, %v", end, d, err)
+			}
+			break
+		}
+		_ = r.Close()
+	}
+}
+
+// TestStreamBounds: nothing that a server sends takes more memory than the limits say.
+func TestStreamBounds(t *testing.T) {
+	endless := func(first, then string) io.Reader {
+		return io.MultiReader(strings.NewReader(first), &repeated{text: then})
+	}
+	for _, test := range []struct {
+		name   string
+		stream io.Reader
+		want   error
+	}{
+		{"endless line", endless("data: ", strings.Repeat("x", 1000)), errEventTooLong},
+		{"endless comment", endless(": ", strings.Repeat("x", 1000)), errEventTooLong},
+		{"endless event", endless("", "data: "+strings.Repeat("x", 1000)+"\n"), errEventTooLong},
+		{"endless answer", endless("", piece(strings.Repeat("x", 100_000))), errAnswerTooLong},
+		{"broken connection", io.MultiReader(strings.NewReader(piece("x")+"data: {"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			size, last := 0, error(nil)
+			for d, err := range deltas(test.stream, func(phase) {}) {
+				size, last = size+len(d.Text), err
+			}
+			if !errors.Is(last, test.want) {
+				t.Errorf("ended with %v, want %v", last, test.want)
+			}
+			if size > maxAnswer {
+				t.Errorf("read %d bytes of text, more than %d", size, maxAnswer)
+			}
+		})
+	}
+
+	big := strings.Repeat("x", maxEvent-1000)
+	if got, want := read(strings.NewReader(piece(big)+"data: [DONE]\n\n")), fmt.Sprintf("text %q\nfinish stop\n", big); got != want {
+		t.Errorf("an event of nearly the longest size came out as %d bytes, want %d", len(got), len(want))
+	}
+}
+
+type repeated struct {
+	text string
+	rest string
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	if r.rest == "" {
+		r.rest = r.text
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// TestStreamUTF8: what is no UTF-8 becomes U+FFFD and spoils nothing else.
+func TestStreamUTF8(t *testing.T) {
+	for name, content := range map[string]string{
+		"bytes":          "a\xff\xfeb",
+		"lone surrogate": `a\ud83db`,
+	} {
+		stream := `data: {"choices":[{"delta":{"content":"` + content + `"},"finish_reason":"stop"}]}` + "\n\n"
+		got := read(strings.NewReader(stream))
+		text, _, _ := strings.Cut(got, "\n")
+		if !strings.HasPrefix(text, `text "a`+"\uFFFD") || !strings.HasSuffix(text, `b"`) || !strings.HasSuffix(got, "finish stop\n") {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+// FuzzTranslate: whatever comes, what goes out is valid UTF-8, ends with one finish reason or one error,
+// and has its usage at the end.
+func FuzzTranslate(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.txtar")
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(archive.Files[0].Data)
+	}
+	f.Add([]byte(piece("a\xff") + "data:\r\rdata: [DONE]"))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		ended, last := false, waiting
+		for d, err := range deltas(bytes.NewReader(stream), func(p phase) {
+			if p < last {
+				t.Errorf("phase %d came after %d", p, last)
+			}
+			last = p
+		}) {
+			if ended {
+				t.Fatalf("%+v, %v came after the end", d, err)
+			}
+			ended = err != nil || d.FinishReason != ""
+			switch {
+			case !utf8.ValidString(d.Text), !utf8.ValidString(d.Reasoning):
+				t.Errorf("%+v is not valid UTF-8", d)
+			case d.Usage != nil && d.FinishReason == "":
+				t.Errorf("%+v has usage before the finish reason", d)
+			case err != nil && d != (assistant.Delta{}):
+				t.Errorf("%+v came with error %v", d, err)
+			}
+		}
+		if !ended {
+			t.Error("neither a finish reason nor an error at the end")
+		}
+		if whole, single := read(bytes.NewReader(stream)), read(iotest.OneByteReader(bytes.NewReader(stream))); whole != single {
+			t.Errorf("in single bytes it reads\n%s\nand whole\n%s", single, whole)
+		}
+	})
+}

@@ -1,0 +1,199 @@
+package openai
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+const (
+	// canary is the key that must never be seen again.
+	canary = "canary-4f1d9a7be2"
+	done   = "data: [DONE]\n\n"
+)
+
+// finish is a chunk with a finish reason.
+func finish(reason string) string {
+	return fmt.Sprintf("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":%q}]}\n\n", reason)
+}
+
+var question = assistant.Request{Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: "What is Go?"}}}
+
+// upstream is a model's server whose connections are pipes, so that it fits into a bubble of fake time.
+type upstream struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+
+	mu       sync.Mutex
+	requests []request
+	dialed   int
+}
+
+type request struct {
+	path   string
+	header http.Header
+	body   string
+}
+
+// serve runs test with a provider of c and the server that it asks, in a bubble: the test fails when
+// anything of either is left over.
+func serve(t *testing.T, c Config, answer func(w *reply), test func(t *testing.T, p *Provider, u *upstream)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		u := &upstream{conns: make(chan net.Conn), done: make(chan struct{})}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body) // or else the server never notices that the client has left
+			if err != nil {
+				t.Errorf("read request: %v", err)
+			}
+			u.mu.Lock()
+			u.requests = append(u.requests, request{r.URL.Path, r.Header, string(body)})
+			u.mu.Unlock()
+			answer(&reply{ResponseWriter: w, r: r, Attempt: len(u.Requests())})
+		})}
+		go func() { _ = server.Serve(u) }()
+
+		p := mustNew(t, c)
+		p.transport.DialContext = u.dial
+		test(t, p, u)
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = server.Close()
+	})
+}
+
+// mustNew fills in what c does not say and these tests do not care about.
+func mustNew(t *testing.T, c Config) *Provider {
+	t.Helper()
+	if c.APIKey == "" {
+		c.APIKey = canary
+	}
+	if c.BaseURL == "" {
+		c.BaseURL = "http://model.test/v1"
+	}
+	p, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Requests are those that have arrived so far.
+func (u *upstream) Requests() []request {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.requests
+}
+
+func (u *upstream) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	if address != "model.test:80" {
+		return nil, fmt.Errorf("dialed %s, neither the server nor its port", address)
+	}
+	near, far := net.Pipe()
+	select {
+	case u.conns <- far:
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.dialed++
+		return near, nil
+	case <-u.done:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (u *upstream) Accept() (net.Conn, error) {
+	select {
+	case c := <-u.conns:
+		return c, nil
+	case <-u.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (u *upstream) Close() error {
+	u.once.Do(func() { close(u.done) })
+	return nil
+}
+
+func (u *upstream) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// reply is what the server says to one request.
+type reply struct {
+	http.ResponseWriter
+	r       *http.Request
+	Attempt int // 1 = the first request that the server got
+}
+
+// Stream sends parts of an event stream, at once.
+func (w *reply) Stream(parts ...string) {
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "text/event-stream")
+	}
+	for _, part := range parts {
+		_, _ = io.WriteString(w, part)
+	}
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Fail sends an HTTP error.
+func (w *reply) Fail(status int, contentType, body string) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body)
+}
+
+// Hang waits until the client has left.
+func (w *reply) Hang() { <-w.r.Context().Done() }
+
+// Sleep lets time pass, as long as the client is there.
+func (w *reply) Sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-w.r.Context().Done():
+	}
+}
+
+// Cut drops the connection.
+func (w *reply) Cut() { panic(http.ErrAbortHandler) }
+
+// answer is all that came out of Stream.
+type answer struct {
+	text, reasoning string
+	finish          assistant.FinishReason
+	usage           *assistant.Usage
+	err             error
+	first, took     time.Duration // until the first piece, and in all
+}
+
+func ask(ctx context.Context, p *Provider) answer {
+	var a answer
+	begin := time.Now()
+	for d, err := range p.Stream(ctx, question) {
+		if a.first == 0 && d.Text+d.Reasoning != "" {
+			a.first = time.Since(begin)
+		}
+		a.text += d.Text
+		a.reasoning += d.Reasoning
+		if d.FinishReason != "" {
+			a.finish = d.FinishReason
+		}
+		if d.Usage != nil {
+			a.usage = d.Usage
+		}
+		a.err = err
+	}
+	a.took = time.Since(begin)
+	return a
+}
