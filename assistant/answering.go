@@ -1,8 +1,10 @@
 package assistant
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode"
@@ -54,6 +56,7 @@ func (c *conversation) next() *turn {
 // answer runs a turn from its start to its one end. What keeps it from starting is told to its asker.
 func (c *conversation) answer(t *turn) {
 	defer close(t.done)
+	defer c.rescue(t)
 	t.started = now()
 	switch err := c.begin(t); {
 	case errors.Is(err, ErrDuplicate):
@@ -245,7 +248,13 @@ func (c *conversation) show(t *turn, e event) {
 	c.log.Append(e)
 }
 
-func (c *conversation) extend(t *turn, text string) error {
+// extend stores more of an answer's text, on the recorder's goroutine.
+func (c *conversation) extend(t *turn, text string) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
 	ctx, cancel := c.hub.storeContext()
 	defer cancel()
 	return c.hub.store.Extend(ctx, c.owner, c.id, t.id, text)
@@ -268,16 +277,39 @@ func (c *conversation) finish(t *turn, err error) {
 	if i := indexOf(c.messages, question.ID); i >= 0 {
 		c.messages[i].Status = question.Status
 	}
-	c.messages = append(c.messages, t.answer())
 	c.info.UpdatedAt = ended
+	c.showEndLocked(t, err)
+	if t.assistant.ModelTitles && t.status() == StatusComplete && c.isFirstLocked() {
+		c.hub.Go(func() { c.nameByModel(t) })
+	}
+}
+
+func (c *conversation) showEndLocked(t *turn, err error) {
+	c.messages = append(c.messages, t.answer())
 	t.shown = false
 	if t.finish == FinishError {
 		c.log.Append(event{kind: eventFailed, turn: t, detail: describeError(err)})
 	}
 	seq := c.log.Append(event{kind: eventCompleted, turn: t, detail: t.completed()})
 	c.ended = append(c.ended, mark{seq, time.Now()})
-	if t.assistant.ModelTitles && t.status() == StatusComplete && c.isFirstLocked() {
-		c.hub.Go(func() { c.nameByModel(t) })
+}
+
+// rescue is deferred by answer: where what is plugged in panics, such as a store or a provider's error, the
+// turn still gets its one end, and the conversation goes on.
+func (c *conversation) rescue(t *turn) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	err := &panicError{v, debug.Stack()}
+	t.finish, t.usage = FinishError, cmp.Or(t.usage, t.estimate(Request{}))
+	t.logEnd(c.id, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.shown {
+		c.showEndLocked(t, err)
+	} else {
+		t.refuse(describeError(err))
 	}
 }
 

@@ -52,31 +52,31 @@ type SubscribePayload struct {
 
 // CreateConversationPayload is the payload of create_conversation.
 type CreateConversationPayload struct {
-	Title string `json:"title,omitempty" minLength:"1" maxLength:"200"`
+	Title string `json:"title,omitempty" minLength:"1" maxLength:"200" doc:"For people; absent = named later."`
 }
 
 // ListConversationsPayload is the payload of list_conversations.
 type ListConversationsPayload struct {
-	Limit  int    `json:"limit,omitempty" minimum:"1" maximum:"100" doc:"At most so many items. Default: 20."`
+	Limit  int    `json:"limit,omitzero" minimum:"1" maximum:"100" doc:"At most so many items. Default: 20."`
 	Cursor string `json:"cursor,omitempty" maxLength:"200" doc:"The next_cursor of the page before."`
 }
 
 // RenameConversationPayload is the payload of rename_conversation.
 type RenameConversationPayload struct {
-	ConversationID string `json:"conversation_id" maxLength:"64"`
-	Title          string `json:"title" minLength:"1" maxLength:"200"`
+	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of a conversation of the user's."`
+	Title          string `json:"title" minLength:"1" maxLength:"200" doc:"The new title."`
 }
 
 // DeleteConversationPayload is the payload of delete_conversation.
 type DeleteConversationPayload struct {
-	ConversationID string `json:"conversation_id" maxLength:"64"`
+	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of a conversation of the user's."`
 }
 
 // ListMessagesPayload is the payload of list_messages.
 type ListMessagesPayload struct {
-	ConversationID string `json:"conversation_id" maxLength:"64"`
+	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of a conversation of the user's."`
 	Before         string `json:"before,omitempty" maxLength:"64" doc:"Id of the oldest message that the client has; absent = the last page."`
-	Limit          int    `json:"limit,omitempty" minimum:"1" maximum:"100" doc:"At most so many items. Default: 50."`
+	Limit          int    `json:"limit,omitzero" minimum:"1" maximum:"100" doc:"At most so many items. Default: 50."`
 }
 
 // SubscribedPayload is the payload of subscribed.
@@ -97,17 +97,17 @@ type SnapshotPayload struct {
 
 // StreamingAnswer is an answer that is under way.
 type StreamingAnswer struct {
-	MessageID string `json:"message_id" format:"uuid"`
+	MessageID string `json:"message_id" format:"uuid" doc:"The answer's id."`
 	Content   string `json:"content" doc:"The text so far."`
 	Reasoning string `json:"reasoning" doc:"The model's reasoning so far."`
 }
 
 // UserMessagePayload is the payload of user_message.
 type UserMessagePayload struct {
-	MessageID string    `json:"message_id" format:"uuid"`
-	ClientID  string    `json:"client_id,omitempty"`
-	Content   string    `json:"content"`
-	CreatedAt time.Time `json:"created_at"`
+	MessageID string    `json:"message_id" format:"uuid" doc:"The question's id."`
+	ClientID  string    `json:"client_id,omitempty" doc:"The id that the client chose when it sent the question."`
+	Content   string    `json:"content" doc:"The question."`
+	CreatedAt time.Time `json:"created_at" doc:"UTC."`
 }
 
 // ConversationsPayload is the payload of conversations.
@@ -124,7 +124,7 @@ type MessagesPayload struct {
 
 // ConversationDeletedPayload is the payload of conversation_deleted.
 type ConversationDeletedPayload struct {
-	ConversationID string `json:"conversation_id"`
+	ConversationID string `json:"conversation_id" format:"uuid" doc:"Id of the conversation that is gone."`
 }
 
 // NoticePayload is the payload of notice.

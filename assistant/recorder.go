@@ -65,12 +65,19 @@ func raise(c chan struct{}) {
 }
 
 // end stores and shows what a strict answer still owes, and ends the goroutine. Otherwise nothing is
-// stored: the whole answer will be.
+// stored: the whole answer will be. An answer that was stopped before all of it was shown is not complete,
+// although the model may have said all.
 func (r *recorder) end() {
 	close(r.stop)
 	<-r.done
-	if r.turn.assistant.Strict && r.turn.ctx.Err() == nil {
+	if !r.turn.assistant.Strict {
+		return
+	}
+	if r.turn.ctx.Err() == nil {
 		r.flush()
+	}
+	if len(r.pending) > 0 {
+		r.turn.finish = ""
 	}
 }
 
@@ -127,15 +134,21 @@ func (r *recorder) flush() {
 		}
 	case err == nil:
 	case r.turn.assistant.Strict:
+		r.again(events, len(text))
 		r.turn.cancel(&storageFault{err})
 	default:
 		r.turn.assistant.Logger.Warn("store part of an answer", zap.String("message_id", r.turn.id), zap.Error(err))
-		r.mu.Lock()
-		r.pending = append(events, r.pending...)
-		r.bytes += len(text)
-		r.mu.Unlock()
+		r.again(events, len(text))
 		raise(r.dirty)
 	}
+}
+
+// again makes events pending that could not be stored.
+func (r *recorder) again(events []event, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending = append(events, r.pending...)
+	r.bytes += bytes
 }
 
 func textOf(events []event) string {

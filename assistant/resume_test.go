@@ -194,6 +194,7 @@ func testResume(t *testing.T, random *rand.Rand) {
 		}
 	}
 	time.Sleep(2 * time.Minute) // the bubble's: all answers have ended
+	synctest.Wait()
 	if len(model.said) != questions {
 		t.Fatalf("the model was asked %d times, want %d", len(model.said), questions)
 	}

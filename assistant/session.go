@@ -16,6 +16,9 @@ const (
 	// outboxSize is how many direct answers may wait for the writer. When it is full the reader waits,
 	// and with it the client that asks faster than it reads.
 	outboxSize = 64
+	// maxLate is how many answers from other goroutines may wait for the writer. They cannot wait as the
+	// reader can, so that a client which asks for more and takes none is dropped.
+	maxLate = 256
 	// maxMalformed frames within malformedWindow end a session.
 	maxMalformed    = 20
 	malformedWindow = time.Minute
@@ -53,7 +56,7 @@ type Session struct {
 	extended bool // the client has used ref or topic
 	subs     map[string]*subscription
 	asked    map[string]wire.Envelope // answers that this session asked for or stopped → that request
-	late     []wire.Frame             // answers from other goroutines than the reader; bounded by the questions that wait
+	late     []wire.Frame             // answers from other goroutines than the reader; bounded by maxLate
 
 	// the writer's
 	streaming bool // a followed answer is under way
@@ -177,11 +180,15 @@ func (s *Session) notify(n NoticePayload) {
 	}
 }
 
-// push queues a frame for the writer.
+// push queues a frame for the writer. It never blocks.
 func (s *Session) push(f wire.Frame) {
 	s.mu.Lock()
 	s.late = append(s.late, f)
+	tooMany := len(s.late) > maxLate
 	s.mu.Unlock()
+	if tooMany {
+		s.cancel(errTooSlow)
+	}
 	s.wake()
 }
 

@@ -92,9 +92,9 @@ type Conversation struct {
 
 // Message is one side's message in a conversation.
 type Message struct {
-	ID           string       `json:"message_id" format:"uuid"`
+	ID           string       `json:"message_id" format:"uuid" doc:"Random id."`
 	Role         Role         `json:"role"`
-	Content      string       `json:"content"`
+	Content      string       `json:"content" doc:"The text; of a running answer, as much as has been stored."`
 	Status       Status       `json:"status"`
 	FinishReason FinishReason `json:"finish_reason,omitempty"`
 	Usage        *Usage       `json:"usage,omitempty"`

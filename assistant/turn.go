@@ -95,7 +95,7 @@ func (t *turn) conclude(req Request, err error) error {
 	switch {
 	case cause != nil && isFault(cause):
 		t.finish, err = FinishError, cause
-	case err == nil, t.finish != "": // the model had said all
+	case t.finish != "": // the model had said all, and all was shown
 	case errors.Is(cause, errStopping):
 		t.finish, err = FinishInterrupted, cause
 	case cause != nil: // what the provider made of it is no fault

@@ -28,7 +28,7 @@ func TestStore(t *testing.T, open func(t *testing.T) assistant.Store) {
 			s.must(s.Close())
 		})
 	}
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		t.Run(fmt.Sprintf("Random/%d", seed), func(t *testing.T) {
 			playRandom(storeTest{t, open(t)}, seed, nil)
 		})
@@ -53,7 +53,7 @@ func TestDurableStore(t *testing.T, place func(t *testing.T) Place) {
 			test.run(storeTest{t, p(t)}, p)
 		})
 	}
-	for seed := range uint64(10) {
+	for seed := range uint64(5) {
 		t.Run(fmt.Sprintf("ReopenRandom/%d", seed), func(t *testing.T) {
 			p := place(t)
 			playRandom(storeTest{t, p(t)}, seed, p)

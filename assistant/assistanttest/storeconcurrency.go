@@ -60,11 +60,11 @@ func testConcurrentDuplicates(t storeTest) {
 // testConcurrentConversations lets every goroutine talk in a conversation of its own, while another
 // reads along: what it sees only grows.
 func testConcurrentConversations(t storeTest) {
-	t.concurrently(30, func(t storeTest, i int) {
+	t.concurrently(12, func(t storeTest, i int) {
 		owner := fmt.Sprintf("owner-%d", i%5)
 		c := t.create(owner, i)
 		var want []assistant.Message
-		for n := range 4 {
+		for n := range 3 {
 			q, a := t.ask(owner, c.ID, fmt.Sprintf("Question %d", n), fmt.Sprintf("client-%d", n), n)
 			done := make(chan struct{})
 			var reader sync.WaitGroup

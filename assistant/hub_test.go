@@ -1,0 +1,171 @@
+package assistant_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func newHub(log *zap.Logger) *assistant.Hub {
+	return assistant.NewHub(memory.Open(memory.Config{}), log)
+}
+
+// TestHubCloseWaits holds that Close returns when everything has ended, and that nothing begins afterwards.
+func TestHubCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(nil)
+		ended := false
+		h.Go(func() {
+			time.Sleep(500 * time.Millisecond)
+			ended = true
+		})
+		if h.Draining() {
+			t.Error("draining before Close")
+		}
+		if err := h.Close(t.Context()); err != nil || !ended {
+			t.Errorf("close: %v; ended: %v", err, ended)
+		}
+		if h.Go(func() { t.Error("ran after Close") }) || !h.Draining() {
+			t.Error("a closed hub lets things begin")
+		}
+		if err := h.Close(t.Context()); err != nil {
+			t.Errorf("close again: %v", err)
+		}
+	})
+}
+
+// TestHubCloseIsBounded holds that Close gives up on what does not end, and says so.
+func TestHubCloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(nil)
+		release := make(chan struct{})
+		h.Go(func() { <-release })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := h.Close(ctx); err == nil || time.Since(start) > 4*time.Second {
+			t.Errorf("close: %v after %v", err, time.Since(start))
+		}
+		close(release)
+	})
+}
+
+// TestHubGoRecovers holds that a panic goes no further than the log.
+func TestHubGoRecovers(t *testing.T) {
+	core, logs := observer.New(zap.ErrorLevel)
+	h := newHub(zap.New(core))
+	h.Go(func() { panic("out of order") })
+	if err := h.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if logs.Len() != 1 || logs.All()[0].ContextMap()["panic"] != "out of order" {
+		t.Errorf("logged %v", logs.All())
+	}
+}
+
+// TestHubGoDuringClose holds that whatever Go accepts has ended when Close returns.
+func TestHubGoDuringClose(t *testing.T) {
+	for range 100 {
+		h := newHub(nil)
+		var mu sync.Mutex
+		running := 0
+		add := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			running += n
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for h.Go(func() { add(-1) }) {
+					add(1)
+				}
+			})
+		}
+		if err := h.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		if running != 0 {
+			t.Fatalf("%d goroutines run after Close", running)
+		}
+	}
+}
+
+// TestHubCloseEndsSessions holds that sessions see how their answers ended, and are closed with 1012, although
+// their clients take their time to hang up: a second, which is what a WebSocket gives them.
+func TestHubCloseEndsSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, counts(1000, time.Second))
+		pipes := make([]*pipe, 3)
+		for i := range pipes {
+			pipes[i] = newPipe()
+			pipes[i].onClose = func() { time.Sleep(time.Second) }
+			s.serve(pipes[i], assistant.Peer{})
+			pipes[i].in <- `{"action":"assistant_message","payload":"count","ref":"q"}`
+		}
+		time.Sleep(1500 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := s.hub.Close(ctx); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		for _, p := range pipes {
+			frames := p.frames(t)
+			if last := frames[len(frames)-1]; last.Action != "complete_streaming" || last.Payload.FinishReason != "interrupted" {
+				t.Errorf("the last frame is %s", last.text)
+			}
+			if !slices.Equal(p.closes, []string{`[1012,"server is stopping"]`}) {
+				t.Errorf("closed with %v", p.closes)
+			}
+			if err := <-p.ended; err == nil || !strings.Contains(err.Error(), "stopping") {
+				t.Errorf("ended with %v", err)
+			}
+		}
+	})
+}
+
+// TestHubDrains holds that a hub which is being closed lets running answers end and no other begin.
+func TestHubDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, counts(3, time.Second))
+		p, other := s.dial(), s.dial()
+		p.in <- `{"action":"assistant_message","payload":"count","ref":"q1"}`
+		p.in <- `{"action":"assistant_message","payload":"waits","ref":"q2"}`
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			closed <- s.hub.Close(ctx)
+		}()
+		synctest.Wait()
+		other.in <- `{"action":"assistant_message","payload":"too late","ref":"q3"}`
+		start := time.Now()
+		if err := <-closed; err != nil || time.Since(start) > 4*time.Second {
+			t.Errorf("close: %v after %v", err, time.Since(start))
+		}
+		byRef := map[string][]string{}
+		for _, f := range append(p.frames(t), other.frames(t)...) {
+			byRef[f.Ref] = append(byRef[f.Ref], strings.TrimSpace(f.Action+" "+f.Payload.Reason+f.Payload.FinishReason))
+		}
+		for ref, want := range map[string][]string{
+			"q1": {"streaming_start", "streaming", "streaming", "streaming", "complete_streaming stop"},
+			"q2": {"notice queued", "error draining"},
+			"q3": {"error draining"},
+		} {
+			if !slices.Equal(byRef[ref], want) {
+				t.Errorf("%s got %q, want %q", ref, byRef[ref], want)
+			}
+		}
+	})
+}
