@@ -1,0 +1,185 @@
+package asyncapi
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+)
+
+// Document is an AsyncAPI document. It does not change.
+type Document struct{ json []byte }
+
+// JSON is the document as indented JSON. The caller must not change it.
+func (d Document) JSON() []byte { return d.json }
+
+// YAML is the document as YAML, the same to readers of version 1.1 and 1.2.
+func (d Document) YAML() ([]byte, error) { return toYAML(d.json) }
+
+// Build writes the document of api as it is seen from view. It fails when an example in the protocol
+// cannot be written as JSON.
+func Build(api API, view View) (Document, error) {
+	b := builder{API: api, view: view}
+	text, err := marshal(b.document())
+	if err != nil {
+		return Document{}, fmt.Errorf("write document: %w", err)
+	}
+	return Document{text}, nil
+}
+
+type builder struct {
+	API
+	view View
+}
+
+func (b builder) document() object {
+	return object{
+		{"asyncapi", "3.0.0"},
+		{"id", "urn:com:github:caddy-assistant:" + string(b.view)},
+		{"info", b.Info.object(b.tags())},
+		{"defaultContentType", contentType},
+		{"servers", b.Server.object(b.pathname())},
+		{"channels", b.channels()},
+		{"operations", b.operations()},
+		{"components", object{
+			{"messages", b.messages()},
+			{"schemas", b.schemas()},
+		}},
+	}
+}
+
+// tags are all that are used somewhere.
+func (b builder) tags() []string {
+	var tags []string
+	add := func(names []string) {
+		for _, name := range names {
+			if !slices.Contains(tags, name) {
+				tags = append(tags, name)
+			}
+		}
+	}
+	for _, c := range b.Channels {
+		add(c.Tags)
+	}
+	for _, op := range b.Protocol.Operations {
+		add(op.Tags)
+	}
+	for _, m := range b.Protocol.Messages {
+		add(m.Tags)
+	}
+	return tags
+}
+
+// pathname is the path that stands in the server, and so in no address.
+func (b builder) pathname() string {
+	if b.view == ClientView && len(b.Channels) == 1 {
+		return b.Channels[0].Address
+	}
+	return ""
+}
+
+func (b builder) channels() object {
+	var messages, channels object
+	for _, m := range b.Protocol.Messages {
+		messages = append(messages, member{m.Key, ref("components", "messages", m.Key)})
+	}
+	for _, c := range b.Channels {
+		address := c.Address
+		if b.pathname() != "" {
+			address = "/"
+		}
+		channels = append(channels, member{c.Name, object{
+			{"address", address},
+			{"title", c.Name},
+			{"description", c.Description},
+			{"messages", messages},
+			{"tags", namedTags(c.Tags)},
+			{"bindings", handshake(c.Query)},
+			{"x-close-codes", c.CloseCodes},
+			{"x-limits", c.Limits},
+		}})
+	}
+	return channels
+}
+
+// handshake is the WebSocket binding: what the opening request (RFC 6455 section 4.1) can say.
+func handshake(query []wire.Property) object {
+	if len(query) == 0 {
+		return nil
+	}
+	return object{{"ws", object{
+		{"query", schema(&wire.Schema{Type: "object", Properties: query})},
+		{"bindingVersion", "0.1.0"},
+	}}}
+}
+
+func (b builder) operations() object {
+	var operations object
+	taken := map[string]bool{}
+	for _, c := range b.Channels {
+		for _, op := range b.channelOperations(c.Name) {
+			if taken[op.name] {
+				op.name = c.Name + "_" + op.name
+			}
+			taken[op.name] = true
+			operations = append(operations, op)
+		}
+	}
+	return operations
+}
+
+func (b builder) channelOperations(channel string) object {
+	var operations object
+	for _, op := range b.Protocol.Operations {
+		name, action := op.Name, "receive"
+		if b.view == ClientView {
+			name, action = "send_"+op.Action, "send"
+		}
+		operation := object{
+			{"action", action},
+			{"channel", ref("channels", channel)},
+			{"summary", op.Summary},
+			{"description", op.Description},
+			{"tags", namedTags(op.Tags)},
+			{"messages", messageRefs(channel, op.Message)},
+		}
+		if len(op.Replies) > 0 {
+			operation = append(operation, member{"reply", object{
+				{"channel", ref("channels", channel)},
+				{"messages", messageRefs(channel, op.Replies...)},
+			}})
+		}
+		operations = append(operations, member{name, operation})
+	}
+	if b.view == ClientView {
+		operations = append(operations, b.receipts(channel)...)
+	}
+	return operations
+}
+
+// receipts are operations for all that a client receives, as answers or not.
+func (b builder) receipts(channel string) object {
+	var operations object
+	for _, m := range b.Protocol.Messages {
+		if m.Direction != wire.FromServer {
+			continue
+		}
+		operations = append(operations, member{"on_" + m.Action, object{
+			{"action", "receive"},
+			{"channel", ref("channels", channel)},
+			{"summary", "Handle " + m.Action},
+			{"description", m.Description},
+			{"tags", namedTags(m.Tags)},
+			{"messages", messageRefs(channel, m.Key)},
+		}})
+	}
+	return operations
+}
+
+func messageRefs(channel string, keys ...string) []object {
+	refs := make([]object, len(keys))
+	for i, key := range keys {
+		refs[i] = ref("channels", channel, "messages", key)
+	}
+	return refs
+}

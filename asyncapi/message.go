@@ -1,0 +1,60 @@
+package asyncapi
+
+import (
+	"strings"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const contentType = "application/json"
+
+func (b builder) messages() object {
+	var messages object
+	for _, m := range b.Protocol.Messages {
+		messages = append(messages, member{m.Key, object{
+			{"name", m.Action},
+			{"title", title(m.Action)},
+			{"summary", m.Description},
+			{"contentType", contentType},
+			{"correlationId", correlation},
+			{"tags", namedTags(m.Tags)},
+			{"payload", ref("components", "schemas", m.Title)},
+			{"examples", examples(m)},
+		}})
+	}
+	return messages
+}
+
+// title is an action for people: "Streaming start".
+func title(action string) string {
+	words := strings.ReplaceAll(action, "_", " ")
+	return strings.ToUpper(words[:1]) + words[1:]
+}
+
+var correlation = object{
+	{"description", "The `ref` of a request is on every frame that answers it."},
+	{"location", "$message.payload#/ref"},
+}
+
+// examples are frames. A client can do without ref; payloads from the server have all their members in
+// answers to a ref only, so that is what is shown.
+func examples(m wire.MessageDescription) []object {
+	var payload any
+	switch {
+	case m.Payload != nil:
+		payload = m.Example
+	case m.Direction == wire.FromServer:
+		payload = jsontext.Value("null")
+	}
+	frame := object{{"action", m.Action}, {"payload", payload}}
+	plain := object{{"name", "plain"}, {"payload", frame}}
+	if m.Direction == wire.FromServer {
+		frame = append(frame, member{"version", wire.Version})
+	}
+	withRef := object{{"name", "with_ref"}, {"payload", append(frame, member{"ref", "q1"})}}
+	if m.Direction == wire.FromServer {
+		return []object{withRef}
+	}
+	return []object{plain, withRef}
+}

@@ -1,0 +1,96 @@
+package asyncapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"embed"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// The page is built from docs/src by "npm run build" in docs.
+//
+//go:embed docs/dist
+var dist embed.FS
+
+// contentSecurityPolicy allows what the page consists of and the document beside it: no other host, no
+// inline script or style, no frame around it. The icon is a data URL.
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+	"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+var contentTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".txt":  "text/plain; charset=utf-8",
+}
+
+// page has the files of the page by their names.
+var page = sync.OnceValue(loadPage)
+
+// asset is a file of the page.
+type asset struct {
+	contentType string
+	etag        string // without its closing quote
+	plain       []byte
+	gzipped     func() []byte // compressed at the first request
+}
+
+func loadPage() map[string]*asset {
+	const folder = "docs/dist"
+	entries, err := dist.ReadDir(folder)
+	if err != nil {
+		panic(err) // cannot happen: the folder is embedded
+	}
+	assets := make(map[string]*asset, len(entries))
+	for _, entry := range entries {
+		content, err := dist.ReadFile(path.Join(folder, entry.Name()))
+		if err != nil {
+			panic(err)
+		}
+		assets[entry.Name()] = &asset{
+			contentType: contentTypes[path.Ext(entry.Name())],
+			etag:        strings.TrimSuffix(etag(content), `"`),
+			plain:       content,
+			gzipped:     sync.OnceValue(func() []byte { return compress(content) }),
+		}
+	}
+	return assets
+}
+
+func compress(content []byte) []byte {
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // fails for an unknown level only
+	_, _ = z.Write(content)                               // a bytes.Buffer takes everything
+	_ = z.Close()
+	return b.Bytes()
+}
+
+func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", contentSecurityPolicy)
+	header.Add("Vary", "Accept-Encoding")
+	if !acceptsGzip(r) {
+		header.Set("ETag", a.etag+`"`)
+		serve(w, r, a.contentType, a.plain)
+		return
+	}
+	header.Set("Content-Encoding", "gzip")
+	header.Set("ETag", a.etag+`-gzip"`)
+	serve(w, r, a.contentType, a.gzipped())
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3), but takes * for a no.
+func acceptsGzip(r *http.Request) bool {
+	for coding := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(strings.ToLower(strings.ReplaceAll(coding, " ", "")), ";")
+		if name == "gzip" {
+			q, err := strconv.ParseFloat(strings.TrimPrefix(weight, "q="), 64)
+			return err != nil || q > 0
+		}
+	}
+	return false
+}

@@ -1,0 +1,47 @@
+package asyncapi
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// Server is where the channels are.
+type Server struct {
+	// Host is a name or IP address, with the port unless it is the protocol's own. Anything else, such
+	// as what a made-up Host header may hold, is replaced by localhost.
+	Host string
+	TLS  bool
+}
+
+// ServerOf is the server that r names and came to. Behind a proxy that terminates TLS, TLS has to be set.
+func ServerOf(r *http.Request) Server { return Server{Host: r.Host, TLS: r.TLS != nil} }
+
+// hostname is as strict as names in use allow (RFC 3986 section 3.2.2 would allow markup).
+var hostname = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$`)
+
+func (s Server) object(pathname string) object {
+	host, protocol, name := s.Host, "ws", "production"
+	if !hostname.MatchString(host) {
+		host = "localhost"
+	}
+	if s.TLS {
+		protocol = "wss"
+	}
+	if isLocal(host) {
+		name = "development"
+	}
+	return object{{name, object{{"host", host}, {"protocol", protocol}, {"pathname", pathname}}}}
+}
+
+// isLocal tells whether host, which may have a port, is a name of the machine itself.
+func isLocal(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && (ip.IsLoopback() || ip.IsUnspecified())
+}
