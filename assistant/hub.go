@@ -17,9 +17,8 @@ var errStopping = errors.New("server is stopping")
 const (
 	// storeTimeout bounds one call of the store.
 	storeTimeout = 10 * time.Second
-	// closeGrace is how long Close goes on after its context: answers are stored, sockets say goodbye, for
-	// which a WebSocket has a second.
-	closeGrace = 2 * time.Second
+	// closeGrace is how long Close goes on after its context: answers are stored, sockets say goodbye.
+	closeGrace = time.Second
 )
 
 // Hub holds what is alive: conversations in use, sessions, the store, and their goroutines. It belongs to
@@ -89,8 +88,8 @@ func (h *Hub) Draining() bool {
 }
 
 // Close refuses new sessions and turns, tells clients, waits until running answers have ended or ctx is
-// done, interrupts the rest, closes every session with 1012 (service restart) and waits for all that, two
-// seconds at most. Its error tells that something was still alive then.
+// done, interrupts the rest, closes every session with 1012 (service restart) and waits for all that, a
+// second at most. Its error tells that something was still alive then.
 func (h *Hub) Close(ctx context.Context) error {
 	h.drain()
 	select {

@@ -102,14 +102,14 @@ func TestHubGoDuringClose(t *testing.T) {
 }
 
 // TestHubCloseEndsSessions holds that sessions see how their answers ended, and are closed with 1012, although
-// their clients take their time to hang up: a second, which is what a WebSocket gives them.
+// their clients take their time to hang up: half a second, which is what a WebSocket gives them.
 func TestHubCloseEndsSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, counts(1000, time.Second))
 		pipes := make([]*pipe, 3)
 		for i := range pipes {
 			pipes[i] = newPipe()
-			pipes[i].onClose = func() { time.Sleep(time.Second) }
+			pipes[i].onClose = func() { time.Sleep(500 * time.Millisecond) }
 			s.serve(pipes[i], assistant.Peer{})
 			pipes[i].in <- `{"action":"assistant_message","payload":"count","ref":"q"}`
 		}

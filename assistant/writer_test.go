@@ -21,7 +21,11 @@ func counts(n int, pause time.Duration) model {
 			if !yield(assistant.Delta{Text: fmt.Sprintf("%d ", i)}) {
 				return nil
 			}
-			time.Sleep(pause)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 		yield(finished)
 		return context.Cause(ctx)

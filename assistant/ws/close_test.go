@@ -16,7 +16,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// TestCloseIsBounded holds that Close takes a second at most, whatever the peer does and whatever else is
+// closeTimeout is how long Close may wait for its peer.
+const closeTimeout = 500 * time.Millisecond
+
+// TestCloseIsBounded holds that Close takes half a second at most, whatever the peer does and whatever else is
 // under way, and that it ends Recv and Send.
 func TestCloseIsBounded(t *testing.T) {
 	for _, test := range []struct {
@@ -27,30 +30,30 @@ func TestCloseIsBounded(t *testing.T) {
 	}{
 		{"peer leaves when told", leaves, nil, 0},
 		{"peer leaves without a word", func(p *peer) { _ = p.Conn.Close() }, nil, 0},
-		{"peer reads and stays", func(p *peer) { collect(p, true) }, nil, time.Second},
-		{"peer does not read", nil, nil, time.Second},
+		{"peer reads and stays", func(p *peer) { collect(p, true) }, nil, closeTimeout},
+		{"peer does not read", nil, nil, closeTimeout},
 		{"peer answers and stays", func(p *peer) {
 			p.next()
 			p.write(frame(fin|closing, closePayload(1001, "")))
-		}, nil, time.Second},
+		}, nil, closeTimeout},
 		{"peer sends on and on", func(p *peer) {
 			collect(p, false)
 			flood(p, frame(fin|text, strings.Repeat("x", 1000)))
-		}, nil, time.Second},
+		}, nil, closeTimeout},
 		{"peer sends and does not read", func(p *peer) {
 			flood(p, frame(fin|text, strings.Repeat("x", 1000)))
-		}, nil, time.Second},
+		}, nil, closeTimeout},
 		{"peer sends pings and does not read", func(p *peer) {
 			flood(p, frame(fin|ping, ""))
-		}, nil, time.Second},
-		{"peer does not read, during Send", nil, func(c *ws.Conn) { _ = c.Send([]byte("never read")) }, time.Second},
+		}, nil, closeTimeout},
+		{"peer does not read, during Send", nil, func(c *ws.Conn) { _ = c.Send([]byte("never read")) }, closeTimeout},
 		{"peer does not read, during many Sends", nil, func(c *ws.Conn) {
 			for c.Send([]byte("never read")) == nil {
 			}
-		}, time.Second},
+		}, closeTimeout},
 		{"peer sends pings and does not read, during Send", func(p *peer) {
 			p.write(frame(fin|ping, ""))
-		}, func(c *ws.Conn) { _ = c.Send([]byte("never read")) }, time.Second},
+		}, func(c *ws.Conn) { _ = c.Send([]byte("never read")) }, closeTimeout},
 		{"after Send has failed", func(p *peer) { time.Sleep(20 * time.Second) }, func(c *ws.Conn) {
 			_ = c.Send([]byte("never read"))
 		}, 0},
@@ -78,7 +81,7 @@ func TestCloseIsBounded(t *testing.T) {
 					t.Errorf("took %v, want %v", got, test.want)
 				}
 				wg.Wait() // Recv and Send have ended too
-				if got := time.Since(start); got > time.Second {
+				if got := time.Since(start); got > closeTimeout {
 					t.Errorf("all ended after %v", got)
 				}
 				if err := c.Send([]byte("late")); err == nil {
@@ -291,7 +294,7 @@ func TestCloseOvertakesDeadline(t *testing.T) {
 				start := time.Now()
 				_ = c.Close(1001, "")
 				wg.Wait()
-				if got := time.Since(start); got > time.Second {
+				if got := time.Since(start); got > closeTimeout {
 					t.Errorf("took %v", got)
 				}
 			})

@@ -12,8 +12,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// closeTimeout is how long Close waits for the peer.
-const closeTimeout = time.Second
+// closeTimeout is how long Close waits for the peer: several round trips around the world, and half of
+// what a server that stops has left.
+const closeTimeout = 500 * time.Millisecond
 
 func (o Options) maxMessageSize() int64       { return cmp.Or(o.MaxMessageSize, 1<<20) }
 func (o Options) pingInterval() time.Duration { return cmp.Or(o.PingInterval, 25*time.Second) }
@@ -99,7 +100,7 @@ func (c *Conn) Send(messages ...[]byte) error {
 	return errors.Join(err, c.net.flush())
 }
 
-// Close sends a close frame, gives the peer one second to answer and closes the connection. Further
+// Close sends a close frame, gives the peer half a second to answer and closes the connection. Further
 // calls wait for the first to end and do nothing.
 func (c *Conn) Close(code int, reason string) error {
 	var err error
