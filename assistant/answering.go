@@ -98,7 +98,7 @@ func (c *conversation) begin(t *turn) error {
 		err = c.drop(ctx, b.DropFrom)
 	}
 	if err != nil {
-		return storageError(err)
+		return storeFailed(err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +169,7 @@ func (c *conversation) canReplace(ctx context.Context, id string) error {
 		var err error
 		messages, more, err = c.readBack(ctx, messages, more, func(m []Message) bool { return indexOf(m, id) >= 0 })
 		if err != nil {
-			return storageError(err)
+			return storeFailed(err)
 		}
 	}
 	i := indexOf(messages, id)
@@ -330,7 +330,7 @@ func (c *conversation) storeEnd(t *turn, question Message, at time.Time) (err er
 		}
 		time.Sleep(time.Duration(try+1) * 100 * time.Millisecond)
 	}
-	return &storageFault{err}
+	return &storageError{err}
 }
 
 // again answers a question that was asked before, from memory or the store: as its turn was, without
@@ -342,7 +342,7 @@ func (c *conversation) again(t *turn) {
 		defer cancel()
 		var err error
 		if messages, err = c.hub.store.MessageByClientID(ctx, c.owner, c.id, t.question.ClientID); err != nil {
-			t.refuse(describeError(storageError(err)))
+			t.refuse(describeError(storeFailed(err)))
 			return
 		}
 	}

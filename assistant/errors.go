@@ -69,18 +69,19 @@ type refusal struct{ reason Reason }
 
 func (e refusal) Error() string { return string(e.reason) }
 
-// storageError is a fault of the store. The client is told only that there was one.
-func storageError(err error) error {
+// storeFailed is what a request answers whose store call failed.
+func storeFailed(err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return refusal{ReasonNotFound}
 	}
-	return &storageFault{err}
+	return &storageError{err}
 }
 
-type storageFault struct{ err error }
+// storageError is a fault of the store. The client is told only that there was one.
+type storageError struct{ err error }
 
-func (e *storageFault) Error() string { return fmt.Sprintf("store: %v", e.err) }
-func (e *storageFault) Unwrap() error { return e.err }
+func (e *storageError) Error() string { return fmt.Sprintf("store: %v", e.err) }
+func (e *storageError) Unwrap() error { return e.err }
 
 // describeError is what a client is told of err: a reason and a sentence, never err's own text.
 func describeError(err error) ErrorPayload {
@@ -90,7 +91,7 @@ func describeError(err error) ErrorPayload {
 	if r, ok := errors.AsType[refusal](err); ok {
 		return errorPayload(r.reason, 0)
 	}
-	if _, ok := errors.AsType[*storageFault](err); ok {
+	if _, ok := errors.AsType[*storageError](err); ok {
 		return errorPayload(ReasonStorageUnavailable, 0)
 	}
 	return errorPayload(ReasonInternal, 0)

@@ -54,7 +54,7 @@ func (r *request) admit(ctx context.Context, e wire.Envelope, payload any) error
 	case errors.Is(err, ErrNotFound):
 		return none
 	case err != nil:
-		return storageError(err)
+		return storeFailed(err)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func (r *request) onCreateConversation(ctx context.Context, p *CreateConversatio
 		c.Title = p.Title
 	}
 	if err := r.assistant.hub.store.Create(ctx, r.peer.User, c); err != nil {
-		return storageError(err)
+		return storeFailed(err)
 	}
 	return r.reply(r.envelope, msgConversationCreated.With(c))
 }
@@ -172,7 +172,7 @@ func (r *request) onListConversations(ctx context.Context, p *ListConversationsP
 	limit := cmp.Or(p.Limit, 20)
 	items, err := r.assistant.hub.store.List(ctx, r.peer.User, after, limit+1)
 	if err != nil {
-		return storageError(err)
+		return storeFailed(err)
 	}
 	page := ConversationsPayload{Items: items}
 	if len(items) > limit {
@@ -203,7 +203,7 @@ func parseCursor(cursor string) (Conversation, error) {
 func (r *request) onRenameConversation(ctx context.Context, p RenameConversationPayload) error {
 	info, err := r.assistant.hub.store.Rename(ctx, r.peer.User, r.id, p.Title)
 	if err != nil {
-		return storageError(err)
+		return storeFailed(err)
 	}
 	if c := r.assistant.hub.used(r.id); c != nil {
 		c.rename(info, r)
@@ -217,7 +217,7 @@ func (r *request) onRenameConversation(ctx context.Context, p RenameConversation
 func (r *request) onDeleteConversation(context.Context, DeleteConversationPayload) error {
 	follows := r.follows()
 	if err := r.assistant.hub.remove(r); err != nil {
-		return storageError(err)
+		return storeFailed(err)
 	}
 	if follows {
 		return nil // the event is the answer
@@ -228,7 +228,7 @@ func (r *request) onDeleteConversation(context.Context, DeleteConversationPayloa
 func (r *request) onListMessages(ctx context.Context, p ListMessagesPayload) error {
 	items, more, err := r.assistant.hub.store.Messages(ctx, r.peer.User, r.id, p.Before, cmp.Or(p.Limit, pageSize))
 	if err != nil {
-		return storageError(err)
+		return storeFailed(err)
 	}
 	return r.reply(r.envelope, msgMessages.With(MessagesPayload{append([]Message{}, items...), more}))
 }

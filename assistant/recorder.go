@@ -135,7 +135,7 @@ func (r *recorder) flush() {
 	case err == nil:
 	case r.turn.assistant.Strict:
 		r.again(events, len(text))
-		r.turn.cancel(&storageFault{err})
+		r.turn.cancel(&storageError{err})
 	default:
 		r.turn.assistant.Logger.Warn("store part of an answer", zap.String("message_id", r.turn.id), zap.Error(err))
 		r.again(events, len(text))

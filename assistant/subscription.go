@@ -35,7 +35,7 @@ func (s *Session) subscribe(r *request, id string, from *SubscribePayload) error
 	} else {
 		var err error
 		if c, err = s.assistant.hub.open(s.peer.User, id, s.settings().Context); err != nil {
-			return storageError(err)
+			return storeFailed(err)
 		}
 	}
 	cursor, subscribed, snapshot := c.resume(from)

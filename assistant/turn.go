@@ -111,7 +111,7 @@ func (t *turn) conclude(req Request, err error) error {
 
 // isFault tells a turn that was cancelled because its store broke from one that somebody ended.
 func isFault(cause error) bool {
-	_, ok := errors.AsType[*storageFault](cause)
+	_, ok := errors.AsType[*storageError](cause)
 	return ok
 }
 

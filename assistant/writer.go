@@ -89,16 +89,18 @@ func (s *Session) await() bool {
 	return true
 }
 
-// collect fills b with what there is to write now. For each conversation the log is read before the
-// direct answers are taken, and written after them: so what a client is told first, such as subscribed
-// or queued, comes before the events that follow from it.
+// collect fills b with what there is to write now, or as much as one batch may take. For each conversation
+// the log is read before the direct answers are taken, and written after them: so what a client is told
+// first, such as subscribed or queued, comes before the events that follow from it.
 func (s *Session) collect(b *batch) {
 	s.direct(b)
 	s.streaming = false
 	b.subs = s.subscriptions(b.subs[:0])
 	for _, sub := range b.subs {
 		entries, err := sub.conversation.log.Read(sub.cursor, b.entries)
-		s.direct(b)
+		if s.direct(b); b.full() {
+			return
+		}
 		if s.subscribed(sub) {
 			s.advance(sub, entries, err, b)
 			s.streaming = s.streaming || sub.streaming
@@ -106,9 +108,12 @@ func (s *Session) collect(b *batch) {
 	}
 }
 
-// direct adds the direct answers.
+// direct adds the direct answers that b has room for.
 func (s *Session) direct(b *batch) {
 	for range outboxSize {
+		if b.full() {
+			return
+		}
 		select {
 		case f := <-s.outbox:
 			b.add(f)
@@ -121,7 +126,13 @@ func (s *Session) direct(b *batch) {
 	late := s.late
 	s.late = nil
 	s.mu.Unlock()
-	for _, f := range late {
+	for i, f := range late {
+		if b.full() {
+			s.mu.Lock()
+			s.late = append(late[i:], s.late...)
+			s.mu.Unlock()
+			return
+		}
 		b.add(f)
 	}
 }
@@ -244,8 +255,11 @@ type batch struct {
 	views   [][]byte
 }
 
-// maxBatch is the buffer that a writer keeps from one batch to the next, in bytes.
+// maxBatch ends a batch when it is reached, in bytes, and is the buffer that a writer keeps from one batch to
+// the next.
 const maxBatch = 64 << 10
+
+func (b *batch) full() bool { return len(b.buf) >= maxBatch }
 
 func (b *batch) reset() {
 	if cap(b.buf) > maxBatch {

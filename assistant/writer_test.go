@@ -232,6 +232,36 @@ func TestResendStorm(t *testing.T) {
 	})
 }
 
+// TestBatchesAreBounded holds that a client which asks for large answers and takes none has them encoded one by
+// one, not all at once.
+func TestBatchesAreBounded(t *testing.T) {
+	const long, messages = 60_000, 20
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, echoes)
+		p, topic := s.dialStored()
+		for i := range messages {
+			p.in <- fmt.Sprintf(`{"action":"assistant_message","topic":%q,"payload":"%d%s"}`, topic, i, strings.Repeat("x", long))
+			synctest.Wait()
+		}
+		p.frames(t)
+		p.gate = make(chan struct{})
+		for range 30 { // each is answered by a snapshot of everything
+			p.in <- fmt.Sprintf(`{"action":"subscribe","topic":%q,"ref":"s"}`, topic)
+		}
+		synctest.Wait()
+		close(p.gate)
+		synctest.Wait()
+		for _, send := range p.sends {
+			if size := len(strings.Join(send, "")); size > 2*messages*(long+1000)+(64<<10) {
+				t.Errorf("a batch of %d bytes", size)
+			}
+		}
+		if got := actions(p.frames(t)); len(got) != 60 || slices.Contains(got, "error") {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
 // bubbled counts the goroutines of the synctest bubble: others may still end.
 func bubbled() int {
 	stacks := make([]byte, 1<<20)

@@ -24,7 +24,7 @@ type (
 		Note     *string `json:"note,omitempty" maxLength:"3"`
 
 		Internal string `json:"-"`
-		private  string
+		private  string //nolint:unused // must be left alone
 	}
 	Place struct {
 		Room  string `json:"room"`

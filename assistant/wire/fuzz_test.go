@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -30,9 +31,9 @@ func FuzzDispatch(f *testing.F) {
 	}
 	protocol := newProtocol()
 	f.Fuzz(func(t *testing.T, before, after []byte, planted bool) {
-		frame := append(before[:len(before):len(before)], after...)
+		frame := append(slices.Clip(before), after...)
 		if planted {
-			frame = append(append(before[:len(before):len(before)], canary...), after...)
+			frame = append(append(slices.Clip(before), canary...), after...)
 		}
 		r := &recorder{}
 		e, err := protocol.Dispatch(t.Context(), r, frame)

@@ -44,7 +44,7 @@ func shapeOf(t reflect.Type) *shape {
 	switch t.Kind() {
 	case reflect.String:
 		s.schema = &Schema{Type: "string"}
-		if e, ok := reflect.Zero(t).Interface().(Enum); ok {
+		if e, ok := reflect.TypeAssert[Enum](reflect.Zero(t)); ok {
 			s.name(t.Name(), &Schema{Type: "string", Enum: e.Values()})
 		}
 	case reflect.Bool:

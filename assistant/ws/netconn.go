@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -93,9 +94,7 @@ func (c *netConn) switchProtocols(answer []byte) error {
 		return fmt.Errorf("read handshake answer: %w", err)
 	}
 	_ = res.Body.Close()
-	for key, values := range res.Header {
-		c.w.Header()[key] = values
-	}
+	maps.Copy(c.w.Header(), res.Header)
 	c.w.WriteHeader(res.StatusCode)
 	conn, rw, err := http.NewResponseController(c.w).Hijack()
 	if err != nil {
