@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"go.uber.org/zap"
 )
@@ -78,160 +75,6 @@ func (c *conversation) answer(t *turn) {
 		err = t.stream(req, show)
 	}
 	c.finish(t, t.conclude(req, err))
-}
-
-// begin decides what the turn asks and tells the model, makes that durable and shows it.
-func (c *conversation) begin(t *turn) error {
-	ctx, cancel := c.hub.storeContext()
-	defer cancel()
-	b, err := c.beginning(ctx, t)
-	if err != nil {
-		return err
-	}
-	if c.stored() {
-		err = c.hub.store.Begin(ctx, c.owner, c.id, b)
-		if errors.Is(err, ErrDuplicate) {
-			return err
-		}
-	}
-	if err == nil && b.DropFrom != "" {
-		err = c.drop(ctx, b.DropFrom)
-	}
-	if err != nil {
-		return storeFailed(err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if b.DropFrom != "" && c.stored() {
-		c.log.Append(event{kind: eventSnapshot, turn: t, detail: c.snapshotLocked()})
-	}
-	if b.Question != nil {
-		c.messages = append(c.messages, *b.Question)
-	}
-	c.showStartLocked(t, b)
-	return nil
-}
-
-// beginning is what the store is to do. It fills in the turn's question.
-func (c *conversation) beginning(ctx context.Context, t *turn) (Beginning, error) {
-	b := Beginning{Answer: t.answer()}
-	if t.regenerate {
-		i := len(c.messages) - 1
-		for ; i >= 0 && c.messages[i].Role != RoleUser; i-- {
-			b.DropFrom = c.messages[i].ID
-		}
-		if i < 0 {
-			return b, refusal{ReasonNothingToRegenerate}
-		}
-		t.question = c.messages[i]
-		return b, nil
-	}
-	if id := t.question.ClientID; id != "" && c.wasAsked(id, t.replaces) {
-		return b, ErrDuplicate
-	}
-	if t.replaces != "" {
-		if err := c.canReplace(ctx, t.replaces); err != nil {
-			return b, err
-		}
-		b.DropFrom = t.replaces
-	}
-	t.question.CreatedAt = t.started
-	b.Question = &t.question
-	if c.stored() && c.title() == "" {
-		b.Title = titleOf(t.question.Content)
-	}
-	return b, nil
-}
-
-func (c *conversation) title() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.info.Title
-}
-
-// wasAsked tells whether a question with that client id is in memory, and stays there.
-func (c *conversation) wasAsked(clientID, dropFrom string) bool {
-	for _, m := range c.messages {
-		switch {
-		case dropFrom != "" && m.ID == dropFrom:
-			return false
-		case m.ClientID == clientID:
-			return true
-		}
-	}
-	return false
-}
-
-// canReplace makes sure that id is a user's message, and that it is in memory.
-func (c *conversation) canReplace(ctx context.Context, id string) error {
-	messages, more := c.messages, c.more
-	if c.stored() {
-		var err error
-		messages, more, err = c.readBack(ctx, messages, more, func(m []Message) bool { return indexOf(m, id) >= 0 })
-		if err != nil {
-			return storeFailed(err)
-		}
-	}
-	i := indexOf(messages, id)
-	if i < 0 || messages[i].Role != RoleUser {
-		return refusal{ReasonNotFound}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.messages, c.more = messages, more
-	return nil
-}
-
-// drop forgets the message and all after it.
-func (c *conversation) drop(ctx context.Context, id string) error {
-	messages := c.messages[:indexOf(c.messages, id):indexOf(c.messages, id)]
-	messages, more, err := c.readBack(ctx, messages, c.more, func(m []Message) bool { return len(m) > 0 })
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.messages, c.more = messages, more
-	return nil
-}
-
-// showStartLocked selects what the model is told and appends the first events of the turn.
-func (c *conversation) showStartLocked(t *turn, b Beginning) {
-	earlier := c.messages[:len(c.messages)-1] // the question is the last
-	used := tokens(t.instructions) + tokens(t.question.Content)
-	turns, trimmed := window(earlier, used, t.assistant.Context)
-	t.history = turns
-	c.forgetLocked(t)
-	if b.Question != nil && c.stored() {
-		q := b.Question
-		c.log.Append(event{kind: eventUserMessage, turn: t, detail: UserMessagePayload{q.ID, q.ClientID, q.Content, q.CreatedAt}})
-	}
-	if b.Title != "" {
-		c.info.Title = b.Title
-	}
-	c.info.UpdatedAt = t.started
-	if b.Title != "" {
-		c.log.Append(event{kind: eventUpdated, detail: c.info})
-	}
-	t.shown = true
-	c.log.Append(event{kind: eventStarted, turn: t})
-	if trimmed {
-		c.log.Append(event{kind: eventNotice, turn: t, detail: notice(NoticeContextTrimmed)})
-	}
-}
-
-// forgetLocked lets messages go that neither a snapshot nor the model needs, and events that are older
-// than the resume window.
-func (c *conversation) forgetLocked(t *turn) {
-	for len(c.messages) > 2*pageSize && tokensOf(c.messages[pageSize:]) > t.assistant.Context {
-		c.messages = append([]Message(nil), c.messages[pageSize:]...)
-		c.more = c.stored()
-	}
-	old := time.Now().Add(-t.assistant.ResumeWindow)
-	for len(c.ended) > 0 && c.ended[0].at.Before(old) {
-		c.log.Trim(c.ended[0].seq)
-		c.ended = c.ended[1:]
-	}
 }
 
 // show appends an event of the running answer, and keeps its text for snapshots: both at once, so that
@@ -376,22 +219,4 @@ func (c *conversation) asked(clientID string) []Message {
 		}
 	}
 	return nil
-}
-
-// maxTitle is the length of a title made of a question, in characters.
-const maxTitle = 60
-
-// titleOf shortens a question at a word.
-func titleOf(question string) string {
-	title := strings.Join(strings.Fields(question), " ")
-	if utf8.RuneCountInString(title) <= maxTitle {
-		return title
-	}
-	runes := []rune(title)[:maxTitle]
-	for i := len(runes) - 1; i > maxTitle/2; i-- {
-		if unicode.IsSpace(runes[i]) {
-			return string(runes[:i]) + "…"
-		}
-	}
-	return string(runes) + "…"
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 )
@@ -53,4 +55,22 @@ func askTitle(ctx context.Context, t *turn) (string, error) {
 		title = string(runes[:maxModelTitle])
 	}
 	return title, nil
+}
+
+// maxTitle is the length of a title made of a question, in characters.
+const maxTitle = 60
+
+// titleOf shortens a question at a word.
+func titleOf(question string) string {
+	title := strings.Join(strings.Fields(question), " ")
+	if utf8.RuneCountInString(title) <= maxTitle {
+		return title
+	}
+	runes := []rune(title)[:maxTitle]
+	for i := len(runes) - 1; i > maxTitle/2; i-- {
+		if unicode.IsSpace(runes[i]) {
+			return string(runes[:i]) + "…"
+		}
+	}
+	return string(runes) + "…"
 }

@@ -235,7 +235,7 @@ func TestResendStorm(t *testing.T) {
 // TestBatchesAreBounded holds that a client which asks for large answers and takes none has them encoded one by
 // one, not all at once.
 func TestBatchesAreBounded(t *testing.T) {
-	const long, messages = 60_000, 20
+	const long, messages = 30_000, 5
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, echoes)
 		p, topic := s.dialStored()
