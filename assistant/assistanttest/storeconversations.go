@@ -54,10 +54,10 @@ func testList(t storeTest) {
 		for {
 			page, err := t.List(t.Context(), "alice", after, limit)
 			t.must(err)
-			if len(page) > limit {
-				t.Fatalf("limit %d: got %d", limit, len(page))
-			}
 			got = append(got, page...)
+			if len(page) > limit || len(got) > len(want) {
+				t.Fatalf("limit %d: got %d, %d in all", limit, len(page), len(got))
+			}
 			if len(page) < limit {
 				break
 			}

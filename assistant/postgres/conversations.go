@@ -1,0 +1,74 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// pruneBatch is how many conversations DeleteBefore deletes at once: others may write in between.
+const pruneBatch = 100
+
+const columns = `id, title, created_at, updated_at`
+
+func scanConversation(row pgx.CollectableRow) (c assistant.Conversation, err error) {
+	err = row.Scan(&c.ID, &c.Title, &c.CreatedAt, &c.UpdatedAt)
+	c.CreatedAt, c.UpdatedAt = c.CreatedAt.UTC(), c.UpdatedAt.UTC()
+	return c, err
+}
+
+// Create implements assistant.Store.
+func (s *Store) Create(ctx context.Context, owner string, c assistant.Conversation) error {
+	_, err := s.exec(ctx, `INSERT INTO conversation (id, owner, title, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)`,
+		c.ID, owner, clean(c.Title), c.CreatedAt, c.UpdatedAt)
+	return err
+}
+
+// Conversation implements assistant.Store.
+func (s *Store) Conversation(ctx context.Context, owner, id string) (assistant.Conversation, error) {
+	return one(ctx, s, scanConversation, `SELECT `+columns+` FROM conversation WHERE id = $1 AND owner = $2`, id, owner)
+}
+
+// List implements assistant.Store.
+func (s *Store) List(ctx context.Context, owner string, after assistant.Conversation, limit int) ([]assistant.Conversation, error) {
+	updated := pgtype.Timestamptz{Time: after.UpdatedAt, Valid: true}
+	if (after == assistant.Conversation{}) {
+		updated = pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+	}
+	return query(ctx, s, scanConversation, `SELECT `+columns+` FROM conversation
+		WHERE owner = $1 AND owner <> '' AND (updated_at, id) < ($2, $3)
+		ORDER BY updated_at DESC, id DESC LIMIT $4`, owner, updated, after.ID, max(limit, 0))
+}
+
+// Rename implements assistant.Store.
+func (s *Store) Rename(ctx context.Context, owner, id, title string) (assistant.Conversation, error) {
+	return one(ctx, s, scanConversation, `UPDATE conversation SET title = $3 WHERE id = $1 AND owner = $2 RETURNING `+columns,
+		id, owner, clean(title))
+}
+
+// Delete implements assistant.Store.
+func (s *Store) Delete(ctx context.Context, owner, id string) error {
+	n, err := s.exec(ctx, `DELETE FROM conversation WHERE id = $1 AND owner = $2`, id, owner)
+	if err == nil && n == 0 {
+		err = assistant.ErrNotFound
+	}
+	return err
+}
+
+// DeleteBefore implements assistant.Store. Where it fails, some may be deleted. A conversation in which
+// somebody is writing just then is passed over.
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time) (int, error) {
+	for total := 0; ; {
+		n, err := s.exec(ctx, `DELETE FROM conversation WHERE id IN (
+			SELECT id FROM conversation AS old WHERE updated_at < $1
+			AND NOT EXISTS (SELECT FROM message WHERE conversation_id = old.id AND status = 'streaming')
+			LIMIT $2 FOR UPDATE SKIP LOCKED)`, t, pruneBatch)
+		if total += int(n); err != nil || n < pruneBatch {
+			return total, err
+		}
+	}
+}

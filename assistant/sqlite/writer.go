@@ -1,0 +1,212 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// maxBatch bounds how many writes wait for one commit.
+const maxBatch = 256
+
+var errClosed = errors.New("store is closed")
+
+// writer is the one goroutine that writes. It commits together what has come while it committed.
+//
+//	write ──► queue ──► run: BEGIN, for each write SAVEPOINT … RELEASE, COMMIT ──► done
+type writer struct {
+	db   *sql.DB
+	conn *sql.Conn
+
+	queue   chan *write   // unbuffered: what was received will be answered; never closed
+	closing chan struct{} // closed by finish
+	ended   chan struct{} // closed when run ends; nil when it was never started
+
+	statements map[string]*sql.Stmt // run's
+}
+
+// write is a change that waits for its commit.
+type write struct {
+	ctx  context.Context
+	do   func(tx) error
+	err  error
+	done chan struct{}
+}
+
+func newWriter(ctx context.Context, dataSource string) (*writer, error) {
+	db, err := sql.Open("sqlite", dataSource)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return &writer{
+		db: db, conn: conn, statements: make(map[string]*sql.Stmt),
+		queue: make(chan *write), closing: make(chan struct{}),
+	}, nil
+}
+
+func (w *writer) start() {
+	w.ended = make(chan struct{})
+	go w.run()
+}
+
+// write makes a change and returns when it is on the disk, or was not made: all of it or nothing. It does
+// not wait for its turn longer than ctx.
+func (w *writer) write(ctx context.Context, do func(tx) error) error {
+	next := &write{ctx: ctx, do: do, done: make(chan struct{})}
+	select {
+	case w.queue <- next:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-w.closing:
+		return errClosed
+	}
+	<-next.done // soon: busyTimeout at most
+	return translate(context.Background(), next.err)
+}
+
+func (w *writer) run() {
+	defer close(w.ended)
+	for {
+		select {
+		case first := <-w.queue:
+			w.commit(w.gather(first))
+		case <-w.closing:
+			return
+		}
+	}
+}
+
+// gather takes what waits already.
+func (w *writer) gather(first *write) []*write {
+	batch := []*write{first}
+	for len(batch) < maxBatch {
+		select {
+		case next := <-w.queue:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit makes the changes in one transaction. A change that fails leaves the others alone; where the
+// transaction fails, all have failed.
+func (w *writer) commit(batch []*write) {
+	err := w.transact(batch)
+	if err != nil {
+		_, _ = tx{w}.exec("ROLLBACK") // SQLite may have done so itself
+	}
+	for _, next := range batch {
+		if err != nil {
+			next.err = fmt.Errorf("commit: %w", err)
+		}
+		close(next.done)
+	}
+}
+
+func (w *writer) transact(batch []*write) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	if _, err := (tx{w}).exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	for _, next := range batch {
+		if next.err = context.Cause(next.ctx); next.err != nil {
+			continue
+		}
+		if err := w.apply(next); err != nil {
+			return err
+		}
+	}
+	_, err = tx{w}.exec("COMMIT")
+	return err
+}
+
+// apply makes one change. It returns what ends the transaction.
+func (w *writer) apply(next *write) error {
+	if _, err := (tx{w}).exec("SAVEPOINT change"); err != nil {
+		return err
+	}
+	if next.err = next.do(tx{w}); next.err != nil {
+		// After some faults SQLite has rolled back everything; then there is no savepoint.
+		if _, err := (tx{w}).exec("ROLLBACK TO change"); err != nil {
+			return errors.Join(next.err, err)
+		}
+	}
+	_, err := tx{w}.exec("RELEASE change")
+	return err
+}
+
+// finish answers what was taken from the queue, and takes no more.
+func (w *writer) finish() {
+	close(w.closing)
+	if w.ended != nil {
+		<-w.ended
+	}
+}
+
+func (w *writer) close() error {
+	var errs []error
+	for _, statement := range w.statements {
+		errs = append(errs, statement.Close())
+	}
+	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
+}
+
+// tx is what a change is made with. Its statements are never cancelled: SQLite would roll back the changes
+// of everybody.
+type tx struct{ writer *writer }
+
+// exec returns how many rows were changed.
+func (tx tx) exec(query string, args ...any) (int64, error) {
+	statement, err := tx.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	result, err := statement.Exec(args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// change is exec that is to change a row: none is ErrNotFound.
+func (tx tx) change(query string, args ...any) error {
+	n, err := tx.exec(query, args...)
+	if err == nil && n == 0 {
+		err = assistant.ErrNotFound
+	}
+	return err
+}
+
+func (tx tx) row(query string, args ...any) (*sql.Row, error) {
+	statement, err := tx.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.QueryRow(args...), nil
+}
+
+// prepare keeps statements: to compile one takes longer than to run it.
+func (tx tx) prepare(query string) (*sql.Stmt, error) {
+	if statement, ok := tx.writer.statements[query]; ok {
+		return statement, nil
+	}
+	statement, err := tx.writer.conn.PrepareContext(context.Background(), query)
+	if err == nil {
+		tx.writer.statements[query] = statement
+	}
+	return statement, err
+}
