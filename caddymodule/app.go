@@ -1,0 +1,101 @@
+package caddymodule
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+)
+
+// App is where the handlers of one configuration meet: it starts and drains them, the documents list
+// them, and two of them may not have the same name or store. It has no configuration and comes by itself.
+type App struct {
+	handlers []*Handler // complete once the configuration is provisioned
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "assistant", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision subscribes to the end of the process.
+func (a *App) Provision(ctx caddy.Context) error {
+	events, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	return events.(*caddyevents.App).On("stopping", drain{a})
+}
+
+// Start opens what the handlers need. Only from here on files are created and connections opened.
+func (a *App) Start() error {
+	for _, h := range a.handlers {
+		if err := h.start(); err != nil {
+			return fmt.Errorf("start assistant %s: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
+// Stop takes the settings back: after a reload that succeeded the newer ones are there already, and
+// nothing happens.
+func (a *App) Stop() error {
+	for _, h := range a.handlers {
+		h.stop()
+	}
+	return nil
+}
+
+func (a *App) add(h *Handler) error {
+	for _, other := range a.handlers {
+		switch {
+		case other.Name == h.Name:
+			return fmt.Errorf("two assistant handlers are named %q; give one of them another name", h.Name)
+		case other.storeKey == h.storeKey:
+			return fmt.Errorf("the assistant handlers %q and %q have the same store; give one of them another", other.Name, h.Name)
+		}
+	}
+	a.handlers = append(a.handlers, h)
+	slices.SortFunc(a.handlers, func(x, y *Handler) int { return cmp.Compare(x.Name, y.Name) })
+	return nil
+}
+
+// appOf returns the App of the configuration that ctx belongs to.
+func appOf(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("assistant")
+	if err != nil {
+		return nil, fmt.Errorf("load assistant app: %w", err)
+	}
+	return app.(*App), nil
+}
+
+// protocol is the same for all handlers.
+var protocol = assistant.Protocol()
+
+// drain ends sessions and answers in order when the process is going to exit; a reload leaves them
+// alone. The event comes before the HTTP server is shut down, which would wait for ever for some of them.
+type drain struct{ app *App }
+
+func (d drain) Handle(ctx context.Context, _ caddy.Event) error {
+	if !caddy.Exiting() {
+		return nil
+	}
+	errs := make([]error, len(d.app.handlers))
+	var wg sync.WaitGroup
+	for i, h := range d.app.handlers {
+		wg.Go(func() { errs[i] = h.drain(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+var (
+	_ caddy.App         = (*App)(nil)
+	_ caddy.Provisioner = (*App)(nil)
+)

@@ -1,0 +1,324 @@
+package caddymodule
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// Handler upgrades requests to WebSocket and serves each connection with a streaming AI assistant.
+//
+// Recommended are path matchers only: the extended CONNECT of HTTP/2 and HTTP/3 is no GET and has no
+// Upgrade header. A request that is no WebSocket handshake is answered with 426, one of a foreign
+// origin with 403; handle_errors sees both.
+type Handler struct {
+	// The channel's name in the AsyncAPI document; two handlers may not share one. Letters, digits and
+	// underscores. Default: assistants
+	Name string `json:"name,omitempty"`
+
+	// The channel's description in the AsyncAPI document. Default: AI Assistant WebSocket API
+	Description string `json:"description,omitempty"`
+
+	// The channel's tags in the AsyncAPI document. Default: ai, chat
+	Tags []string `json:"tags,omitempty"`
+
+	// The path under which clients reach this handler, for the AsyncAPI document. In a Caddyfile it is
+	// taken from the directive's path matcher. Default: /ws/assistants/
+	Address string `json:"address,omitempty"`
+
+	// The language model. Required.
+	ProviderRaw json.RawMessage `json:"provider,omitempty" caddy:"namespace=http.assistant.providers inline_key=name"`
+
+	// The system message that precedes every conversation. Placeholders are replaced when the connection
+	// opens; unknown {…} stay as they are. Default: none
+	Instructions string `json:"instructions,omitempty"`
+
+	// The origins whose pages may connect, such as https://example.com; * means any. Default: the site's own
+	Origins []string `json:"origins,omitempty"`
+
+	// The largest message from a client, in bytes; a larger one closes the connection with 1009.
+	// Default: 1048576 (1 MiB)
+	MaxMessageSize int64 `json:"max_message_size,omitempty"`
+
+	// How many questions of one conversation may wait while another is answered; one more gets the error
+	// busy. Default: 8
+	MaxPending int `json:"max_pending,omitempty"`
+
+	// How often an idle client is pinged. One that is silent for twice as long is taken for gone. Default: 25s
+	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
+
+	// How long one write may take before a client that does not read is dropped. Default: 10s
+	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
+
+	// Where conversations are kept. Default: memory
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.assistant.stores inline_key=name"`
+
+	// When pieces of an answer are stored: "strict" stores each before it is shown; by default a crash may
+	// lose what was shown last, 250 ms or 2 KiB of it. Questions and finished answers are always safe.
+	Durability string `json:"durability,omitempty"`
+
+	// What happens to a running answer of a stored conversation when its last socket goes. Default: finish, 5m
+	OnDisconnect *OnDisconnect `json:"on_disconnect,omitempty"`
+
+	// Who owns the conversations of a connection, with placeholders; an unknown one is empty, and an empty
+	// owner is anonymous. Behind forward_auth use the header that it copies, such as
+	// {http.request.header.Remote-User}. Default: {http.auth.user.id}
+	User string `json:"user,omitempty"`
+
+	// Binds a connection to the stored conversation of this id, with placeholders, such as
+	// {http.request.uri.query.conversation}. Empty does not bind; one that is not the user's is answered
+	// with 404. Default: none
+	Conversation string `json:"conversation,omitempty"`
+
+	// How long conversations are kept after their last message. Default: 0, for ever
+	Retention caddy.Duration `json:"retention,omitempty"`
+
+	// How much of a conversation the model is told, in tokens: the newest whole turns that fit; the
+	// instructions always stay. Tokens are estimated at four characters each. Default: 16000
+	Context int `json:"context,omitempty"`
+
+	// Who names new conversations: their first "question", or the "model". Default: question
+	Titles string `json:"titles,omitempty"`
+
+	// How long running answers may go on when the server stops; then they are stored as interrupted. An
+	// exit takes at most a second more. Default: 4s
+	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
+
+	// How long the events of an answer are kept after its end, for clients that come back. Default: 10m
+	ResumeWindow caddy.Duration `json:"resume_window,omitempty"`
+
+	provider  assistant.Provider
+	storeKey  string
+	openStore func() (assistant.Store, error)
+	settings  assistant.Config
+	ctx       caddy.Context
+	log       *zap.Logger
+
+	// set by start
+	started   chan struct{} // closed then
+	hub       *pooledHub
+	assistant *assistant.Assistant
+	previous  *assistant.Assistant // the settings before
+}
+
+// OnDisconnect says what happens to a running answer when the last socket of its conversation goes.
+type OnDisconnect struct {
+	// "finish" lets it go on, "cancel" stops it at once.
+	Policy string `json:"policy"`
+	// How long it may go on. Default: 5m
+	Max caddy.Duration `json:"max,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.assistant", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision sets up h. It opens no connection and creates no file: start does.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.ctx, h.log, h.started = ctx, ctx.Logger(), make(chan struct{})
+	h.Name = cmp.Or(h.Name, "assistants")
+	h.Description = cmp.Or(h.Description, "AI Assistant WebSocket API")
+	h.Address = cmp.Or(h.Address, "/ws/assistants/")
+	h.User = cmp.Or(h.User, "{http.auth.user.id}")
+	h.MaxMessageSize = cmp.Or(h.MaxMessageSize, 1<<20)
+	h.MaxPending = cmp.Or(h.MaxPending, 8)
+	h.PingInterval = cmp.Or(h.PingInterval, caddy.Duration(25*time.Second))
+	h.DrainTimeout = cmp.Or(h.DrainTimeout, caddy.Duration(4*time.Second))
+	if h.Tags == nil {
+		h.Tags = []string{"ai", "chat"}
+	}
+	if err := errors.Join(h.loadProvider(ctx), h.loadStore(ctx)); err != nil {
+		return err
+	}
+	h.settings = assistant.Config{
+		Provider: h.provider, Instructions: h.Instructions, MaxPending: h.MaxPending, Context: h.Context,
+		ModelTitles: h.Titles == "model", Strict: h.Durability == "strict",
+		ResumeWindow: time.Duration(h.ResumeWindow), Logger: h.log,
+	}
+	if h.OnDisconnect != nil {
+		h.settings.CancelAlone = h.OnDisconnect.Policy == "cancel"
+		h.settings.FinishAlone = time.Duration(h.OnDisconnect.Max)
+	}
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	return app.add(h)
+}
+
+func (h *Handler) loadProvider(ctx caddy.Context) error {
+	if h.ProviderRaw == nil {
+		return errors.New(`no provider: name the language model, such as "provider openai" or "provider demo"`)
+	}
+	module, err := ctx.LoadModule(h, "ProviderRaw")
+	if err != nil {
+		return fmt.Errorf("load provider: %w", err)
+	}
+	source, ok := module.(ProviderSource)
+	if !ok {
+		return fmt.Errorf("module %T is no provider", module)
+	}
+	h.provider = source.Provider()
+	return nil
+}
+
+func (h *Handler) loadStore(ctx caddy.Context) error {
+	var module any = new(Memory)
+	if h.StoreRaw != nil {
+		var err error
+		if module, err = ctx.LoadModule(h, "StoreRaw"); err != nil {
+			return fmt.Errorf("load store: %w", err)
+		}
+	}
+	source, ok := module.(StoreSource)
+	if !ok {
+		return fmt.Errorf("module %T is no store", module)
+	}
+	h.storeKey, h.openStore = source.Key(h.Name), source.Open
+	return nil
+}
+
+// start opens the store, unless an earlier configuration has, and makes h's settings those of all its
+// sessions, old ones included.
+func (h *Handler) start() (err error) {
+	if h.hub, err = openHub(hubKey{h.Name, h.storeKey}, h.openStore, h.log); err != nil {
+		return err
+	}
+	h.assistant = assistant.New(h.hub.Hub, h.settings)
+	h.previous = h.hub.Use(h.assistant)
+	close(h.started)
+	if h.Retention > 0 {
+		go h.hub.Sweep(h.ctx, time.Duration(h.Retention))
+	}
+	return nil
+}
+
+// stop gives sessions the settings before h's back, if no newer ones are there: this configuration has
+// been refused after it had started.
+func (h *Handler) stop() {
+	if h.hub != nil && h.previous != nil && h.hub.Using() == h.assistant {
+		h.hub.Use(h.previous)
+	}
+	h.previous = nil
+}
+
+func (h *Handler) drain(ctx context.Context) error {
+	if h.hub == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.DrainTimeout))
+	defer cancel()
+	return h.hub.Close(ctx)
+}
+
+// Cleanup gives the handler's reference to its hub back. Connections have their own.
+func (h *Handler) Cleanup() error {
+	if h.hub != nil {
+		h.stop()
+		h.hub.leave(time.Duration(h.DrainTimeout))
+	}
+	return nil
+}
+
+// ServeHTTP upgrades the request and returns; the session goes on in a goroutine of its own. An idle
+// connection then costs a third of what it would under a ServeHTTP that blocks, since the middleware
+// chain's stack and net/http's buffers are let go. So the access log tells when the socket opened, and
+// the handler's own log when and why it ended.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	select {
+	case <-h.started: // the HTTP server may be faster than start
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+	if h.hub.Draining() {
+		return unavailable(w, errors.New("server is stopping"))
+	}
+	peer := h.peer(r)
+	if ws.IsUpgrade(r) {
+		if err := h.mayOpen(w, r, peer); err != nil {
+			return err
+		}
+	}
+	conn, err := ws.Upgrade(w, r, ws.Options{
+		MaxMessageSize: h.MaxMessageSize, Origins: h.Origins,
+		PingInterval: time.Duration(h.PingInterval), WriteTimeout: time.Duration(h.WriteTimeout),
+	})
+	if err != nil {
+		refused, _ := errors.AsType[*ws.HandshakeError](err)
+		return caddyhttp.Error(refused.Status, err)
+	}
+	h.hub.acquire()
+	served := h.hub.Go(func() {
+		defer func() { go h.hub.release() }() // the last one waits for this goroutine
+		_ = h.assistant.Serve(conn, peer)
+	})
+	if !served { // it has begun to stop since
+		h.hub.release()
+		_ = conn.Close(1012, "server is stopping")
+	}
+	return nil
+}
+
+// mayOpen refuses a conversation that is not the user's before the upgrade.
+func (h *Handler) mayOpen(w http.ResponseWriter, r *http.Request, peer assistant.Peer) error {
+	if peer.Conversation == "" {
+		return nil
+	}
+	err := h.assistant.Allowed(r.Context(), peer.User, peer.Conversation)
+	switch {
+	case errors.Is(err, assistant.ErrNotFound):
+		return caddyhttp.Error(http.StatusNotFound, errors.New("no such conversation of this user"))
+	case err != nil:
+		return unavailable(w, err)
+	}
+	return nil
+}
+
+func unavailable(w http.ResponseWriter, err error) error {
+	w.Header().Set("Retry-After", "1")
+	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// peer takes from the request what the session needs: the request does not outlive the upgrade.
+func (h *Handler) peer(r *http.Request) assistant.Peer {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	p := assistant.Peer{
+		RemoteAddr:   r.RemoteAddr,
+		User:         repl.ReplaceAll(h.User, ""),
+		Conversation: repl.ReplaceAll(h.Conversation, ""),
+		Resolve:      resolveGlobal,
+	}
+	if strings.Contains(h.Instructions, "{") {
+		// The replacer keeps the whole request: only where it is needed.
+		p.Resolve = func(template string) string { return repl.ReplaceKnown(template, "") }
+	}
+	return p
+}
+
+// resolveGlobal fills what does not depend on a request. It serves connections that were opened when the
+// instructions had no placeholders: should a reload add some, those of the request stay as they are.
+func resolveGlobal(template string) string {
+	if !strings.Contains(template, "{") {
+		return template
+	}
+	return caddy.NewReplacer().ReplaceKnown(template, "")
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

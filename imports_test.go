@@ -1,0 +1,94 @@
+package caddyassistant
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/caddy-assistant/caddy-assistant/"
+
+// TestImports holds the arrows of the architecture: what a package must not reach, by whatever way. A
+// name that ends with a slash stands for all packages below it.
+func TestImports(t *testing.T) {
+	caddy, gorilla, openai, sql := "github.com/caddyserver/", "github.com/gorilla/", "github.com/openai/", "database/sql"
+	outside := []string{caddy, gorilla, openai, sql, "github.com/prometheus/"}
+	rules := []struct {
+		pkg       string
+		forbidden []string
+	}{
+		{"assistant", append(outside, module+"asyncapi", module+"caddymodule", module+"webchat")},
+		{"assistant/wire", append(outside, module)},
+		{"assistant/stream", append(outside, module)},
+		{"assistant/ws", []string{caddy, openai, sql, module}},
+		{"assistant/openai", []string{caddy, gorilla, sql, module + "asyncapi"}},
+		{"assistant/demo", append(outside, module+"asyncapi")},
+		{"assistant/memory", append(outside, module+"asyncapi")},
+		{"assistant/sqlite", []string{caddy, gorilla, openai, module + "asyncapi"}},
+		{"assistant/postgres", []string{caddy, gorilla, openai, module + "asyncapi"}},
+		{"asyncapi", []string{caddy, gorilla, openai, sql}},
+		{"webchat", append(outside, module)},
+	}
+	for _, r := range rules {
+		t.Run(r.pkg, func(t *testing.T) {
+			deps := dependencies(t, "./"+r.pkg)
+			for _, dep := range deps {
+				if dep != module+r.pkg && slices.ContainsFunc(r.forbidden, func(f string) bool { return reaches(dep, f) }) {
+					t.Errorf("%s must not reach %s", r.pkg, dep)
+				}
+			}
+			if !slices.Contains(deps, module+r.pkg) {
+				t.Errorf("go list does not know %s", r.pkg)
+			}
+		})
+	}
+}
+
+func reaches(dep, forbidden string) bool {
+	return dep == strings.TrimSuffix(forbidden, "/") || strings.HasPrefix(dep, strings.TrimSuffix(forbidden, "/")+"/")
+}
+
+// TestNoHTTP holds that the domain knows no HTTP: what is left of it comes with zap.
+func TestNoHTTP(t *testing.T) {
+	for _, pkg := range []string{"assistant", "assistant/wire", "assistant/stream", "assistant/demo", "assistant/memory"} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, "./"+pkg).Output()
+		if err != nil {
+			t.Fatalf("go list %s: %v", pkg, err)
+		}
+		for dep := range strings.FieldsSeq(string(out)) {
+			if reaches(dep, "net/http") || dep == "net" {
+				t.Errorf("%s imports %s", pkg, dep)
+			}
+		}
+	}
+}
+
+// TestAdapters holds that adapters do not know each other, and that only mains and this package know
+// caddymodule.
+func TestAdapters(t *testing.T) {
+	all := dependencies(t, "./assistant/...")
+	adapters := slices.DeleteFunc(all, func(p string) bool {
+		rest, ours := strings.CutPrefix(p, module+"assistant/")
+		return !ours || slices.Contains([]string{"wire", "stream", "assistanttest"}, rest)
+	})
+	if len(adapters) < 6 {
+		t.Fatalf("found only %v", adapters)
+	}
+	for _, a := range adapters {
+		for _, dep := range dependencies(t, a) {
+			if dep != a && (slices.Contains(adapters, dep) || dep == module+"caddymodule") {
+				t.Errorf("%s must not reach %s", a, dep)
+			}
+		}
+	}
+}
+
+func dependencies(t *testing.T, pattern string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pattern).Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v", pattern, err)
+	}
+	return strings.Fields(string(out))
+}
