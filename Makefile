@@ -1,0 +1,100 @@
+# Everything that is built or checked here. "make" lists the targets.
+# Needs Go, Node and make; "make deps" installs what the tests need beyond that.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # each stage uses all cores by itself
+
+# Tools run by their exact version and are no part of the library's module graph.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# What xcaddy builds with, for the checks too: Caddy is then compiled once for both.
+export CGO_ENABLED := 0
+export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath -tags=nobadger,nomysql,nopgx
+
+# The model of "make run": the real one when the environment names one.
+ASSISTANT_PROVIDER ?= $(if $(OPENAI_API_KEY)$(OPENAI_BASE_URL),openai,demo)
+
+MODULES  := . cmd/xbuild e2e
+PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(shell find . -name node_modules -prune -o -name package-lock.json -print))
+SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant asyncapi caddymodule webchat cmd/xbuild \
+	\( -name node_modules -o -name testdata \) -prune -o -type f -not -name '*_test.go' -print)
+
+FUZZTIME ?= 30s
+
+##@ Use
+
+.PHONY: run
+run: caddy ## Build and serve the example at http://localhost:8080
+	ASSISTANT_PROVIDER=$(ASSISTANT_PROVIDER) ./caddy run --config Caddyfile.example --adapter caddyfile
+
+.PHONY: build
+build: caddy ## Build ./caddy as xcaddy.json says, if a source has changed
+
+caddy: $(SOURCES)
+	go run -C cmd/xbuild . -config "$(CURDIR)/xcaddy.json" -o "$(CURDIR)/caddy"
+
+##@ Test
+
+.PHONY: test
+test: deps check unit js e2e ## All of the following: what must pass before a change is done
+
+.PHONY: deps
+deps: programs $(PACKAGES) ## Install what the tests need: Debian packages as root, npm packages
+
+.PHONY: programs
+programs:
+	@.ci/deps
+
+%/node_modules: %/package-lock.json | programs
+	npm ci --prefix $* --prefer-offline --no-audit --no-fund
+	touch $@
+
+.PHONY: check
+check: ## Formatting, linters, go.mod files, known vulnerabilities
+	for module in $(MODULES); do \
+		echo "check $$module"; \
+		(cd $$module && go mod tidy -diff && go run $(GOLANGCI_LINT) run ./...); \
+	done
+	.ci/vulncheck $(GOVULNCHECK)
+
+.PHONY: unit
+unit: ## Go tests with the race detector, and the seeds of the fuzz targets
+	CGO_ENABLED=1 go test -race -timeout 5m ./...
+	go test -C cmd/xbuild ./...
+
+.PHONY: js
+js: $(PACKAGES) ## JavaScript: syntax, the chat page's tests, and that the docs page is what its source makes
+	find . -name node_modules -prune -o \( -name '*.js' -o -name '*.mjs' \) -print0 | xargs -0 -n 1 node --check
+	node --test e2e/webchat/*.test.mjs
+	npm run --silent check --prefix asyncapi/docs
+
+.PHONY: e2e
+e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, AsyncAPI document
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 10m ./...
+
+##@ Now and then
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME
+	grep -rE --include='*_test.go' '^func Fuzz' assistant asyncapi caddymodule | \
+	sed -E 's|^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*).*|\1 \2|' | \
+	while read -r package target; do \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$package"; \
+	done
+
+.PHONY: bench
+bench: ## Benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## Remove what was built and installed here
+	rm -rf caddy $(PACKAGES)
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,158 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// Page is a tab of a headless Chromium that shows a site.
+//
+// When the test ends it fails for everything that the browser's console would show as an error or a
+// warning (exceptions, breaches of the content security policy, failed requests), and for each request
+// to another host than the site's.
+type Page struct {
+	t    testing.TB
+	ctx  context.Context
+	host string
+
+	mu       sync.Mutex
+	problems []string
+}
+
+// Open starts a browser and shows a page of c's site.
+func Open(t testing.TB, c *Caddy, path string) *Page {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatalf("the browser tests need chromium, see make deps: %v", err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.NoSandbox, // root has no other choice
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-quic", true))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	p := &Page{t: t, host: c.Addr}
+	p.ctx, _ = chromedp.NewContext(allocator) // finish cancels it
+	t.Cleanup(p.finish)
+	if err := chromedp.Listen(p.ctx, p.watch); err != nil { // starts the browser
+		t.Fatalf("start browser: %v", err)
+	}
+	p.Do(chromedp.Navigate(c.URL(path)))
+	return p
+}
+
+// Do takes steps, and fails the test with what the page shows when they cannot be taken.
+func (p *Page) Do(steps ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		p.fatal(err)
+	}
+}
+
+// Type sends keys to the element of a CSS selector.
+func (p *Page) Type(selector, keys string) {
+	p.t.Helper()
+	p.Do(chromedp.SendKeys(chromedp.CSS(selector), keys))
+}
+
+// Click clicks on the element of a CSS selector.
+func (p *Page) Click(selector string) { p.t.Helper(); p.Do(chromedp.Click(chromedp.CSS(selector))) }
+
+// WaitFor returns when a JavaScript expression is true; it is looked at once for each frame drawn.
+func (p *Page) WaitFor(expression string) {
+	p.t.Helper()
+	// chromedp.Poll compiles its argument in the page, which a strict content security policy forbids.
+	Eval[bool](p, "new Promise(done => { (function look() { ("+expression+") ? done(true) : requestAnimationFrame(look) })() })")
+}
+
+// Eval returns the value of a JavaScript expression, or what its promise resolves to.
+func Eval[T any](p *Page, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		p.fatal(fmt.Errorf("%s: %w", expression, err))
+	}
+	return value
+}
+
+func (p *Page) fatal(err error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("location + '\\n' + document.body.innerText"))
+	p.t.Fatalf("browser: %v\npage: %s", err, text)
+}
+
+// watch is called for every event, on the goroutine that reads them.
+func (p *Page) watch(event any) {
+	switch event := event.(type) {
+	case *runtime.EventExceptionThrown:
+		p.report("exception: %s %s", event.ExceptionDetails.Text, describe(event.ExceptionDetails.Exception))
+	case *runtime.EventConsoleAPICalled:
+		switch event.Type {
+		case runtime.ConsoleAPICalledTypeError, runtime.ConsoleAPICalledTypeWarning, runtime.ConsoleAPICalledTypeAssert:
+			p.report("console.%s: %s", event.Type, describe(event.Args...))
+		}
+	case *log.EventEntryAdded:
+		switch entry := event.Entry; entry.Level {
+		case log.EntryLevelError, log.EntryLevelWarning:
+			p.report("%s %s: %s %s", entry.Source, entry.Level, entry.Text, entry.URL)
+		}
+	case *network.EventRequestWillBeSent:
+		p.checkHost(event.Request.URL)
+	case *network.EventWebSocketCreated:
+		p.checkHost(event.URL)
+	}
+}
+
+func (p *Page) checkHost(address string) {
+	u, err := url.Parse(address)
+	if err != nil || (u.Host != p.host && u.Scheme != "data" && u.Scheme != "blob") {
+		p.report("request to another host: %.200s", address)
+	}
+}
+
+func describe(objects ...*runtime.RemoteObject) string {
+	var texts []string
+	for _, object := range objects {
+		if object != nil {
+			texts = append(texts, object.Description+string(object.Value))
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+func (p *Page) report(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+}
+
+func (p *Page) finish() {
+	if err := chromedp.Cancel(p.ctx); err != nil {
+		p.t.Errorf("close browser: %v", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.problems) > 0 {
+		p.t.Errorf("the browser complains:\n\t%s", strings.Join(p.problems, "\n\t"))
+	}
+}

@@ -1,0 +1,264 @@
+// Package harness runs the built Caddy for tests, as its users run it: a process of its own with a
+// Caddyfile, spoken to over the network.
+//
+// Every wait is bounded by [Patience], and ends when what it waits for has happened.
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Patience bounds each single wait. It is long because the machine may be busy with other tests.
+const Patience = 30 * time.Second
+
+// Caddy is a running server.
+type Caddy struct {
+	Addr  string // host and port of the site
+	Admin string // host and port of the admin API
+	Home  string // folder of everything that Caddy keeps: configuration and data
+	Logs  *Logs
+
+	t       testing.TB
+	env     []string
+	started bool
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when the process has ended
+}
+
+// Site is a Caddyfile with one site of the given directives. Its address is {$SITE}, which [Start]
+// defines.
+func Site(directives string) string {
+	return "http://{$SITE} {\nbind 127.0.0.1\n" + directives + "\n}\n"
+}
+
+// Start runs Caddy with the given Caddyfile and returns when it serves. In the Caddyfile {$SITE} stands
+// for a free address and {$PORT} for its port. env adds "name=value" pairs to an otherwise empty environment.
+//
+// When the test ends Caddy is asked to stop; the test fails if it does not, does not cleanly, or has
+// panicked. A failed test shows Caddy's log.
+func Start(t testing.TB, caddyfile string, env ...string) *Caddy {
+	t.Helper()
+	c := New(t)
+	config := filepath.Join(c.Home, "Caddyfile")
+	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env = env
+	c.run()
+	return c
+}
+
+// run starts the process and waits until it serves.
+func (c *Caddy) run() {
+	t := c.t
+	t.Helper()
+	ready, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ready.Close()
+
+	// With --pingback Caddy connects to ready once it serves: nobody has to poll.
+	c.cmd = c.Command(c.env, "run", "--config", filepath.Join(c.Home, "Caddyfile"), "--adapter", "caddyfile", "--pingback", ready.Addr().String())
+	c.exited = make(chan struct{})
+	c.cmd.Stdin = strings.NewReader("ready")
+	c.cmd.Stdout, c.cmd.Stderr = c.Logs, c.Logs
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !c.started {
+		c.started = true
+		t.Cleanup(c.finish)
+	}
+	cmd, exited := c.cmd, c.exited
+	go func() {
+		_ = cmd.Wait() // ProcessState tells how it ended
+		close(exited)
+		ready.Close()
+	}()
+
+	if err := ready.(*net.TCPListener).SetDeadline(time.Now().Add(Patience)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := ready.Accept()
+	if err != nil {
+		t.Fatalf("caddy does not serve: %v", err)
+	}
+	conn.Close()
+}
+
+// Kill ends the process as a crash does, without a chance to clean up, and starts it again: same
+// configuration, addresses and data.
+func (c *Caddy) Kill(t testing.TB) {
+	t.Helper()
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatalf("kill caddy: %v", err)
+	}
+	<-c.exited
+	c.run()
+}
+
+// New reserves addresses and a folder for a Caddy and runs nothing: for [Caddy.Command].
+func New(t testing.TB) *Caddy {
+	t.Helper()
+	return &Caddy{
+		Addr: freeAddr(t), Admin: freeAddr(t), Home: t.TempDir(),
+		Logs: new(Logs), t: t, exited: make(chan struct{}),
+	}
+}
+
+// Command is the binary under test with the environment that [Start] gives it.
+func (c *Caddy) Command(env []string, args ...string) *exec.Cmd {
+	c.t.Helper()
+	// The test's context would kill the process before it is asked to stop.
+	cmd := exec.CommandContext(context.Background(), Binary(c.t), args...)
+	cmd.Dir = c.Home
+	_, port, _ := net.SplitHostPort(c.Addr)
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + c.Home,
+		"XDG_CONFIG_HOME=" + filepath.Join(c.Home, "config"),
+		"XDG_DATA_HOME=" + filepath.Join(c.Home, "data"),
+		"CADDY_ADMIN=" + c.Admin,
+		"SITE=" + c.Addr,
+		"PORT=" + port,
+	}, env...)
+	return cmd
+}
+
+// URL is the site's URL of path.
+func (c *Caddy) URL(path string) string { return "http://" + c.Addr + path }
+
+// Get requests a path of the site and returns the answer and its whole body.
+func (c *Caddy) Get(t testing.TB, path string) (*http.Response, string) {
+	t.Helper()
+	return Fetch(t, c.URL(path), nil)
+}
+
+// Config returns the running configuration as the admin API shows it.
+func (c *Caddy) Config(t testing.TB) string {
+	t.Helper()
+	response, body := Fetch(t, "http://"+c.Admin+"/config/", nil)
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("GET /config/: %s", response.Status)
+	}
+	return body
+}
+
+// Reload gives the running Caddy another Caddyfile, as caddy reload does.
+func (c *Caddy) Reload(t testing.TB, caddyfile string) {
+	t.Helper()
+	config := filepath.Join(c.Home, "Caddyfile.reload")
+	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := c.Command(nil, "reload", "--config", config, "--adapter", "caddyfile", "--address", c.Admin).CombinedOutput(); err != nil {
+		t.Fatalf("caddy reload: %v\n%s", err, out)
+	}
+}
+
+// WaitLog returns the first log entry that match accepts.
+func (c *Caddy) WaitLog(t testing.TB, match func(Entry) bool) Entry {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	entry, err := c.Logs.Wait(ctx, match)
+	if err != nil {
+		t.Fatalf("no such log entry: %v", err)
+	}
+	return entry
+}
+
+// Stop ends Caddy as caddy stop does, see [Caddy.Ended].
+func (c *Caddy) Stop(t testing.TB) {
+	t.Helper()
+	// Not by a signal: Caddy installs its handler in a goroutine that may not have run yet.
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.Admin+"/stop", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, err := http.DefaultTransport.RoundTrip(request); err == nil { // or it has gone already
+		response.Body.Close()
+	}
+	c.Ended(t)
+}
+
+// Signal sends the process a signal.
+func (c *Caddy) Signal(t testing.TB, signal os.Signal) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(signal); err != nil {
+		t.Fatalf("signal caddy: %v", err)
+	}
+}
+
+// Ended waits for the end of the process, and fails the test unless it comes soon and is clean.
+func (c *Caddy) Ended(t testing.TB) {
+	t.Helper()
+	select {
+	case <-c.exited:
+		if code := c.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("caddy ended with %d (%s), want 0", code, c.cmd.ProcessState)
+		}
+	case <-time.After(Patience):
+		_ = c.cmd.Process.Kill()
+		<-c.exited
+		t.Errorf("caddy did not stop within %s", Patience)
+	}
+}
+
+func (c *Caddy) finish() {
+	c.Stop(c.t)
+	text := c.Logs.String()
+	if strings.Contains(text, "panic: ") || strings.Contains(text, `"panic"`) {
+		c.t.Error("caddy's log tells of a panic")
+	}
+	if c.t.Failed() {
+		c.t.Logf("caddy's log:\n%s", text)
+	}
+}
+
+// Fetch requests url with header and returns the answer, redirects not followed, and its whole body.
+func Fetch(t testing.TB, url string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(request.Header, header)
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatalf("GET %s: %v", url, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(fmt.Errorf("read %s: %w", url, err))
+	}
+	return response, string(body)
+}
+
+// freeAddr is a loopback address with a port that was free just now.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
