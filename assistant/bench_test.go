@@ -136,7 +136,7 @@ func upgraded(b *testing.B, handler http.Handler) *client {
 		b.Fatal(err)
 	}
 	c := &client{near, bufio.NewReaderSize(near, 64<<10)}
-	if _, err := http.ReadResponse(c.Reader, nil); err != nil { //nolint:bodyclose // 101 has none
+	if _, err := http.ReadResponse(c.Reader, nil); err != nil {
 		b.Fatal(err)
 	}
 	return c

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -82,6 +83,39 @@ func TestSlowSocket(t *testing.T) {
 		}
 		if most := n/100 + 500; len(frames) > most { // the last pieces, less than one batch, are single
 			t.Errorf("%d frames for a socket that lags, want at most %d", len(frames), most)
+		}
+	})
+}
+
+// TestMergedPieces holds that merging has a bound, so that no frame keeps others waiting for long.
+func TestMergedPieces(t *testing.T) {
+	const n, long = 1000, 1000
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+			for i := range n {
+				yield(assistant.Delta{Text: strings.Repeat(string(rune('a'+i%26)), long)})
+			}
+			yield(finished)
+			return nil
+		}))
+		p := newPipe()
+		p.gate = make(chan struct{})
+		s.serve(p, assistant.Peer{})
+		p.in <- `{"action":"assistant_message","payload":"x"}`
+		synctest.Wait()
+		close(p.gate)
+		synctest.Wait()
+		pieces, merged := 0, 0
+		for _, f := range p.frames(t) {
+			if size := len(f.Payload.Content); size > 16<<10+long {
+				t.Errorf("a frame of %d bytes", size)
+			} else if size > long {
+				merged++
+			}
+			pieces += len(f.Payload.Content) / long
+		}
+		if pieces != n || merged < n/40 {
+			t.Errorf("%d pieces, %d merged frames", pieces, merged)
 		}
 	})
 }
@@ -260,6 +294,30 @@ func TestBatchesAreBounded(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
+}
+
+// TestNoLostWakeup holds that an answer which comes in the moment when the writer finds nothing more to do is
+// written: in the bubble, one that is not is a deadlock.
+func TestNoLostWakeup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, echoes)
+		c := &hasty{pinging{40_000, make(chan struct{}, 1)}}
+		c.answered <- struct{}{}
+		if err := s.Serve(c, assistant.Peer{}); err != io.EOF || c.pings != -1 {
+			t.Errorf("ended with %v, %d pings left", err, c.pings)
+		}
+	})
+}
+
+// hasty lets the next ping come while Send is still busy for a while, up to the time that the reader needs.
+type hasty struct{ pinging }
+
+func (c *hasty) Send(messages ...[]byte) error {
+	err := c.pinging.Send(messages...)
+	for range rand.IntN(5000) {
+		runtime.KeepAlive(c)
+	}
+	return err
 }
 
 // bubbled counts the goroutines of the synctest bubble: others may still end.

@@ -69,15 +69,15 @@ func testConcurrentConversations(t storeTest) {
 			done := make(chan struct{})
 			var reader sync.WaitGroup
 			reader.Go(func() { t.readAlong(owner, c.ID, done) })
-			text := ""
+			var text strings.Builder
 			for piece := range 10 {
-				text += fmt.Sprintf("%d,%d,%d;", i, n, piece)
-				t.must(t.Extend(t.Context(), owner, c.ID, a.ID, text[len(a.Content):]))
-				a.Content = text
+				next := fmt.Sprintf("%d,%d,%d;", i, n, piece)
+				t.must(t.Extend(t.Context(), owner, c.ID, a.ID, next))
+				text.WriteString(next)
 			}
 			close(done)
 			reader.Wait()
-			want = append(want, q, t.finish(owner, c.ID, a, text, n))
+			want = append(want, q, t.finish(owner, c.ID, a, text.String(), n))
 		}
 		t.holds(owner, c.ID, want...)
 	})

@@ -259,12 +259,16 @@ func testMessageByClientID(t storeTest) {
 		t.want(assistant.ErrNotFound, err)
 	}
 
-	// An answer that was dropped for a new one; and what follows a question without being its answer.
+	// Answered again, and then followed by another question instead of an answer.
 	a3 := answer(3)
 	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{DropFrom: a2.ID, Answer: a3}))
 	got, err := t.MessageByClientID(t.Context(), "alice", c.ID, "client-2")
 	t.must(err)
 	t.same(got, []assistant.Message{q2, a3})
+	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{DropFrom: a3.ID, Question: question("Third?", "", 4), Answer: answer(4)}))
+	got, err = t.MessageByClientID(t.Context(), "alice", c.ID, "client-2")
+	t.must(err)
+	t.same(got, []assistant.Message{q2})
 }
 
 func testUsage(t storeTest) {

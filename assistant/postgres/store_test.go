@@ -189,7 +189,7 @@ func TestTimeout(t *testing.T) {
 	defer other.Close()
 	tx, err := other.pool.Begin(t.Context())
 	must(t, err)
-	defer tx.Rollback(t.Context()) //nolint:errcheck // frees the lock
+	defer tx.Rollback(t.Context())
 	_, err = tx.Exec(t.Context(), `LOCK TABLE conversation`)
 	must(t, err)
 	c := head()

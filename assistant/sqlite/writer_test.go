@@ -143,7 +143,7 @@ func TestFull(t *testing.T) {
 func TestWaitCancelled(t *testing.T) {
 	s := openHere(t)
 	busy, release := make(chan struct{}), make(chan struct{})
-	go s.writer.write(context.Background(), func(tx) error { //nolint:errcheck // only has to take time
+	go s.writer.write(context.Background(), func(tx) error {
 		close(busy)
 		<-release
 		return nil

@@ -103,6 +103,23 @@ func TestTrim(t *testing.T) {
 	}
 }
 
+// TestHolds shows that Holds tells what Read would: whether everything after a number is there.
+func TestHolds(t *testing.T) {
+	log := stream.New(100, length)
+	if !log.Holds(0) {
+		t.Error("an empty log lacks something")
+	}
+	for _, value := range []string{"a", "b", "c"} {
+		log.Append(value)
+	}
+	log.Trim(2)
+	for after := range uint64(6) {
+		if _, err := read(log, after, 9); log.Holds(after) != (err == nil) || log.Holds(after) != (after >= 2) {
+			t.Errorf("after %d: holds %v, read says %v", after, log.Holds(after), err)
+		}
+	}
+}
+
 // TestBound shows what is kept at the bound, in bytes: the newest that fit, and the newest in any case.
 func TestBound(t *testing.T) {
 	log := stream.New(10, length)

@@ -219,6 +219,34 @@ func TestCloseDuringTraffic(t *testing.T) {
 	}
 }
 
+// TestNothingAfterClose holds that what comes after the close frame was sent is nobody's message: Close reads
+// it to the end, Recv has none of it.
+func TestNothingAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := open(t, ws.Options{})
+		var wg sync.WaitGroup
+		var received []string
+		wg.Go(func() { received, _ = recv(c) })
+		p.write(frame(fin|text, "before"))
+		half := frame(fin|text, "half of it is late")
+		p.write(half[:8])
+		synctest.Wait()
+		wg.Go(func() { _ = c.Close(1001, "") })
+		if got := p.next(); got != "close 1001" {
+			t.Errorf("peer got %q", got)
+		}
+		p.write(half[8:])
+		for range 20 {
+			p.write(frame(fin|text, "late"))
+		}
+		_ = p.Conn.Close()
+		wg.Wait()
+		if !slices.Equal(received, []string{"before"}) {
+			t.Errorf("received %q", received)
+		}
+	})
+}
+
 // readNumbers reads the numbered messages of the test, and returns how many there were and what came next.
 func readNumbers(p *peer) (n int, next string) {
 	for {

@@ -105,7 +105,6 @@ func (c *netConn) switchProtocols(answer []byte) error {
 		c.early = make([]byte, n)
 		_, _ = io.ReadFull(rw.Reader, c.early)
 	}
-	_ = conn.SetDeadline(time.Time{}) // the HTTP server's deadlines end with the handshake
 	return rw.Flush()
 }
 
