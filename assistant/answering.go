@@ -44,7 +44,7 @@ func (c *conversation) next() *turn {
 		if c.startLocked(t) {
 			return t
 		}
-		t.refuse(errorPayload(ReasonDraining, 0))
+		t.refuse(c, errorPayload(ReasonDraining, 0))
 	}
 	c.settleLocked()
 	return nil
@@ -61,14 +61,14 @@ func (c *conversation) answer(t *turn) {
 		return
 	case err != nil:
 		t.assistant.Logger.Warn("question not accepted", zap.String("conversation_id", c.id), zap.Error(err))
-		t.refuse(describeError(err))
+		t.refuse(c, describeError(err))
 		return
 	}
 	req := Request{t.instructions, append(t.history, Turn{RoleUser, t.question.Content})}
 	show := func(e event) { c.show(t, e) }
 	var err error
 	if c.stored() {
-		r := newRecorder(t, func(text string) error { return c.extend(t, text) }, show)
+		r := newRecorder(t, func(text string) error { return c.extend(t, text) }, func() (int, error) { return c.storedLength(t) }, show)
 		err = t.stream(req, r.add)
 		r.end()
 	} else {
@@ -103,6 +103,20 @@ func (c *conversation) extend(t *turn, text string) (err error) {
 	return c.hub.store.Extend(ctx, c.owner, c.id, t.id, text)
 }
 
+// storedLength is how much of a running answer the store has, in bytes.
+func (c *conversation) storedLength(t *turn) (int, error) {
+	ctx, cancel := c.hub.storeContext()
+	defer cancel()
+	last, _, err := c.hub.store.Messages(ctx, c.owner, c.id, "", 1)
+	if err != nil {
+		return 0, err
+	}
+	if len(last) == 0 || last[0].ID != t.id {
+		return 0, ErrNotFound
+	}
+	return len(last[0].Content), nil
+}
+
 // finish stores the answer whole and shows its end.
 func (c *conversation) finish(t *turn, err error) {
 	question := t.question
@@ -129,7 +143,7 @@ func (c *conversation) finish(t *turn, err error) {
 
 func (c *conversation) showEndLocked(t *turn, err error) {
 	c.messages = append(c.messages, t.answer())
-	t.shown = false
+	t.shown, t.ended = false, true
 	if t.finish == FinishError {
 		c.log.Append(event{kind: eventFailed, turn: t, detail: describeError(err)})
 	}
@@ -152,7 +166,7 @@ func (c *conversation) rescue(t *turn) {
 	if t.shown {
 		c.showEndLocked(t, err)
 	} else {
-		t.refuse(describeError(err))
+		t.refuse(c, describeError(err))
 	}
 }
 
@@ -185,13 +199,13 @@ func (c *conversation) again(t *turn) {
 		defer cancel()
 		var err error
 		if messages, err = c.hub.store.MessageByClientID(ctx, c.owner, c.id, t.question.ClientID); err != nil {
-			t.refuse(describeError(storeFailed(err)))
+			t.refuse(c, describeError(storeFailed(err)))
 			return
 		}
 	}
 	t.asker.Load().session.request(t.id, true)
 	for _, e := range replay(t, messages, c.stored()) {
-		t.tell(e)
+		t.tell(c, e)
 	}
 }
 

@@ -188,7 +188,7 @@ func (c *conversation) ask(t *turn) (asked *turn, err error) {
 		return nil, refusal{ReasonBusy}
 	case c.running != nil:
 		c.pending = append(c.pending, t)
-		t.tell(event{kind: eventNotice, detail: notice(NoticeQueued)})
+		t.tell(nil, event{kind: eventNotice, detail: notice(NoticeQueued)})
 		return t, nil
 	case !c.startLocked(t):
 		return nil, refusal{ReasonDraining}
@@ -206,7 +206,7 @@ func (c *conversation) twinLocked(clientID string) *turn {
 		return nil
 	}
 	for _, t := range append(slices.Clone(c.pending), c.running) {
-		if t != nil && t.question.ClientID == clientID {
+		if t != nil && !t.ended && t.question.ClientID == clientID {
 			return t
 		}
 	}
@@ -222,7 +222,7 @@ func (c *conversation) canRegenerateLocked() bool {
 func (c *conversation) stop(messageID string, found func(*turn)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t := c.running; t != nil && (messageID == "" || messageID == t.id) {
+	if t := c.running; t != nil && !t.ended && (messageID == "" || messageID == t.id) {
 		found(t)
 		t.cancel(errStopped)
 	}
@@ -270,6 +270,9 @@ func (c *conversation) rename(info Conversation, by *request) {
 // remove ends everything in the conversation, deletes it from the store and tells the followers.
 func (c *conversation) remove(by *request) error {
 	c.mu.Lock()
+	for _, t := range c.pending {
+		t.refuse(c, errorPayload(ReasonUnknownTopic, 0))
+	}
 	c.pending, c.deleted = nil, true
 	running := c.running
 	if running != nil {

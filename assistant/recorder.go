@@ -22,7 +22,12 @@ const (
 type recorder struct {
 	turn   *turn
 	append func(text string) error // to the store
+	length func() (int, error)     // of the answer in the store, in bytes
 	show   func(event)
+
+	// of whoever flushes: the loop, then end
+	stored int  // bytes that the store has
+	unsure bool // the last append failed, and may have been done
 
 	mu      sync.Mutex
 	pending []event // not stored yet, in order
@@ -34,8 +39,8 @@ type recorder struct {
 	done  chan struct{}
 }
 
-func newRecorder(t *turn, appendText func(string) error, show func(event)) *recorder {
-	r := &recorder{turn: t, append: appendText, show: show, dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
+func newRecorder(t *turn, appendText func(string) error, length func() (int, error), show func(event)) *recorder {
+	r := &recorder{turn: t, append: appendText, length: length, show: show, dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{})}
 	go r.loop()
 	return r
@@ -98,9 +103,13 @@ func (r *recorder) loop() {
 		}
 		if !r.turn.assistant.Strict {
 			timer.Reset(flushDelay)
+			full := r.full
+			if r.unsure {
+				full = nil // a store that fails gets its time
+			}
 			select {
 			case <-timer.C:
-			case <-r.full:
+			case <-full:
 			case <-r.stop:
 				return
 			}
@@ -117,16 +126,8 @@ func (r *recorder) flush() {
 	r.pending, r.bytes = nil, 0
 	r.mu.Unlock()
 	text := textOf(events)
-	var err error
-	for try := range strictTries {
-		if text == "" {
-			break
-		}
-		if err = r.append(text); err == nil || !r.turn.assistant.Strict {
-			break
-		}
-		time.Sleep(time.Duration(try+1) * 100 * time.Millisecond)
-	}
+	failing := r.unsure
+	err := r.storeText(text)
 	switch {
 	case err == nil && r.turn.assistant.Strict:
 		for _, e := range events {
@@ -137,10 +138,43 @@ func (r *recorder) flush() {
 		r.again(events, len(text))
 		r.turn.cancel(&storageError{err})
 	default:
-		r.turn.assistant.Logger.Warn("store part of an answer", zap.String("message_id", r.turn.id), zap.Error(err))
+		if !failing { // once, not for each try
+			r.turn.assistant.Logger.Warn("store part of an answer", zap.String("message_id", r.turn.id), zap.Error(err))
+		}
 		r.again(events, len(text))
 		raise(r.dirty)
 	}
+}
+
+// storeText appends text, several times in strict mode. After a failure nobody knows whether the store
+// has the text all the same: it is asked first, so that nothing is stored twice.
+func (r *recorder) storeText(text string) (err error) {
+	tries := 1
+	if r.turn.assistant.Strict {
+		tries = strictTries
+	}
+	for try := range tries {
+		if try > 0 {
+			time.Sleep(time.Duration(try) * 100 * time.Millisecond)
+		}
+		if r.unsure {
+			var n int
+			if n, err = r.length(); err != nil {
+				continue
+			}
+			text = text[min(max(n-r.stored, 0), len(text)):]
+			r.stored, r.unsure = n, false
+		}
+		if text == "" {
+			return nil
+		}
+		if err = r.append(text); err == nil {
+			r.stored += len(text)
+			return nil
+		}
+		r.unsure = true
+	}
+	return err
 }
 
 // again makes events pending that could not be stored.

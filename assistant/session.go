@@ -56,7 +56,7 @@ type Session struct {
 	extended bool // the client has used ref or topic
 	subs     map[string]*subscription
 	asked    map[string]wire.Envelope // answers that this session asked for or stopped → that request
-	late     []wire.Frame             // answers from other goroutines than the reader; bounded by maxLate
+	late     []lateFrame              // answers from other goroutines than the reader; bounded by maxLate
 
 	// the writer's
 	streaming bool // a followed answer is under way
@@ -158,15 +158,27 @@ func (s *Session) reply(e wire.Envelope, f wire.Frame) error {
 	}
 }
 
-// deliver queues what answers a request from another goroutine than the reader's. It never blocks.
-func (s *Session) deliver(e wire.Envelope, what event) {
+// lateFrame is a direct answer that does not come from the reader.
+type lateFrame struct {
+	wire.Frame
+	topic string // of the subscription whose events
+	after uint64 // up to this number come first; 0 = none do
+}
+
+// deliver queues what answers a request from another goroutine than the reader's; where c is given, behind
+// the events that are in its log now. It never blocks.
+func (s *Session) deliver(e wire.Envelope, what event, c *conversation) {
 	f, ok := what.plainFrame()
 	if e.Extended() {
 		f, ok = what.frame(), true
 		f.Ref, f.Topic = e.Ref, e.Topic
 	}
+	late := lateFrame{Frame: f}
+	if c != nil {
+		late.topic, late.after = c.topic(), c.log.Last()
+	}
 	if ok {
-		s.push(f)
+		s.push(late)
 	}
 }
 
@@ -176,12 +188,12 @@ func (s *Session) notify(n NoticePayload) {
 	extended := s.extended
 	s.mu.Unlock()
 	if extended {
-		s.push(msgNotice.With(n))
+		s.push(lateFrame{Frame: msgNotice.With(n)})
 	}
 }
 
 // push queues a frame for the writer. It never blocks.
-func (s *Session) push(f wire.Frame) {
+func (s *Session) push(f lateFrame) {
 	s.mu.Lock()
 	s.late = append(s.late, f)
 	tooMany := len(s.late) > maxLate

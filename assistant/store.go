@@ -30,7 +30,8 @@ var (
 //
 // assistanttest.TestStore checks the whole contract for every implementation.
 type Store interface {
-	// Create stores a new conversation without messages. Its ID is a new random UUID.
+	// Create stores a new conversation without messages. Its ID is a new random UUID; one that exists is
+	// an error.
 	Create(ctx context.Context, owner string, c Conversation) error
 	// Conversation returns one conversation.
 	Conversation(ctx context.Context, owner, id string) (Conversation, error)
@@ -48,14 +49,15 @@ type Store interface {
 	// that is still streaming is what Extend has stored so far. An unknown before is ErrNotFound.
 	Messages(ctx context.Context, owner, id, before string, limit int) (page []Message, more bool, err error)
 	// MessageByClientID returns the user's message with that client id and the message after it, which
-	// is its answer; nothing but the first where there is no answer.
+	// is its answer; nothing but the first where there is no answer. "" is nobody's.
 	MessageByClientID(ctx context.Context, owner, id, clientID string) ([]Message, error)
 
 	// Begin stores the start of a turn, all of it or nothing, and sets the conversation's UpdatedAt to
 	// that of the answer.
 	Begin(ctx context.Context, owner, id string, b Beginning) error
-	// Extend adds text to the end of an answer that is streaming. Calls for one answer come one after
-	// the other.
+	// Extend adds text to the end of an answer that is streaming; any other is ErrNotFound. Calls for one
+	// answer come one after the other. After an error the text is stored whole or not at all, and
+	// Messages tells which.
 	Extend(ctx context.Context, owner, id, messageID, text string) error
 	// Finish gives messages that are stored their final form, all or nothing: Content, Status,
 	// FinishReason and Usage are replaced, the rest stays. They are an answer that was begun and, where

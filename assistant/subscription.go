@@ -17,6 +17,14 @@ type subscription struct {
 
 func topicOf(id string) string { return topicPrefix + id }
 
+// topic is the one of its subscriptions.
+func (c *conversation) topic() string {
+	if !c.stored() {
+		return ""
+	}
+	return topicOf(c.id)
+}
+
 const topicPrefix = "conversation:"
 
 // subscribe follows a stored conversation from where its client left off, or anew. What the client is

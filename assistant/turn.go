@@ -41,6 +41,7 @@ type turn struct {
 
 	// under the conversation's lock while it runs
 	shown     bool // between its start and its end
+	ended     bool // after its end
 	text      strings.Builder
 	reasoning strings.Builder
 
@@ -62,7 +63,7 @@ func newTurn(r *request, content string) *turn {
 	t := &turn{
 		id: newID(), assistant: a, model: a.Provider.Model(), instructions: r.peer.instructions(a.Instructions),
 		done:     make(chan struct{}),
-		question: Message{ID: newID(), Role: RoleUser, Content: content, Status: StatusComplete},
+		question: Message{ID: newID(), Role: RoleUser, Content: withoutNUL(content), Status: StatusComplete},
 	}
 	t.askedBy(r)
 	return t
@@ -77,16 +78,17 @@ func (t *turn) askedBy(r *request) {
 // now is the current time with the precision that all stores keep.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// tell answers the asker directly: what happens to its request before, or instead of, the answer.
-func (t *turn) tell(e event) {
+// tell answers the asker directly: what happens to its request before, or instead of, the answer. Where c
+// is given, it is told after the events that are in c's log now.
+func (t *turn) tell(c *conversation, e event) {
 	a := t.asker.Load()
-	a.session.deliver(a.envelope, e)
+	a.session.deliver(a.envelope, e, c)
 }
 
 // refuse tells the asker why there will be no answer.
-func (t *turn) refuse(p ErrorPayload) {
+func (t *turn) refuse(c *conversation, p ErrorPayload) {
 	t.asker.Load().session.request(t.id, true)
-	t.tell(event{kind: eventFailed, detail: p})
+	t.tell(c, event{kind: eventFailed, detail: p})
 }
 
 // conclude sets finish and usage: err is what stream returned, after everything has been shown.
@@ -138,6 +140,7 @@ func (t *turn) stream(req Request, show func(event)) (err error) {
 }
 
 func (t *turn) take(d Delta, show func(event)) {
+	d.Text, d.Reasoning = withoutNUL(d.Text), withoutNUL(d.Reasoning)
 	if t.waited == 0 && d.Text+d.Reasoning != "" {
 		t.waited = time.Since(t.started)
 	}
@@ -154,6 +157,9 @@ func (t *turn) take(d Delta, show func(event)) {
 		t.usage = d.Usage
 	}
 }
+
+// withoutNUL is text that every store can hold: PostgreSQL's text has no NUL.
+func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "\uFFFD") }
 
 func (t *turn) estimate(req Request) *Usage {
 	u := &Usage{InputTokens: tokens(req.Instructions), OutputTokens: tokens(t.text.String()), Estimated: true}

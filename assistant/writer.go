@@ -106,6 +106,7 @@ func (s *Session) collect(b *batch) {
 			s.streaming = s.streaming || sub.streaming
 		}
 	}
+	s.direct(b)
 }
 
 // direct adds the direct answers that b has room for.
@@ -123,18 +124,17 @@ func (s *Session) direct(b *batch) {
 		break
 	}
 	s.mu.Lock()
-	late := s.late
-	s.late = nil
-	s.mu.Unlock()
-	for i, f := range late {
-		if b.full() {
-			s.mu.Lock()
-			s.late = append(late[i:], s.late...)
-			s.mu.Unlock()
-			return
+	defer s.mu.Unlock()
+	waiting := s.late[:0]
+	for _, f := range s.late {
+		if sub := s.subs[f.topic]; b.full() || sub != nil && sub.cursor < f.after {
+			waiting = append(waiting, f)
+		} else {
+			b.add(f.Frame)
 		}
-		b.add(f)
 	}
+	clear(s.late[len(waiting):])
+	s.late = waiting
 }
 
 // advance adds the next events of a conversation, as they were read from its log.
