@@ -21,12 +21,25 @@
 //   - Every streaming_start is followed by exactly one complete_streaming, also after an error, a stop
 //     or a panic.
 //   - A session reads on while answers stream: ping, stop and further questions are served at once.
-//   - When the socket of a connection's own conversation is gone, the model's request is cancelled.
+//   - When the socket of a connection's own conversation is gone, the model's request is cancelled. An
+//     answer in a stored conversation goes on without any socket, for [Config.FinishAlone].
+//   - The question of a stored conversation is durable before its streaming_start; its answer is stored
+//     while it streams, and whole before its complete_streaming.
+//   - A socket that comes back gets the events that it missed, or a snapshot that contains them: what it
+//     ends with is what the model said, whenever and however often it was cut.
+//   - Every verb asks in one place (admit) whether the user may touch the conversation.
 //   - No input, no model and no client ends the process: goroutines recover, queues are bounded.
 //
 // # Goroutines
 //
 // Serve runs the reader on the caller's goroutine. A writer exists while there is something to write,
 // and is waited for by the reader. A conversation has one goroutine while a question waits or is being
-// answered, started and waited for by the [Hub]. No lock is held while a provider or a socket is called.
+// answered, started and waited for by the [Hub], and one that stores the answer meanwhile. No lock is held
+// while a provider, a store or a socket is called.
+//
+// # What lives and what is configured
+//
+// A [Hub] holds what lives: conversations in use, sessions, the store. An [Assistant] is one generation of
+// settings. [Hub.Use] makes a newer one count for every session's next question; running answers keep
+// theirs. So a change of the configuration disturbs nobody.
 package assistant
