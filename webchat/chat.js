@@ -1,163 +1,108 @@
 // @ts-check
 // The page. What people and models wrote goes in as text, never as markup.
 import { Connection, Conversation } from './client.js';
+import { record } from './logs.js';
+import { Sidebar } from './sidebar.js';
+import { isUnknownAction, StoredConversation } from './stored.js';
+import { announce, copy, find, Turn } from './turn.js';
 
-/** @returns {any} */
-const find = (selector) => document.querySelector(selector);
 const input = find('#input');
 const log = find('#log');
 const logs = find('#logs');
 const messages = find('#messages');
-
-// A copy of a template, with texts put in by selector.
-function copy(template, texts) {
-  const element = find(`#${template}`).content.cloneNode(true).firstElementChild;
-  for (const part in texts) element.querySelector(part).append(texts[part]);
-  return element;
-}
-
-// For whoever cannot see it.
-function announce(text) {
-  find('#announcer').textContent = text;
-}
-
-function notice(text) {
-  messages.append(copy('notice', { p: text }));
-  announce(text);
-}
-
-const endings = {
-  stop: '',
-  stopped: 'Stopped',
-  length: 'Cut at the length limit',
-  content_filter: 'Cut by the content filter',
-};
-
-class Turn {
-  #element = copy('turn');
-  #question;
-  #answer;
-  #pending = '';
-  #frame;
-
-  constructor(question) {
-    this.#question = this.#add('user', question, '');
-    this.retry = () => ask(question);
-    messages.append(this.#element);
-  }
-
-  #add(role, text, model) {
-    const now = new Date();
-    const time = now.toLocaleTimeString([], { timeStyle: 'short' });
-    const message = copy('message', { '.text': text, time, '.model': model });
-    message.querySelector('time').dateTime = now.toISOString();
-    message.ariaLabel = message.dataset.role = role;
-    this.#element.append(message);
-    return message;
-  }
-
-  queue() {
-    this.#question.dataset.state = 'queued';
-  }
-
-  start(model = '') {
-    this.#question.dataset.state = 'sent';
-    this.#answer = this.#add('assistant', '', model);
-    this.#answer.dataset.state = 'streaming';
-  }
-
-  // Once per frame of the screen; more would not show.
-  append(piece) {
-    this.#pending += piece;
-    this.#frame ??= requestAnimationFrame(() => this.#flush());
-  }
-
-  #flush() {
-    cancelAnimationFrame(this.#frame); // in a hidden page it may never come
-    this.#frame = null;
-    this.#answer.querySelector('.text').append(this.#pending);
-    this.#pending = '';
-  }
-
-  end(reason = 'stop') {
-    this.#finish(endings[reason] ?? reason);
-    announce(this.#answer.textContent);
-  }
-
-  #finish(note) {
-    showButtons();
-    this.#question.dataset.state = 'sent';
-    if (!this.#answer) return;
-    this.#answer.dataset.state = 'ended';
-    this.#flush();
-    this.#answer.querySelector('.note').append(note);
-  }
-
-  // Only a partial answer stays, as in the model's memory.
-  fail({ detail, retryable }) {
-    this.#finish('Incomplete');
-    const isPartial = this.#answer?.querySelector('.text').textContent;
-    if (!isPartial) this.#answer?.remove();
-    const problem = copy('problem', { p: detail });
-    const retry = problem.querySelector('button');
-    retry.hidden = !retryable;
-    retry.onclick = () => this.retry() && (isPartial ? problem : this.#element).remove();
-    this.#element.append(problem);
-    announce(detail);
-  }
-}
-
-// The latest frames; rendered only while the dialog is open.
-
-const maxEntries = 1000;
-const maxLength = 20_000; // characters; a megabyte would freeze the dialog
-let unseen = [];
-
-function record(kind, text) {
-  unseen.push({ kind, text: text.slice(0, maxLength), at: new Date() });
-  if (unseen.length > maxEntries) unseen.shift();
-  if (logs.open && unseen.length === 1) requestAnimationFrame(showEntries);
-}
-
-function showEntries() {
-  const list = find('#logs-list');
-  list.prepend(...unseen.reverse().map(entry));
-  unseen = [];
-  while (list.childElementCount > maxEntries) list.lastChild.remove();
-}
-
-function entry({ kind, text, at }) {
-  const element = copy('entry', { time: `[${at.toLocaleTimeString()}]`, b: kind.toUpperCase(), pre: pretty(text) });
-  element.dataset.kind = kind;
-  return element;
-}
-
-function pretty(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text; // cut, or no JSON
-  }
-}
 
 const url = new URL(find('meta[name=assistant-url]').content, location.href);
 url.protocol = url.protocol.replace('http', 'ws'); // https: wss
 
 const connection = new Connection(url.href, {
   state() {
-    if (connection.state === 'connected') announce('Connected');
+    if (connection.state === 'connected') arrived();
     showStatus();
     showButtons();
   },
   lost: tellLoss,
-  frame: (frame) => conversation.receive(frame),
+  frame(frame) {
+    if (!isKept() && isUnknownAction(frame)) return; // from before the fallback
+    sidebar.receive(frame);
+    conversation.receive(frame);
+  },
   log: record,
   isHidden: () => document.hidden,
 });
-const conversation = new Conversation((frame) => connection.send(frame), {
-  turn: (question) => new Turn(question),
+const send = (frame) => connection.send(frame);
+const sidebar = new Sidebar(send);
+const actions = { ask, edit, regenerate: () => conversation.regenerate(), changed: showButtons };
+
+/** @type {any} */ let conversation;
+let target = messages;
+
+const view = {
+  turn(question) {
+    const turn = new Turn(question, actions);
+    target.append(turn.element);
+    return turn;
+  },
   notice,
-});
+  clear: () => messages.replaceChildren(),
+  restored: toEnd,
+  titled(about) {
+    const { conversation_id, title } = about;
+    document.title = title || 'Assistant';
+    if (!location.hash) history.replaceState(null, '', `#${conversation_id}`);
+    sidebar.opened(about);
+    showButtons();
+  },
+  prepend(show) {
+    const below = log.scrollHeight - log.scrollTop;
+    target = document.createDocumentFragment();
+    show();
+    messages.prepend(target);
+    target = messages;
+    log.scrollTop = log.scrollHeight - below; // the reader's place
+  },
+  gone(detail) {
+    sidebar.forget(conversation.id);
+    open();
+    notice(detail);
+  },
+  // The server keeps nothing: it knows the tutorial's actions alone.
+  fallback(questions) {
+    document.body.dataset.kept = 'false';
+    showNew();
+    conversation = new Conversation(send, view);
+    for (const question of questions) ask(question);
+  },
+};
+
+function notice(text) {
+  messages.append(copy('notice', { p: text }));
+  announce(text);
+}
+
+// Shows a conversation, or a new one, which its first question creates.
+function open(id) {
+  conversation?.leave();
+  showNew(id);
+  conversation = new StoredConversation(send, view, id);
+  conversation.join();
+  showButtons();
+}
+
+function showNew(id) {
+  view.clear();
+  if (replaces) edit('');
+  document.title = 'Assistant';
+  history.replaceState(null, '', id ? `#${id}` : location.pathname + location.search);
+  sidebar.opened({ conversation_id: id });
+}
+
+function arrived() {
+  announce('Connected');
+  if (isKept()) sidebar.load();
+  if (isKept()) conversation.join();
+}
+
+const isKept = () => conversation instanceof StoredConversation;
 
 let ticker;
 
@@ -183,9 +128,9 @@ function tellLoss(code, reason) {
   remembers = false;
 }
 
-function ask(question) {
-  const sent = conversation.ask(question);
-  remembers ||= sent;
+function ask(question, replaces) {
+  const sent = conversation.ask(question, replaces);
+  remembers ||= sent && !isKept();
   if (sent) toEnd();
   showButtons();
   return sent;
@@ -193,9 +138,18 @@ function ask(question) {
 
 function submit(event) {
   event.preventDefault();
-  if (!input.value.trim() || !ask(input.value)) return;
-  input.value = '';
+  if (!input.value.trim() || !ask(input.value, replaces)) return;
+  edit('');
   input.focus();
+}
+
+let replaces; // id of the question that is being edited
+
+function edit(text, id) {
+  input.value = text;
+  replaces = id;
+  show('#editing', Boolean(id));
+  if (id) input.focus();
   edited();
 }
 
@@ -224,7 +178,7 @@ function showButtons() {
   const isDown = state === 'reconnecting' || state === 'closed';
   const isBlank = !input.value.trim();
   show('#reconnect', isDown);
-  show('#stop', conversation.busy);
+  show('#stop', conversation.busy && !isDown);
   show('#send', !isDown && !(isBlank && conversation.busy));
   find('#send').disabled = isBlank || state !== 'connected';
 }
@@ -243,6 +197,7 @@ function scrolled() {
   const gap = log.scrollHeight - log.clientHeight - log.scrollTop;
   following = log.scrollTop < lastTop ? gap < 2 : following || gap < 32;
   lastTop = log.scrollTop;
+  if (lastTop < 200) conversation.page?.();
   show('#latest', !following);
 }
 
@@ -261,12 +216,13 @@ find('#composer').onsubmit = submit;
 find('#latest').onclick = toEnd;
 find('#stop').onclick = () => conversation.stop();
 find('#reconnect').onclick = () => connection.open();
-find('#view-logs').onclick = () => (logs.showModal(), showEntries());
-find('#logs-close').onclick = () => logs.close();
-find('#logs-clear').onclick = () => find('#logs-list').replaceChildren();
+find('#new').onclick = () => (open(), input.focus());
+find('#cancel').onclick = () => edit('');
 document.onkeydown = pressed;
 document.onvisibilitychange = window.ononline = () => document.hidden || connection.wake();
 
+window.onhashchange = () => isKept() && open(location.hash.slice(1));
+
 input.value = storage.assistantDraft ?? '';
-edited();
+open(location.hash.slice(1));
 connection.open();

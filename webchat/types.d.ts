@@ -6,18 +6,61 @@ interface Envelope<Action extends string, Payload> {
   payload?: Payload;
   /** Chosen by the client: every frame that answers a request carries the request's. Up to 64 characters. */
   ref?: string;
+  /** `conversation:<id>`; none: the socket's own conversation. */
+  topic?: string;
+  /** Number of an event of a stored conversation: +1 for each, per epoch. */
+  seq?: number;
 }
 
 /** The frames that the page sends or understands. */
 export type Frame =
-  | Envelope<'ping' | 'pong', null>
+  | Envelope<'ping' | 'pong' | 'regenerate' | 'unsubscribe' | 'create_conversation', null>
   | Envelope<'assistant_message', string>
+  | Envelope<'send_message', { content: string; client_id: string; replaces?: string }>
   | Envelope<'stop_streaming', { message_id: string } | null>
+  | Envelope<'subscribe', { epoch: string; after: number } | null>
+  | Envelope<'subscribed', { epoch: string; recovered: boolean }>
+  | Envelope<'snapshot', Snapshot>
+  | Envelope<'user_message', { message_id: string; client_id?: string; content: string; created_at: string }>
+  | Envelope<'list_messages', { conversation_id: string; before: string }>
+  | Envelope<'messages', { items: Message[]; has_more: boolean }>
+  | Envelope<'list_conversations', { limit: number; cursor?: string }>
+  | Envelope<'conversations', { items: Conversation[]; next_cursor?: string }>
+  | Envelope<'rename_conversation', { conversation_id: string; title: string }>
+  | Envelope<'conversation_created' | 'conversation_updated', Conversation>
+  | Envelope<'delete_conversation' | 'conversation_deleted', { conversation_id: string }>
   | Envelope<'notice', { reason: string; detail: string }>
   | Envelope<'streaming_start', { content: ''; message_id?: string; model?: string }>
   | Envelope<'streaming', { content: string }>
   | Envelope<'complete_streaming', { content: ''; message_id?: string; finish_reason?: string }>
   | Envelope<'error', Rejection[] | Problem>;
+
+/** A stored conversation. Times are RFC 3339. */
+export interface Conversation {
+  conversation_id: string;
+  title: string;
+  created_at: string;
+  updated_at: string;
+}
+
+/** A question or an answer as it is stored. */
+export interface Message {
+  message_id: string;
+  role: 'user' | 'assistant';
+  content: string;
+  status: 'complete' | 'streaming' | 'stopped' | 'failed' | 'interrupted';
+  finish_reason?: string;
+  client_id?: string;
+  created_at: string;
+}
+
+/** A conversation at one `seq`: its last messages, and the running answer so far. */
+export interface Snapshot {
+  conversation: Conversation;
+  messages: Message[];
+  has_more: boolean;
+  streaming: { message_id: string; content: string } | null;
+}
 
 /** Why a frame was not accepted: one item for each fault. */
 export interface Rejection {
@@ -68,4 +111,29 @@ export interface View {
   turn(question: string): TurnView;
   /** Something to know that concerns no single question. */
   notice(detail: string): void;
+}
+
+/** Shows one turn of a stored conversation. */
+export interface StoredTurnView extends TurnView {
+  /** The question is stored; it comes before those that are not. */
+  accept(question: Pick<Message, 'message_id' | 'created_at'> & Partial<Message>): void;
+  /** The whole answer, from the history. */
+  answer(answer: Message): void;
+}
+
+/** Shows a stored conversation. */
+export interface StoredView extends View {
+  /** None: an answer whose question is on an older page. */
+  turn(question?: string): StoredTurnView;
+  /** Forgets all turns: what follows replaces them, until `restored`. */
+  clear(): void;
+  restored(): void;
+  /** The conversation has an id, or another title. */
+  titled(conversation: Conversation): void;
+  /** Turns made within `show` are older than those shown. */
+  prepend(show: () => void): void;
+  /** There is no such conversation, or no longer. */
+  gone(detail: string): void;
+  /** The server keeps no conversations; these questions were not asked. */
+  fallback(questions: string[]): void;
 }

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// firstLoad is the most that opening the page may cost, as gzip sends it.
-const firstLoad = 8000
+// firstLoad is the most that opening the page may cost, as gzip sends it: the sources as they are, with
+// comments, and about 4,000 bytes of streaming-markdown.
+const firstLoad = 20_000
 
 func TestFirstLoad(t *testing.T) {
 	total := 0

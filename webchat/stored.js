@@ -1,0 +1,229 @@
+// @ts-check
+// A conversation that the server keeps.
+/** @import { Frame, Message, Problem, StoredTurnView, StoredView } from './types.d.ts' */
+
+/** 128 bits in hex; crypto.randomUUID is not for pages without TLS. */
+export function randomID() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** What a server says that knows the tutorial's actions alone. @param {any} frame */
+export function isUnknownAction({ action, payload }) {
+  return action === 'error' && payload[0]?.type === 'union_tag_invalid';
+}
+
+/** Follows a conversation's numbered events through any number of sockets. */
+export class StoredConversation {
+  #send;
+  #view;
+  #epoch;
+  #seq = -1; // of the last event shown
+  #joined = false;
+  #creating; // ref of the request
+  #paging; // the same
+  #oldest; // id of the first message shown, if there are older ones
+  #pending = []; // own questions that no event has told of: {id, content, replaces, view}
+  /** @type {StoredTurnView} */ #turn; // of the last question told of
+  #running; // id of the answer under way
+
+  /**
+   * @param {(frame: Frame) => boolean} send
+   * @param {StoredView} view
+   * @param {string} [id] none: the first question creates the conversation
+   */
+  constructor(send, view, id) {
+    this.#send = send;
+    this.#view = view;
+    this.id = id;
+  }
+
+  get busy() {
+    return this.#pending.length > 0 || Boolean(this.#running);
+  }
+
+  /** To be called for each new socket: goes on where the last one broke off. */
+  join() {
+    const known = this.#epoch && { epoch: this.#epoch, after: this.#seq };
+    if (this.id) this.#say({ action: 'subscribe', payload: known ?? null, ref: randomID() });
+    else if (this.#pending.length) this.#create();
+  }
+
+  leave() {
+    if (this.id) this.#say({ action: 'unsubscribe', payload: null });
+  }
+
+  /** Sent again after a cut, until an event tells of it. @param {string} [replaces] id of a question */
+  ask(content, replaces) {
+    const question = { id: randomID(), content, replaces, view: this.#view.turn(content) };
+    this.#pending.push(question);
+    if (this.#joined) this.#ask(question);
+    else if (!this.id && !this.#creating) this.#create();
+    return true;
+  }
+
+  /** Stops the running answer, whoever asked, by its id: a late stop must not hit the next one. */
+  stop() {
+    if (this.busy) this.#say({ action: 'stop_streaming', payload: this.#running ? { message_id: this.#running } : null });
+  }
+
+  /** Drops the last answer and asks again. */
+  regenerate() {
+    return this.#say({ action: 'regenerate', payload: null, ref: randomID() });
+  }
+
+  /** Asks for the messages before those shown. */
+  page() {
+    if (!this.#oldest || this.#paging) return;
+    this.#paging = randomID();
+    this.#send({ action: 'list_messages', payload: { conversation_id: this.id, before: this.#oldest }, ref: this.#paging });
+  }
+
+  /** The socket is gone. @param {Problem} problem one that is not retryable would only happen again */
+  lose(problem) {
+    this.#joined = false;
+    this.#creating = this.#paging = null;
+    if (!problem.retryable) this.#refuse(problem);
+  }
+
+  /** @param {Frame} frame any; those of other conversations are ignored */
+  receive(frame) {
+    const { action, payload, ref, topic, seq } = frame;
+    if (isUnknownAction(frame)) return this.#view.fallback(this.#pending.map(({ content }) => content));
+    if (ref && ref === this.#creating) return this.#created(frame);
+    if (ref && ref === this.#paging) return this.#paged(frame);
+    if (action === 'notice' && !topic) return this.#view.notice(payload.detail);
+    if (!this.id || topic !== this.#topic) return;
+    if (action === 'subscribed') return this.#subscribed(payload);
+    if (!seq && action !== 'snapshot') return this.#answered(frame);
+    if (seq <= this.#seq) return;
+    this.#seq = seq ?? 0;
+    this.#happened(frame);
+  }
+
+  get #topic() {
+    return this.id && `conversation:${this.id}`;
+  }
+
+  #say(frame) {
+    return this.#send({ ...frame, topic: this.#topic });
+  }
+
+  #create() {
+    this.#creating = randomID();
+    this.#send({ action: 'create_conversation', payload: null, ref: this.#creating });
+  }
+
+  /** @param {any} frame */
+  #created({ action, payload }) {
+    this.#creating = null;
+    if (action === 'error') return this.#refuse(payload);
+    this.id = payload.conversation_id;
+    this.#view.titled(payload);
+    this.join();
+  }
+
+  #refuse(problem) {
+    for (const { view } of this.#pending.splice(0)) view.fail(problem);
+  }
+
+  #ask({ id, content, replaces }) {
+    this.#say({ action: 'send_message', payload: { content, client_id: id, replaces }, ref: id });
+  }
+
+  #subscribed({ epoch, recovered }) {
+    this.#epoch = epoch;
+    if (recovered) this.#go();
+    else this.#seq = -1; // its snapshot is next
+  }
+
+  // What is pending may have been heard before the cut; its client_id makes asking again harmless.
+  #go() {
+    this.#joined = true;
+    for (const question of this.#pending) this.#ask(question);
+  }
+
+  /**
+   * To a request of ours alone. The answer to a question sent twice comes again in this way: events have told it.
+   * @param {any} frame
+   */
+  #answered({ action, payload, ref }) {
+    const question = this.#pending.find(({ id }) => id === ref);
+    if (action === 'notice') question && payload.reason === 'queued' ? question.view.queue() : this.#view.notice(payload.detail);
+    if (action !== 'error') return;
+    const problem = Array.isArray(payload) ? { detail: `Not accepted: ${payload[0].msg}` } : payload;
+    if (problem.reason === 'unknown_topic') this.#view.gone(problem.detail);
+    else if (question) this.#take(ref).view.fail(problem);
+    else this.#view.notice(problem.detail);
+  }
+
+  /** @param {any} frame */
+  #happened({ action, payload }) {
+    if (action === 'snapshot') this.#restore(payload);
+    else if (action === 'user_message') this.#asked(payload);
+    else if (action === 'streaming_start') this.#start(payload);
+    else if (action === 'streaming') this.#turn.append(payload.content);
+    else if (action === 'error') this.#end().fail(payload);
+    else if (action === 'complete_streaming' && this.#running) this.#end().end(payload.finish_reason);
+    else if (action === 'notice') this.#view.notice(payload.detail);
+    else if (action === 'conversation_updated') this.#view.titled(payload);
+    else if (action === 'conversation_deleted') this.#view.gone('The conversation was deleted.');
+  }
+
+  // It may be another tab's.
+  #asked(message) {
+    this.#turn = this.#take(message.client_id)?.view ?? this.#view.turn(message.content);
+    this.#turn.accept(message);
+  }
+
+  #take(id) {
+    const i = this.#pending.findIndex((question) => question.id === id);
+    return i < 0 ? undefined : this.#pending.splice(i, 1)[0];
+  }
+
+  #start({ message_id, model }) {
+    this.#running = message_id;
+    this.#turn ??= this.#view.turn();
+    this.#turn.start(model);
+  }
+
+  #end() {
+    this.#running = null;
+    return this.#turn;
+  }
+
+  #restore({ conversation, messages, has_more, streaming }) {
+    this.#view.clear();
+    this.#view.titled(conversation);
+    this.#older(messages, has_more);
+    this.#turn = this.#show(messages);
+    this.#running = null;
+    if (streaming) this.#start(streaming);
+    if (streaming?.content) this.#turn.append(streaming.content);
+    this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
+    for (const question of this.#pending) question.view = this.#view.turn(question.content);
+    if (!this.#joined) this.#go();
+    this.#view.restored();
+  }
+
+  /** @param {any} frame */
+  #paged({ action, payload }) {
+    this.#paging = null;
+    if (action === 'error') return this.#view.notice(payload.detail);
+    this.#older(payload.items, payload.has_more);
+    this.#view.prepend(() => this.#show(payload.items));
+  }
+
+  #older(messages, hasMore) {
+    this.#oldest = hasMore && messages[0]?.message_id;
+  }
+
+  /** @param {Message[]} messages @returns {StoredTurnView} of the last question */
+  #show(messages) {
+    let turn;
+    for (const message of messages) {
+      if (message.role === 'assistant') (turn ??= this.#view.turn()).answer(message);
+      else (turn = this.#view.turn(message.content)).accept(message);
+    }
+    return turn;
+  }
+}
