@@ -64,7 +64,7 @@ func (s *Server) Dial(query string) *Client {
 	near, far := net.Pipe()
 	s.listener.conns <- far
 	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return near, nil }}
-	conn, _, err := dialer.Dial("ws://assistant.test/?"+query, nil) //nolint:bodyclose // gorilla's has none
+	conn, _, err := dialer.Dial("ws://assistant.test/?"+query, nil)
 	if err != nil {
 		s.t.Fatalf("dial: %v", err)
 	}
