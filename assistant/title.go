@@ -23,11 +23,11 @@ func (c *conversation) isFirstLocked() bool { return c.stored() && !c.more && le
 func (c *conversation) nameByModel(t *turn) {
 	ctx, cancel := context.WithTimeout(c.ctx, titleTimeout)
 	defer cancel()
+	if c.title() != titleOf(t.question.Content) {
+		return
+	}
 	title, err := askTitle(ctx, t)
-	c.mu.Lock()
-	renamed := c.info.Title != titleOf(t.question.Content)
-	c.mu.Unlock()
-	if err != nil || title == "" || renamed {
+	if err != nil || title == "" || c.title() != titleOf(t.question.Content) {
 		t.assistant.Logger.Debug("no title from the model", zap.String("conversation_id", c.id), zap.Error(err))
 		return
 	}

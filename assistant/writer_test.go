@@ -2,6 +2,7 @@ package assistant_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -360,4 +361,84 @@ func TestIdleSession(t *testing.T) {
 		}
 		want(0, "at the end")
 	})
+}
+
+// TestSlowSocketOfMany holds what is promised to the sockets of one stored conversation: one of them takes
+// nothing for a minute while 100,000 pieces stream. The other gets each piece as it comes; the slow one gets
+// the whole text once it reads again, from the log or, where that had to let go of it, in a snapshot.
+func TestSlowSocketOfMany(t *testing.T) {
+	for name, piece := range map[string]string{"within the log's bound": "x", "beyond it": strings.Repeat("x", 250)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testSlowSocketOfMany(t, piece) })
+		})
+	}
+}
+
+func testSlowSocketOfMany(t *testing.T, piece string) {
+	const n = 100_000
+	s := newServer(t, model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+		for i := range n {
+			if i%1000 == 0 {
+				time.Sleep(600 * time.Millisecond)
+			}
+			yield(assistant.Delta{Text: piece})
+		}
+		yield(finished)
+		return nil
+	}))
+	fast, slow := newPipe(), newPipe()
+	slow.gate = make(chan struct{})
+	for _, p := range []*pipe{fast, slow} {
+		s.serve(p, assistant.Peer{User: "ann"})
+	}
+	fast.in <- `{"action":"create_conversation"}`
+	synctest.Wait()
+	topic := "conversation:" + fast.frames(t)[0].Payload.ConversationID
+	for _, p := range []*pipe{slow, fast} {
+		p.in <- fmt.Sprintf(`{"action":"subscribe","topic":%q}`, topic)
+	}
+	start := time.Now()
+	fast.in <- fmt.Sprintf(`{"action":"assistant_message","payload":"go","topic":%q}`, topic)
+	time.Sleep(61 * time.Second) // the bubble's: the model has said all, and slow has taken nothing
+	ended := fast.frames(t)
+	if last := ended[len(ended)-1]; last.Action != "complete_streaming" || time.Since(start) > 62*time.Second {
+		t.Errorf("the fast socket's last frame is %.100s", last.text)
+	}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	t.Logf("heap with one socket %d pieces behind: %d MiB", n, memory.HeapAlloc>>20)
+	close(slow.gate)
+	synctest.Wait()
+	want := strings.Repeat(piece, n)
+	for name, frames := range map[string][]frame{"fast": ended, "slow": slow.frames(t)} {
+		if got := textOf(t, frames); got != want {
+			t.Errorf("the %s socket ended with %d bytes, want %d", name, len(got), len(want))
+		}
+	}
+}
+
+// textOf is the one answer that a client knows after these frames: a snapshot replaces what was before.
+func textOf(t *testing.T, frames []frame) string {
+	var text strings.Builder
+	for _, f := range frames {
+		switch f.Action {
+		case "streaming":
+			text.WriteString(f.Payload.Content)
+		case "snapshot":
+			var s struct{ Payload assistant.SnapshotPayload }
+			if err := json.Unmarshal([]byte(f.text), &s); err != nil {
+				t.Fatal(err)
+			}
+			text.Reset()
+			for _, m := range s.Payload.Messages {
+				if m.Role == assistant.RoleAssistant {
+					text.WriteString(m.Content)
+				}
+			}
+			if s.Payload.Streaming != nil {
+				text.WriteString(s.Payload.Streaming.Content)
+			}
+		}
+	}
+	return text.String()
 }

@@ -2,7 +2,8 @@ package caddymodule
 
 import (
 	"context"
-	"sync/atomic"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -20,27 +21,55 @@ type hubKey struct{ handler, store string }
 // pooledHub is a hub with its store.
 type pooledHub struct {
 	*assistant.Hub
-	key      hubKey
-	store    assistant.Store
-	handlers atomic.Int32 // of configurations that are loaded
-	log      *zap.Logger
+	key   hubKey
+	store assistant.Store
+	log   *zap.Logger
+	gone  chan struct{} // closed when the store is
+
+	mu       sync.Mutex
+	handlers int  // of configurations that are loaded
+	retired  bool // there was none left: it is being drained and takes no new one
 }
+
+// goneTimeout is how long a handler that comes back waits for the end of the one before, which drains.
+const goneTimeout = 30 * time.Second
 
 // openHub takes a reference for a handler that starts, and opens the store for the first.
 func openHub(key hubKey, open func() (assistant.Store, error), log *zap.Logger) (*pooledHub, error) {
-	v, _, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
-		store, err := open()
+	deadline := time.NewTimer(goneTimeout)
+	defer deadline.Stop()
+	for {
+		v, _, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
+			store, err := open()
+			if err != nil {
+				return nil, err
+			}
+			return &pooledHub{Hub: assistant.NewHub(store, log), key: key, store: store, log: log, gone: make(chan struct{})}, nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		return &pooledHub{Hub: assistant.NewHub(store, log), key: key, store: store, log: log}, nil
-	})
-	if err != nil {
-		return nil, err
+		h := v.(*pooledHub)
+		if h.join() {
+			return h, nil
+		}
+		h.release()
+		select {
+		case <-h.gone:
+		case <-deadline.C:
+			return nil, errors.New("the handler of this name is still being drained")
+		}
 	}
-	h := v.(*pooledHub)
-	h.handlers.Add(1)
-	return h, nil
+}
+
+func (h *pooledHub) join() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.retired {
+		return false
+	}
+	h.handlers++
+	return true
 }
 
 // acquire takes a reference for a connection.
@@ -55,7 +84,11 @@ func (h *pooledHub) release() {
 // leave gives the reference of a handler back. When it was the last one's, because the handler is gone
 // from the configuration or has another store now, sockets and answers are drained in the background.
 func (h *pooledHub) leave(timeout time.Duration) {
-	if h.handlers.Add(-1) > 0 || caddy.Exiting() {
+	h.mu.Lock()
+	h.handlers--
+	h.retired = h.handlers == 0
+	h.mu.Unlock()
+	if !h.retired || caddy.Exiting() {
 		h.release()
 		return
 	}
@@ -76,5 +109,6 @@ func (h *pooledHub) Destruct() error {
 	if err := h.Close(now); err != nil {
 		h.log.Warn("stop assistant", zap.String("name", h.key.handler), zap.Error(err))
 	}
+	defer close(h.gone)
 	return h.store.Close()
 }

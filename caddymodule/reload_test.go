@@ -128,9 +128,15 @@ type frame struct {
 	Payload json.RawMessage
 }
 
+// dial opens a socket. Right after a reload Caddy may drop a connection that its old server has accepted,
+// without an answer: clients try again, as browsers do.
 func (s *site) dial(query string) *socket {
 	s.t.Helper()
-	conn, res, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.port, query), nil)
+	address := fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.port, query)
+	conn, res, err := websocket.DefaultDialer.Dial(address, nil)
+	for try := 0; err != nil && res == nil && try < 10; try++ {
+		conn, res, err = websocket.DefaultDialer.Dial(address, nil)
+	}
 	if err != nil {
 		s.t.Fatalf("dial: %v (%v)", err, res)
 	}
@@ -300,6 +306,26 @@ func TestReloadStore(t *testing.T) {
 	c = s.dial("user=ann")
 	c.send(`{"action":"ping"}`)
 	c.until("pong")
+}
+
+// TestComeBack takes the handler away and puts it back at once: the one that comes back does not get the
+// hub that is being drained, and finds what was stored.
+func TestComeBack(t *testing.T) {
+	s := newSite(t)
+	config := handler("pieces 1", "store sqlite "+t.TempDir()+"/chat.db\n drain_timeout 1s")
+	s.mustLoad(config)
+	c := s.dial("user=ann")
+	c.send(`{"action":"create_conversation"}`)
+	c.until("conversation_created")
+	for range 3 {
+		s.mustLoad("respond gone")
+		s.mustLoad(config)
+		c = s.dial("user=ann")
+		c.send(`{"action":"list_conversations"}`)
+		if f := c.until("conversations"); !strings.Contains(string(f.Payload), "conversation_id") {
+			t.Errorf("the conversation is gone: %s", f.Payload)
+		}
+	}
 }
 
 // TestRefusedReload keeps the settings that were there when a new configuration fails to start.

@@ -22,7 +22,8 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what the s
 
 // Transcript plays a txtar file and fails where the server's side differs from what is written there;
 // with -update the file is rewritten. Its sections are a [Script], named provider, optional
-// instructions, and the transcript, of these lines:
+// instructions and settings (context 100, titles model, durability strict, on_disconnect cancel), and the
+// transcript, of these lines:
 //
 //	# anything            a remark
 //	> {"action":"ping"}   the client sends this text message
@@ -84,9 +85,32 @@ func newPlayback(t *testing.T, sections map[string]*txtar.File) *playback {
 	if f := sections["instructions"]; f != nil {
 		config.Instructions = strings.TrimSpace(string(f.Data))
 	}
+	if f := sections["settings"]; f != nil {
+		set(t, &config, string(f.Data))
+	}
 	hub := assistant.NewHub(memory.Open(memory.Config{}), nil)
 	p.server = Serve(t, hub, assistant.New(hub, config), ws.Options{MaxMessageSize: 4096})
 	return p
+}
+
+// set reads lines like those of a Caddyfile.
+func set(t *testing.T, config *assistant.Config, lines string) {
+	for line := range strings.Lines(lines) {
+		line = strings.TrimSpace(line)
+		tokens, err := strconv.Atoi(strings.TrimPrefix(line, "context "))
+		switch {
+		case err == nil:
+			config.Context = tokens
+		case line == "titles model":
+			config.ModelTitles = true
+		case line == "durability strict":
+			config.Strict = true
+		case line == "on_disconnect cancel":
+			config.CancelAlone = true
+		default:
+			t.Fatalf("unknown setting in transcript: %q", line)
+		}
+	}
 }
 
 // play does what the transcript says and returns it with the server's side as it was this time.
