@@ -264,25 +264,35 @@ func (h *Hub) remove(r *request) error {
 	return err
 }
 
-// Sweep deletes conversations without a message for longer than retention, at once and every hour until
-// ctx is done.
+// Sweep begins to delete conversations without a message for longer than retention, at once and every
+// hour, until ctx is done or the Hub is closed.
 func (h *Hub) Sweep(ctx context.Context, retention time.Duration) {
-	ticker := time.NewTicker(time.Hour)
-	defer ticker.Stop()
-	for {
-		n, err := h.store.DeleteBefore(ctx, time.Now().Add(-retention))
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			h.log.Error("delete old conversations", zap.Error(err))
-		case n > 0:
-			h.log.Info("deleted old conversations", zap.Int("conversations", n), zap.Duration("retention", retention))
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.ctx, cancel)
+	begun := h.Go(func() {
+		defer cancel()
+		defer stop()
+		ticker := time.NewTicker(time.Hour)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			h.sweep(ctx, retention)
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+			}
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
+	})
+	if !begun {
+		cancel()
+	}
+}
+
+func (h *Hub) sweep(ctx context.Context, retention time.Duration) {
+	n, err := h.store.DeleteBefore(ctx, time.Now().Add(-retention))
+	switch {
+	case err != nil && ctx.Err() == nil:
+		h.log.Error("delete old conversations", zap.Error(err))
+	case n > 0:
+		h.log.Info("deleted old conversations", zap.Int("conversations", n), zap.Duration("retention", retention))
 	}
 }

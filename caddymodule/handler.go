@@ -200,7 +200,7 @@ func (h *Handler) start() (err error) {
 	h.previous = h.hub.Use(h.assistant)
 	close(h.started)
 	if h.Retention > 0 {
-		go h.hub.Sweep(h.ctx, time.Duration(h.Retention))
+		h.hub.Sweep(h.ctx, time.Duration(h.Retention))
 	}
 	return nil
 }

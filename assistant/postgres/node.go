@@ -68,6 +68,11 @@ func (n *node) leave() {
 func (n *node) run(ctx context.Context) {
 	defer close(n.ended)
 	defer n.release()
+	defer func() {
+		if v := recover(); v != nil { // others will take our answers for interrupted; Finish mends them
+			n.log.Error("keeping the lock panicked", zap.Any("panic", v), zap.Stack("stack"))
+		}
+	}()
 	ticker := time.NewTicker(n.pace)
 	defer ticker.Stop()
 	looks := 0 // since the lock was taken
