@@ -233,8 +233,8 @@ func (h *Handler) Cleanup() error {
 }
 
 // ServeHTTP upgrades the request and returns; the session goes on in a goroutine of its own. An idle
-// connection then costs a third of what it would under a ServeHTTP that blocks, since the middleware
-// chain's stack and net/http's buffers are let go. So the access log tells when the socket opened, and
+// connection then costs less memory than under a ServeHTTP that blocks, since the middleware chain's
+// stack and net/http's buffers are let go. So the access log tells when the socket opened, and
 // the handler's own log when and why it ended.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	select {
