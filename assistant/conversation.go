@@ -182,6 +182,8 @@ func (c *conversation) ask(t *turn) (asked *turn, err error) {
 		return nil, refusal{ReasonUnknownTopic}
 	case twin != nil:
 		return twin, nil
+	case c.hub.Draining():
+		return nil, refusal{ReasonDraining}
 	case t.regenerate && !c.canRegenerateLocked():
 		return nil, refusal{ReasonNothingToRegenerate}
 	case c.running != nil && len(c.pending) >= t.assistant.MaxPending:

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,6 +173,15 @@ func TestTerminate(t *testing.T) {
 	v.Until("streaming")
 	started := time.Now()
 	c.Signal(t, syscall.SIGTERM)
+	v.Until("notice")
+	if status := harness.Handshake(t, c, c.URL("")); status != http.StatusServiceUnavailable {
+		t.Errorf("a new socket gets %d while the server drains, want 503", status)
+	}
+	v.send("send_message", `{"content":"One more?"}`)
+	refused := v.Until("error")
+	if text := refused[len(refused)-1].Text; !strings.Contains(text, `"draining"`) {
+		t.Errorf("a new question gets %s while the server drains", text)
+	}
 	status, frames := v.CloseStatus()
 	if status != websocket.StatusServiceRestart {
 		t.Errorf("closed with %d", status)
