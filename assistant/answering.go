@@ -35,7 +35,7 @@ func (c *conversation) startLocked(t *turn) bool {
 func (c *conversation) next() *turn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hub.end(c.running)
+	defer c.hub.end(c.running) // at last: a hub that drains closes sessions once no turn runs
 	c.running.cancel(nil)
 	c.running = nil
 	for len(c.pending) > 0 && c.ctx.Err() == nil && !c.deleted {

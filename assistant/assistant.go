@@ -37,6 +37,8 @@ type Config struct {
 	Logger *zap.Logger
 }
 
+const defaultResumeWindow = 10 * time.Minute
+
 // Assistant serves sessions with one generation of settings. It is safe for concurrent use.
 type Assistant struct {
 	Config
@@ -52,7 +54,7 @@ func New(hub *Hub, c Config) *Assistant {
 	c.MaxPending = cmp.Or(c.MaxPending, 8)
 	c.Context = cmp.Or(c.Context, 16000)
 	c.FinishAlone = cmp.Or(c.FinishAlone, 5*time.Minute)
-	c.ResumeWindow = cmp.Or(c.ResumeWindow, 10*time.Minute)
+	c.ResumeWindow = cmp.Or(c.ResumeWindow, defaultResumeWindow)
 	return &Assistant{Config: c, hub: hub, protocol: newProtocol()}
 }
 

@@ -146,7 +146,7 @@ func (c *conversation) settleLocked() {
 	switch {
 	case !c.stored() || c.followers > 0:
 	case c.running == nil:
-		window := 10 * time.Minute
+		window := defaultResumeWindow
 		if a := c.hub.Using(); a != nil {
 			window = a.ResumeWindow
 		}

@@ -140,9 +140,7 @@ func (r *request) onUnsubscribe(context.Context, wire.Null) error {
 	if r.id == "" {
 		return refusal{ReasonUnknownTopic}
 	}
-	if c := r.unsubscribe(topicOf(r.id)); c != nil {
-		c.unfollow()
-	}
+	r.unfollow(topicOf(r.id))
 	return r.reply(r.envelope, msgUnsubscribed.With(wire.Null{}))
 }
 

@@ -198,7 +198,7 @@ func (h *Hub) allowed(ctx context.Context, user, id string) error {
 	return err
 }
 
-// open returns the user's conversation with one follower more; release gives it back.
+// open returns the user's conversation with one follower more; its unfollow takes that away.
 func (h *Hub) open(user, id string, contextTokens int) (*conversation, error) {
 	h.inUseMu.Lock()
 	c := h.inUse[id]

@@ -74,8 +74,15 @@ func (s *Session) follow(sub *subscription) {
 	s.wake()
 }
 
-// unsubscribe ends a subscription and returns its conversation, whose follower the caller must let go;
-// nil when there is none.
+// unfollow ends a subscription, if there is one.
+func (s *Session) unfollow(topic string) {
+	if c := s.unsubscribe(topic); c != nil {
+		c.unfollow()
+	}
+}
+
+// unsubscribe ends a subscription and returns its conversation, of which the caller is a follower now; nil
+// when there is none.
 func (s *Session) unsubscribe(topic string) *conversation {
 	s.mu.Lock()
 	sub := s.subs[topic]
@@ -91,9 +98,7 @@ func (s *Session) unsubscribe(topic string) *conversation {
 // releaseAll ends all subscriptions: the session is over.
 func (s *Session) releaseAll() {
 	for _, sub := range s.subscriptions(nil) {
-		if c := s.unsubscribe(sub.topic); c != nil {
-			c.unfollow()
-		}
+		s.unfollow(sub.topic)
 	}
 }
 

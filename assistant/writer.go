@@ -191,11 +191,7 @@ func (s *Session) event(sub *subscription, entry stream.Entry[event], b *batch) 
 	case eventCompleted:
 		sub.streaming = false
 	case eventDeleted:
-		defer func() {
-			if c := s.unsubscribe(sub.topic); c != nil {
-				c.unfollow()
-			}
-		}()
+		defer s.unfollow(sub.topic)
 	}
 	var asked wire.Envelope
 	var mine bool
