@@ -216,7 +216,7 @@ func replay(t *turn, messages []Message, stored bool) (events []event) {
 		events = append(events, event{kind: eventUserMessage, detail: UserMessagePayload{question.ID, question.ClientID, question.Content, question.CreatedAt}})
 	}
 	for _, a := range messages[1:] {
-		was := &turn{id: a.ID, model: t.model, finish: a.FinishReason, usage: a.Usage}
+		was := &turn{id: a.ID, source: t.source, finish: a.FinishReason, usage: a.Usage}
 		events = append(events, event{kind: eventStarted, turn: was}, event{kind: eventPiece, turn: was, text: a.Content},
 			event{kind: eventCompleted, turn: was, detail: was.completed()})
 	}

@@ -50,7 +50,7 @@ func (e event) frame() wire.Frame {
 	case eventUserMessage:
 		return msgUserMessage.With(e.detail.(UserMessagePayload))
 	case eventStarted:
-		return msgStreamingStart.With(StreamingStartPayload{MessageID: e.turn.id, Model: e.turn.model})
+		return msgStreamingStart.With(StreamingStartPayload{MessageID: e.turn.id, Model: e.turn.source.Model})
 	case eventReasoning:
 		return msgReasoning.With(StreamingPayload{e.text})
 	case eventPiece:

@@ -22,7 +22,7 @@ import (
 // nameless is a provider that panics when it is asked for its model.
 type nameless struct{ model }
 
-func (nameless) Model() string { panic("no name") }
+func (nameless) Source() assistant.Source { panic("no name") }
 
 // TestPanicEndsSession holds that a panic on a session's way ends that session with 1011 (internal error),
 // is logged, and disturbs nobody else.

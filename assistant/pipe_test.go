@@ -157,7 +157,7 @@ func actions(frames []frame) (names []string) {
 // model is a Provider made of a function; what it returns is yielded last, where it is not nil.
 type model func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error
 
-func (model) Model() string { return "model" }
+func (model) Source() assistant.Source { return assistant.Source{Provider: "test", Model: "model"} }
 
 func (m model) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {

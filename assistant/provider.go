@@ -18,10 +18,16 @@ import (
 //     ends is an error (reason [ReasonProviderUnavailable]), never a success.
 //   - When ctx is done the loop ends without delay and the model's own work is cancelled.
 type Provider interface {
-	// Model is the model's name as clients may see it.
-	Model() string
+	// Source is who answers, as long as no [Fallback] says otherwise. It never changes.
+	Source() Source
 	// Stream answers req, one Delta for each piece that the model sends.
 	Stream(ctx context.Context, req Request) iter.Seq2[Delta, error]
+}
+
+// Source names who answers.
+type Source struct {
+	Provider string // in the configuration, such as openai; for operators
+	Model    string // at the provider, such as gpt-4o; clients see it
 }
 
 // Request is what a [Provider] answers: the whole conversation so far.
@@ -54,6 +60,14 @@ type Delta struct {
 	Reasoning    string       // the next piece of the model's reasoning, valid UTF-8
 	FinishReason FinishReason // set once, when the model says that the answer is complete
 	Usage        *Usage       // set at most once, at or after the finish reason
+	Fallback     *Fallback    // set alone and before any text: somebody else answers
+}
+
+// Fallback tells that a provider failed before it sent any text, and who is asked instead.
+type Fallback struct {
+	Failed Source
+	Err    error // why; for the operator
+	Next   Source
 }
 
 // FinishReason tells how an answer ended.

@@ -23,13 +23,15 @@ type turn struct {
 	// fixed
 	id           string // the answer's message id
 	assistant    *Assistant
-	model        string
 	instructions string
 	regenerate   bool
 	replaces     string // id of the question that it replaces, with all after it
 
 	// the last one that asked for it
 	asker atomic.Pointer[asker]
+
+	// the answering goroutine's, which may change it under the conversation's lock
+	source Source
 
 	// set before it runs
 	question Message
@@ -61,7 +63,7 @@ type asker struct {
 func newTurn(r *request, content string) *turn {
 	a := r.settings()
 	t := &turn{
-		id: newID(), assistant: a, model: a.Provider.Model(), instructions: r.peer.instructions(a.Instructions),
+		id: newID(), assistant: a, source: a.Provider.Source(), instructions: r.peer.instructions(a.Instructions),
 		done:     make(chan struct{}),
 		question: Message{ID: newID(), Role: RoleUser, Content: withoutNUL(content), Status: StatusComplete},
 	}
@@ -198,7 +200,7 @@ func (t *turn) completed() CompleteStreamingPayload {
 // logEnd writes the one line of an answer.
 func (t *turn) logEnd(conversation string, err error) {
 	fields := []zap.Field{
-		zap.String("message_id", t.id), zap.String("model", t.model), zap.String("finish_reason", string(t.finish)),
+		zap.String("message_id", t.id), zap.String("provider", t.source.Provider), zap.String("model", t.source.Model), zap.String("finish_reason", string(t.finish)),
 		zap.Int("input_tokens", t.usage.InputTokens), zap.Int("output_tokens", t.usage.OutputTokens), zap.Bool("estimated", t.usage.Estimated),
 		zap.Duration("first_piece", t.waited), zap.Duration("duration", time.Since(t.started)),
 	}

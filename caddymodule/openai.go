@@ -62,7 +62,7 @@ func (o *OpenAI) Provision(ctx caddy.Context) error {
 	if o.provider, err = openai.New(c); err != nil {
 		return err
 	}
-	ctx.Logger().Debug("provider ready", zap.String("model", o.provider.Model()))
+	ctx.Logger().Debug("provider ready", zap.String("model", o.provider.Source().Model))
 	return nil
 }
 

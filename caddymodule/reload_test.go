@@ -33,7 +33,9 @@ func (counting) CaddyModule() caddy.ModuleInfo {
 }
 
 func (c *counting) Provider() assistant.Provider { return c }
-func (c *counting) Model() string                { return c.Name }
+func (c *counting) Source() assistant.Source {
+	return assistant.Source{Provider: "counting", Model: c.Name}
+}
 
 func (c *counting) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readBlock(d, "provider counting", subdirectives{

@@ -48,8 +48,8 @@ type providerTest struct {
 }
 
 func (p providerTest) answers() {
-	if p.Model() == "" {
-		p.Error("the model has no name")
+	if s := p.Source(); s.Provider == "" || s.Model == "" {
+		p.Errorf("source = %+v, want two names", s)
 	}
 	p.answer(request("What is Go?"))
 }

@@ -65,7 +65,9 @@ func (s *Script) count(n *int, add int) int {
 }
 
 // Model is "script".
-func (s *Script) Model() string { return "script" }
+func (s *Script) Source() assistant.Source {
+	return assistant.Source{Provider: "script", Model: "script"}
+}
 
 // Stream plays the next answer.
 func (s *Script) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {

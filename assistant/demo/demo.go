@@ -49,8 +49,8 @@ Every word of this answer came as one message over the WebSocket. Open the logs 
 
 var pieces = regexp.MustCompile(`\s*\S+|\s+$`)
 
-// Model is "demo".
-func (*Provider) Model() string { return "demo" }
+// Source is demo, twice.
+func (*Provider) Source() assistant.Source { return assistant.Source{Provider: "demo", Model: "demo"} }
 
 // Stream answers the last question.
 func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {

@@ -74,8 +74,8 @@ func TestDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Model() != "gpt-4o" {
-			t.Errorf("model = %q, want gpt-4o", p.Model())
+		if p.Source().Model != "gpt-4o" {
+			t.Errorf("model = %q, want gpt-4o", p.Source().Model)
 		}
 		if want := (limits{time.Minute, 30 * time.Second, 10 * time.Minute}); p.limits != want {
 			t.Errorf("limits = %v, want %v", p.limits, want)

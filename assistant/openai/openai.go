@@ -41,8 +41,10 @@ func New(c Config) (*Provider, error) {
 	}, nil
 }
 
-// Model is the model's name at the service.
-func (p *Provider) Model() string { return p.params.Model }
+// Source is openai and the model's name at the service.
+func (p *Provider) Source() assistant.Source {
+	return assistant.Source{Provider: "openai", Model: p.params.Model}
+}
 
 // Close closes the connections that wait for the next question. Answers that are under way go on, and
 // close theirs when they end.
