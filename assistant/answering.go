@@ -1,7 +1,6 @@
 package assistant
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"runtime/debug"
@@ -53,10 +52,12 @@ func (c *conversation) next() *turn {
 // answer runs a turn from its start to its one end. What keeps it from starting is told to its asker.
 func (c *conversation) answer(t *turn) {
 	defer close(t.done)
+	defer t.meter.settle(0) // what has not begun costs nothing
 	defer c.rescue(t)
 	t.started = now()
 	switch err := c.begin(t); {
 	case errors.Is(err, ErrDuplicate):
+		t.uncount()
 		c.again(t)
 		return
 	case err != nil:
@@ -74,7 +75,7 @@ func (c *conversation) answer(t *turn) {
 	} else {
 		err = t.stream(req, show)
 	}
-	c.finish(t, t.conclude(req, err))
+	c.finish(t, t.conclude(err))
 }
 
 // show appends an event of the running answer, and keeps its text for snapshots: both at once, so that
@@ -159,7 +160,11 @@ func (c *conversation) rescue(t *turn) {
 		return
 	}
 	err := &panicError{v, debug.Stack()}
-	t.finish, t.usage = FinishError, cmp.Or(t.usage, t.estimate(Request{}))
+	t.finish = FinishError
+	if !t.shown {
+		t.meter.settle(0)
+	}
+	t.usage = t.meter.pay(t.usage)
 	t.logEnd(c.id, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()

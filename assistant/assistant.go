@@ -3,6 +3,7 @@ package assistant
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
@@ -17,6 +18,18 @@ type Config struct {
 	Instructions string
 	// MaxPending is how many questions of one conversation may wait while another is answered. Default: 8.
 	MaxPending int
+	// Rate is how many questions each user, or each network of anonymous clients, may ask. Default: no limit.
+	Rate Rate
+	// Budget is how many tokens each of them may use. A question that needs more than is left is refused; an
+	// answer that reaches the end of the budget is cut there. Default: no limit.
+	Budget Budget
+	// MaxConnections is how many connections Admit lets be open at once. Default: no limit.
+	MaxConnections int
+	// MaxConnectionsPerUser is how many of them each user may have, or each network of anonymous clients.
+	// Default: no limit.
+	MaxConnectionsPerUser int
+	// MaxQuestionLength is the longest question, in characters. Default: no limit but Context.
+	MaxQuestionLength int
 	// Context is how much of a conversation the model is told, in tokens, instructions and question
 	// included: the newest whole turns that fit. A question that does not fit is refused. Tokens are
 	// estimated, four characters each. Default: 16000.
@@ -53,6 +66,9 @@ func New(hub *Hub, c Config) *Assistant {
 	}
 	c.MaxPending = cmp.Or(c.MaxPending, 8)
 	c.Context = cmp.Or(c.Context, 16000)
+	if c.Budget.Tokens > 0 {
+		c.Context = min(c.Context, c.Budget.Tokens) // or a long conversation could never go on
+	}
 	c.FinishAlone = cmp.Or(c.FinishAlone, 5*time.Minute)
 	c.ResumeWindow = cmp.Or(c.ResumeWindow, defaultResumeWindow)
 	return &Assistant{Config: c, hub: hub, protocol: newProtocol()}
@@ -60,8 +76,9 @@ func New(hub *Hub, c Config) *Assistant {
 
 // Peer is who is at the other end of a session, resolved from the request that opened it.
 type Peer struct {
-	RemoteAddr string // for the log
-	User       string // owner of the conversations; "" = anonymous
+	RemoteAddr string     // for the log
+	ClientIP   netip.Addr // whom limits count where User is ""; the zero Addr where there is none
+	User       string     // owner of the conversations; "" = anonymous
 	// Conversation binds the session to one stored conversation of the user's; "" does not.
 	Conversation string
 	// Resolve fills the placeholders of a template for this peer. nil leaves it as it is. It is called

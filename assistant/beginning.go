@@ -14,20 +14,23 @@ func (c *conversation) begin(t *turn) error {
 	if err != nil {
 		return err
 	}
+	if err = c.reserve(t, b); err != nil {
+		return err
+	}
 	if c.stored() {
 		err = c.hub.store.Begin(ctx, c.owner, c.id, b)
-		if errors.Is(err, ErrDuplicate) {
-			return err
-		}
 	}
-	if err == nil && b.DropFrom != "" {
-		err = c.drop(ctx, b.DropFrom)
+	if errors.Is(err, ErrDuplicate) {
+		return err
 	}
 	if err != nil {
 		return storeFailed(err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if b.DropFrom != "" {
+		c.messages = c.before(b.DropFrom)
+	}
 	if b.DropFrom != "" && c.stored() {
 		c.log.Append(event{kind: eventSnapshot, turn: t, detail: c.snapshotLocked()})
 	}
@@ -52,7 +55,7 @@ func (c *conversation) beginning(ctx context.Context, t *turn) (Beginning, error
 		t.question = c.messages[i]
 		return b, nil
 	}
-	if id := t.question.ClientID; id != "" && c.wasAsked(id, t.replaces) {
+	if c.wasAsked(t.question.ClientID, t.replaces) {
 		return b, ErrDuplicate
 	}
 	if t.replaces != "" {
@@ -81,19 +84,39 @@ func (c *conversation) wasAsked(clientID, dropFrom string) bool {
 		switch {
 		case dropFrom != "" && m.ID == dropFrom:
 			return false
-		case m.ClientID == clientID:
+		case clientID != "" && m.ClientID == clientID:
 			return true
 		}
 	}
 	return false
 }
 
-// canReplace makes sure that id is a user's message, and that it is in memory.
+// reserve selects what the model is told, and takes as much of the payer's budget.
+func (c *conversation) reserve(t *turn, b Beginning) error {
+	earlier := c.messages
+	if b.DropFrom != "" {
+		earlier = c.before(b.DropFrom)
+	}
+	if t.regenerate {
+		earlier = earlier[:len(earlier)-1] // the last is the question
+	}
+	input := tokens(t.instructions) + tokens(t.question.Content)
+	t.history, t.trimmed = window(earlier, input, t.assistant.Context)
+	return t.meter.open(t, input+tokensOfTurns(t.history))
+}
+
+// before returns the messages before the one of that id, which is in memory.
+func (c *conversation) before(id string) []Message {
+	i := indexOf(c.messages, id)
+	return c.messages[:i:i]
+}
+
+// canReplace makes sure that id is a user's message, and that it is in memory with the one before it.
 func (c *conversation) canReplace(ctx context.Context, id string) error {
 	messages, more := c.messages, c.more
 	if c.stored() {
 		var err error
-		messages, more, err = c.readBack(ctx, messages, more, func(m []Message) bool { return indexOf(m, id) >= 0 })
+		messages, more, err = c.readBack(ctx, messages, more, func(m []Message) bool { return indexOf(m, id) > 0 })
 		if err != nil {
 			return storeFailed(err)
 		}
@@ -108,25 +131,8 @@ func (c *conversation) canReplace(ctx context.Context, id string) error {
 	return nil
 }
 
-// drop forgets the message and all after it.
-func (c *conversation) drop(ctx context.Context, id string) error {
-	messages := c.messages[:indexOf(c.messages, id):indexOf(c.messages, id)]
-	messages, more, err := c.readBack(ctx, messages, c.more, func(m []Message) bool { return len(m) > 0 })
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.messages, c.more = messages, more
-	return nil
-}
-
-// showStartLocked selects what the model is told and appends the first events of the turn.
+// showStartLocked appends the first events of the turn.
 func (c *conversation) showStartLocked(t *turn, b Beginning) {
-	earlier := c.messages[:len(c.messages)-1] // the question is the last
-	used := tokens(t.instructions) + tokens(t.question.Content)
-	turns, trimmed := window(earlier, used, t.assistant.Context)
-	t.history = turns
 	c.forgetLocked(t)
 	if b.Question != nil && c.stored() {
 		q := b.Question
@@ -141,7 +147,7 @@ func (c *conversation) showStartLocked(t *turn, b Beginning) {
 	}
 	t.shown = true
 	c.log.Append(event{kind: eventStarted, turn: t})
-	if trimmed {
+	if t.trimmed {
 		c.log.Append(event{kind: eventNotice, turn: t, detail: notice(NoticeContextTrimmed)})
 	}
 }

@@ -188,6 +188,13 @@ func (c *conversation) ask(t *turn) (asked *turn, err error) {
 		return nil, refusal{ReasonNothingToRegenerate}
 	case c.running != nil && len(c.pending) >= t.assistant.MaxPending:
 		return nil, refusal{ReasonBusy}
+	}
+	if !c.wasAsked(t.question.ClientID, t.replaces) {
+		if err := t.count(); err != nil {
+			return nil, err
+		}
+	}
+	switch {
 	case c.running != nil:
 		c.pending = append(c.pending, t)
 		t.tell(nil, event{kind: eventNotice, detail: notice(NoticeQueued)})

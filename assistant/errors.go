@@ -12,6 +12,8 @@ type Reason string
 // The reasons that a client may see.
 const (
 	ReasonBusy                Reason = "busy"
+	ReasonRateLimited         Reason = "rate_limited"
+	ReasonBudgetExceeded      Reason = "budget_exceeded"
 	ReasonUnauthorized        Reason = "unauthorized"
 	ReasonUnknownTopic        Reason = "unknown_topic"
 	ReasonNotSubscribed       Reason = "not_subscribed"
@@ -35,6 +37,8 @@ var reasons = []struct {
 	detail    string
 }{
 	{ReasonBusy, true, "Too many questions are waiting. Wait for an answer, then ask again."},
+	{ReasonRateLimited, true, "Too many questions in a short time. Wait a moment, then ask again."},
+	{ReasonBudgetExceeded, true, "The budget for answers is used up. Ask again later."},
 	{ReasonUnauthorized, false, "Sign in to have a list of conversations."},
 	{ReasonUnknownTopic, false, "There is no such conversation."},
 	{ReasonNotSubscribed, false, "Subscribe to the conversation first."},
@@ -87,6 +91,9 @@ func (e *storageError) Unwrap() error { return e.err }
 func describeError(err error) ErrorPayload {
 	if pe, ok := errors.AsType[*ProviderError](err); ok {
 		return errorPayload(pe.Reason, pe.RetryAfter)
+	}
+	if l, ok := errors.AsType[*limited](err); ok {
+		return errorPayload(l.reason, l.retryAfter+time.Millisecond-1) // rounded up: then it succeeds
 	}
 	if r, ok := errors.AsType[refusal](err); ok {
 		return errorPayload(r.reason, 0)

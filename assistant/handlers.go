@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 )
@@ -85,7 +86,7 @@ func (r *request) onAssistantMessage(_ context.Context, content string) error {
 func (r *request) onSendMessage(_ context.Context, p SendMessagePayload) error {
 	t := newTurn(r, p.Content)
 	t.question.ClientID, t.replaces = p.ClientID, p.Replaces
-	return r.ask(t)
+	return r.ask(t, "content")
 }
 
 func (r *request) onRegenerate(context.Context, wire.Null) error {
@@ -94,10 +95,14 @@ func (r *request) onRegenerate(context.Context, wire.Null) error {
 	return r.ask(t)
 }
 
-func (r *request) ask(t *turn) error {
+// ask asks the question that stands in this field of the payload.
+func (r *request) ask(t *turn, field ...string) error {
 	c, err := r.live()
 	if err != nil {
 		return err
+	}
+	if limit := t.assistant.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(t.question.Content) > limit {
+		return wire.TooLong(limit, append([]string{r.envelope.Action, "payload"}, field...))
 	}
 	if tokens(t.instructions)+tokens(t.question.Content) > t.assistant.Context {
 		return refusal{ReasonContextOverflow}

@@ -24,11 +24,12 @@ const (
 // Hub holds what is alive: conversations in use, sessions, the store, and their goroutines. It belongs to
 // no generation of settings: [Hub.Use] replaces those while everything goes on.
 type Hub struct {
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	store   Store
-	log     *zap.Logger
-	current atomic.Pointer[Assistant] // the newest settings
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	store    Store
+	log      *zap.Logger
+	accounts *accounts
+	current  atomic.Pointer[Assistant] // the newest settings
 
 	// Locks are taken in this order: inUseMu, that of a conversation, mu, that of a session.
 	inUseMu sync.Mutex
@@ -48,7 +49,7 @@ func NewHub(store Store, log *zap.Logger) *Hub {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	h := &Hub{store: store, log: log, quiet: make(chan struct{}), answering: make(map[*turn]struct{}),
+	h := &Hub{store: store, log: log, accounts: newAccounts(), quiet: make(chan struct{}), answering: make(map[*turn]struct{}),
 		sessions: make(map[*Session]struct{}), inUse: make(map[string]*conversation)}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h

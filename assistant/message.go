@@ -161,7 +161,7 @@ type ErrorPayload struct {
 
 // Values lists the finish reasons for documents.
 func (FinishReason) Values() []string {
-	return texts(FinishStop, FinishLength, FinishContentFilter, FinishStopped, FinishError, FinishInterrupted)
+	return texts(FinishStop, FinishLength, FinishContentFilter, FinishStopped, FinishBudget, FinishError, FinishInterrupted)
 }
 
 // Values lists the reasons of notices for documents.

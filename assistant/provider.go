@@ -79,6 +79,7 @@ const (
 	FinishLength        FinishReason = "length"         // the model reached its token limit
 	FinishContentFilter FinishReason = "content_filter" // the model's filter cut the answer
 	FinishStopped       FinishReason = "stopped"        // a client asked, or no client was left
+	FinishBudget        FinishReason = "budget"         // the user's budget of tokens was used up
 	FinishError         FinishReason = "error"
 	FinishInterrupted   FinishReason = "interrupted" // the server died or was shut down
 )

@@ -39,12 +39,25 @@ func (c *conversation) nameByModel(t *turn) {
 	c.rename(info, nil)
 }
 
+// askTitle asks the model, at the cost of whoever asked the question.
 func askTitle(ctx context.Context, t *turn) (string, error) {
 	req := Request{Instructions: titleInstructions, Turns: []Turn{{RoleUser, t.question.Content}}}
+	var m meter
+	if err := m.open(t, tokens(req.Instructions)+tokensOfTurns(req.Turns)); err != nil {
+		return "", err
+	}
+	var usage *Usage
+	defer func() { m.pay(usage) }()
 	var b strings.Builder
 	for d, err := range t.assistant.Provider.Stream(ctx, req) {
 		if err != nil {
 			return "", err
+		}
+		if d.Usage != nil {
+			usage = d.Usage
+		}
+		if !m.add(d.Text + d.Reasoning) {
+			return "", errBudget
 		}
 		if b.WriteString(d.Text); b.Len() > 4*maxModelTitle {
 			break

@@ -16,6 +16,7 @@ import (
 var (
 	errStopped = errors.New("stopped by a client")
 	errAlone   = errors.New("no socket is left")
+	errBudget  = errors.New("the budget of tokens is used up")
 )
 
 // turn is one question and its answer.
@@ -26,6 +27,7 @@ type turn struct {
 	instructions string
 	regenerate   bool
 	replaces     string // id of the question that it replaces, with all after it
+	payer        payer
 
 	// the last one that asked for it
 	asker atomic.Pointer[asker]
@@ -35,7 +37,9 @@ type turn struct {
 
 	// set before it runs
 	question Message
+	counted  bool // as one of its payer's questions
 	history  []Turn
+	trimmed  bool // there is more history than the model is told
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
@@ -48,6 +52,7 @@ type turn struct {
 	reasoning strings.Builder
 
 	// the answering goroutine's
+	meter   meter
 	finish  FinishReason
 	usage   *Usage
 	started time.Time
@@ -64,7 +69,7 @@ func newTurn(r *request, content string) *turn {
 	a := r.settings()
 	t := &turn{
 		id: newID(), assistant: a, source: a.Provider.Source(), instructions: r.peer.instructions(a.Instructions),
-		done:     make(chan struct{}),
+		payer: r.peer.payer(), done: make(chan struct{}),
 		question: Message{ID: newID(), Role: RoleUser, Content: withoutNUL(content), Status: StatusComplete},
 	}
 	t.askedBy(r)
@@ -89,17 +94,20 @@ func (t *turn) tell(c *conversation, e event) {
 
 // refuse tells the asker why there will be no answer.
 func (t *turn) refuse(c *conversation, p ErrorPayload) {
+	t.uncount()
 	t.asker.Load().session.request(t.id, true)
 	t.tell(c, event{kind: eventFailed, detail: p})
 }
 
 // conclude sets finish and usage: err is what stream returned, after everything has been shown.
-func (t *turn) conclude(req Request, err error) error {
+func (t *turn) conclude(err error) error {
 	cause := context.Cause(t.ctx)
 	switch {
 	case cause != nil && isFault(cause):
 		t.finish, err = FinishError, cause
 	case t.finish != "": // the model had said all, and all was shown
+	case errors.Is(err, errBudget):
+		t.finish = FinishBudget
 	case errors.Is(cause, errStopping):
 		t.finish, err = FinishInterrupted, cause
 	case cause != nil: // what the provider made of it is no fault
@@ -107,9 +115,7 @@ func (t *turn) conclude(req Request, err error) error {
 	default:
 		t.finish = FinishError
 	}
-	if t.usage == nil {
-		t.usage = t.estimate(req)
-	}
+	t.usage = t.meter.pay(t.usage)
 	return err
 }
 
@@ -134,6 +140,9 @@ func (t *turn) stream(req Request, show func(event)) (err error) {
 			return err
 		}
 		t.take(delta, show)
+		if !t.meter.add(delta.Text+delta.Reasoning) && t.finish == "" {
+			return errBudget // which ends the model's request
+		}
 	}
 	if t.finish == "" {
 		return &ProviderError{Reason: ReasonProviderUnavailable, Err: errors.New("stream ended without a finish reason")}
@@ -163,15 +172,6 @@ func (t *turn) take(d Delta, show func(event)) {
 // withoutNUL is text that every store can hold: PostgreSQL's text has no NUL.
 func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "\uFFFD") }
 
-func (t *turn) estimate(req Request) *Usage {
-	u := &Usage{InputTokens: tokens(req.Instructions), OutputTokens: tokens(t.text.String()), Estimated: true}
-	for _, turn := range req.Turns {
-		u.InputTokens += tokens(turn.Content)
-	}
-	u.TotalTokens = u.InputTokens + u.OutputTokens
-	return u
-}
-
 // answer is the message as it is now.
 func (t *turn) answer() Message {
 	return Message{ID: t.id, Role: RoleAssistant, Content: t.text.String(), Status: t.status(), FinishReason: t.finish,
@@ -182,7 +182,7 @@ func (t *turn) status() Status {
 	switch t.finish {
 	case "":
 		return StatusStreaming
-	case FinishStopped:
+	case FinishStopped, FinishBudget:
 		return StatusStopped
 	case FinishError:
 		return StatusFailed

@@ -4,7 +4,17 @@ import "unicode/utf8"
 
 // tokens estimates how many tokens a text has: one for every four characters, which is about right for
 // English.
-func tokens(text string) int { return (utf8.RuneCountInString(text) + 3) / 4 }
+func tokens(text string) int { return tokensIn(utf8.RuneCountInString(text)) }
+
+func tokensIn(characters int) int { return (characters + 3) / 4 }
+
+// tokensOfTurns is tokens of all of them.
+func tokensOfTurns(turns []Turn) (n int) {
+	for _, t := range turns {
+		n += tokens(t.Content)
+	}
+	return n
+}
 
 // window selects what the model is told of a conversation: the newest whole turns that fit into limit
 // tokens together with what is told anyway. Questions without an answer are left out: many models insist

@@ -142,7 +142,7 @@ func readText(v jsontext.Value, key string, limit int, items *[]Item) string {
 	}
 	text := unquote(v)
 	if limit > 0 && utf8.RuneCountInString(text) > limit {
-		*items = append(*items, Item{"string_too_long", []string{key}, "String should have at most " + characters(limit)})
+		*items = append(*items, tooLong(limit, []string{key}))
 		return ""
 	}
 	return text
@@ -241,7 +241,7 @@ func (s *Schema) check(v reflect.Value, loc []string, items *[]Item) {
 			report("string_too_short", "String should have at least "+characters(*s.MinLength))
 		}
 		if s.MaxLength != nil && n > *s.MaxLength {
-			report("string_too_long", "String should have at most "+characters(*s.MaxLength))
+			*items = append(*items, tooLong(*s.MaxLength, loc))
 		}
 	case reflect.Int, reflect.Int64, reflect.Uint64:
 		n := integer(v)

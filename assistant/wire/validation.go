@@ -28,6 +28,15 @@ func (e *ValidationError) Error() string {
 	return "invalid frame: " + strings.Join(msgs, ", ")
 }
 
+// TooLong refuses a text of more than limit characters, where the limit is no fixed one of the type.
+func TooLong(limit int, loc []string) error {
+	return &ValidationError{Items: []Item{tooLong(limit, loc)}}
+}
+
+func tooLong(limit int, loc []string) Item {
+	return Item{"string_too_long", loc, "String should have at most " + characters(limit)}
+}
+
 func malformed(item Item) error { return &ValidationError{Items: []Item{item}, Malformed: true} }
 
 func invalidJSON(problem string) Item {
