@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddyserver/caddy/v2"
@@ -53,7 +52,7 @@ func (a *App) channels() []asyncapi.Channel {
 	for i, h := range a.handlers {
 		channels[i] = asyncapi.Channel{
 			Name: h.Name, Address: h.Address, Description: h.Description, Tags: h.Tags,
-			CloseCodes: closeCodes, Limits: h.limits(),
+			CloseCodes: closeCodes, Limits: h.documentedLimits(),
 		}
 	}
 	return channels
@@ -67,14 +66,6 @@ var closeCodes = map[int]string{
 	1009: "A message over the limit.",
 	1011: "A fault of the server.",
 	1012: "The server restarts: connect again.",
-}
-
-func (h *Handler) limits() map[string]int64 {
-	return map[string]int64{
-		"max_message_size": h.MaxMessageSize,
-		"max_pending":      int64(h.MaxPending),
-		"ping_interval_ms": time.Duration(h.PingInterval).Milliseconds(),
-	}
 }
 
 // UnmarshalCaddyfile reads:

@@ -68,6 +68,11 @@ func matchedPath(matchers caddy.ModuleMap) string {
 //		write_timeout    <duration>
 //		drain_timeout    <duration>
 //		resume_window    <duration>
+//
+//		rate                <questions>/<duration> [<burst>]
+//		budget              <tokens>/<duration>
+//		max_connections     <n> [per_user <m>]
+//		max_question_length <characters>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readBlock(d, "assistant", subdirectives{
@@ -92,6 +97,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"retention":        func(p *params) error { return p.duration(&h.Retention) },
 		"drain_timeout":    func(p *params) error { return p.duration(&h.DrainTimeout) },
 		"resume_window":    func(p *params) error { return p.duration(&h.ResumeWindow) },
+
+		"rate":                func(p *params) error { return p.rate(&h.Rate) },
+		"budget":              func(p *params) error { return p.budget(&h.Budget) },
+		"max_connections":     func(p *params) error { return p.maxConnections(&h.MaxConnections) },
+		"max_question_length": func(p *params) error { return number(p, &h.MaxQuestionLength, 1, math.MaxInt32) },
 	})
 }
 

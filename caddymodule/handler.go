@@ -55,6 +55,29 @@ type Handler struct {
 	// busy. Default: 8
 	MaxPending int `json:"max_pending,omitempty"`
 
+	// How many connections may be open at once, of all users and of each; one more is answered with 503 before
+	// the upgrade. A user is the one of the setting user or, where that is empty, the client's IP address, of
+	// IPv6 the network of the first 64 bits; behind a proxy that is the address which Caddy's trusted_proxies
+	// lets it tell. Here and in rate and budget, counts are of this handler and of this server alone, also
+	// where several share a database; they survive a reload, and go on under a limit that it changes. Default:
+	// no limit
+	MaxConnections *MaxConnections `json:"max_connections,omitempty"`
+
+	// How many questions each user may ask, regenerate included; one more gets the error rate_limited, which
+	// says when to try again. What is refused or sent twice does not count. Default: no limit
+	Rate *Rate `json:"rate,omitempty"`
+
+	// How many tokens each user may use, input and output of all their answers and titles together: as the
+	// model's service reports them, also for answers that were cut, and else estimated at four characters each.
+	// A question that needs more than is left gets the error budget_exceeded; an answer that comes to the end
+	// of the budget ends there, with the finish reason budget. The model is told no more of a conversation at
+	// once than the budget. What was used before a restart is not known after it. Default: no limit
+	Budget *Budget `json:"budget,omitempty"`
+
+	// The longest question, in characters; a longer one gets a validation error. Default: what context lets
+	// through
+	MaxQuestionLength int `json:"max_question_length,omitempty"`
+
 	// How often an idle client is pinged. One that is silent for twice as long is taken for gone. Default: 25s
 	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
 
@@ -147,6 +170,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		ModelTitles: h.Titles == "model", Strict: h.Durability == "strict",
 		ResumeWindow: time.Duration(h.ResumeWindow), Logger: h.log,
 	}
+	h.limit(&h.settings)
 	if h.OnDisconnect != nil {
 		h.settings.CancelAlone = h.OnDisconnect.Policy == "cancel"
 		h.settings.FinishAlone = time.Duration(h.OnDisconnect.Max)
@@ -246,7 +270,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return unavailable(w, errors.New("server is stopping"))
 	}
 	peer := h.peer(r)
+	var release func() // of its place among the connections
+	served := false
 	if ws.IsUpgrade(r) {
+		var err error
+		if release, err = h.assistant.Admit(peer); err != nil {
+			return unavailable(w, err)
+		}
+		defer func() {
+			if !served {
+				release()
+			}
+		}()
 		if err := h.mayOpen(w, r, peer); err != nil {
 			return err
 		}
@@ -260,8 +295,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return caddyhttp.Error(refused.Status, err)
 	}
 	h.hub.acquire()
-	served := h.hub.Go(func() {
+	served = h.hub.Go(func() {
 		defer func() { go h.hub.release() }() // the last one waits for this goroutine
+		defer release()
 		_ = h.assistant.Serve(conn, peer)
 	})
 	if !served { // it has begun to stop since
@@ -296,6 +332,7 @@ func (h *Handler) peer(r *http.Request) assistant.Peer {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	p := assistant.Peer{
 		RemoteAddr:   r.RemoteAddr,
+		ClientIP:     clientIP(r),
 		User:         repl.ReplaceAll(h.User, ""),
 		Conversation: repl.ReplaceAll(h.Conversation, ""),
 		Resolve:      resolveGlobal,

@@ -35,14 +35,14 @@ func (h *Handler) Validate() error {
 	}
 	for name, n := range map[string]int64{
 		"max_message_size": h.MaxMessageSize, "max_pending": int64(h.MaxPending),
-		"ping_interval": int64(h.PingInterval), "write_timeout": int64(h.WriteTimeout), "context": int64(h.Context),
+		"ping_interval": int64(h.PingInterval), "write_timeout": int64(h.WriteTimeout), "context": int64(h.Context), "max_question_length": int64(h.MaxQuestionLength),
 		"retention": int64(h.Retention), "drain_timeout": int64(h.DrainTimeout), "resume_window": int64(h.ResumeWindow),
 	} {
 		if n < 0 {
 			return fmt.Errorf("%s: expected a positive value, found %d", name, n)
 		}
 	}
-	return nil
+	return h.checkLimits()
 }
 
 func checkName(name string) error {
