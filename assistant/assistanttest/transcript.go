@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what the s
 
 // Transcript plays a txtar file and fails where the server's side differs from what is written there;
 // with -update the file is rewritten. Its sections are a [Script], named provider, optional
-// instructions and settings (context 100, titles model, durability strict, on_disconnect cancel), and the
-// transcript, of these lines:
+// instructions and settings (context 100, max_question_length 100, rate 20/1m, budget 1000/24h, titles model,
+// durability strict, on_disconnect cancel), and the transcript, of these lines:
 //
 //	# anything            a remark
 //	> {"action":"ping"}   the client sends this text message
@@ -97,10 +97,17 @@ func newPlayback(t *testing.T, sections map[string]*txtar.File) *playback {
 func set(t *testing.T, config *assistant.Config, lines string) {
 	for line := range strings.Lines(lines) {
 		line = strings.TrimSpace(line)
-		tokens, err := strconv.Atoi(strings.TrimPrefix(line, "context "))
+		name, value, _ := strings.Cut(line, " ")
+		n, per := limit(t, value)
 		switch {
-		case err == nil:
-			config.Context = tokens
+		case name == "context":
+			config.Context = n
+		case name == "max_question_length":
+			config.MaxQuestionLength = n
+		case name == "rate":
+			config.Rate = assistant.Rate{Questions: n, Per: per}
+		case name == "budget":
+			config.Budget = assistant.Budget{Tokens: n, Per: per}
 		case line == "titles model":
 			config.ModelTitles = true
 		case line == "durability strict":
@@ -111,6 +118,19 @@ func set(t *testing.T, config *assistant.Config, lines string) {
 			t.Fatalf("unknown setting in transcript: %q", line)
 		}
 	}
+}
+
+// limit reads "<n>" or "<n>/<duration>"; what is no number is left to others.
+func limit(t *testing.T, value string) (n int, per time.Duration) {
+	number, duration, isRatio := strings.Cut(value, "/")
+	n, _ = strconv.Atoi(number)
+	if isRatio {
+		var err error
+		if per, err = time.ParseDuration(duration); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n, per
 }
 
 // play does what the transcript says and returns it with the server's side as it was this time.
