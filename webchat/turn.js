@@ -23,6 +23,7 @@ const endings = {
   stopped: 'Stopped',
   length: 'Cut at the length limit',
   content_filter: 'Cut by the content filter',
+  budget: 'Cut at the end of the budget',
   interrupted: 'Interrupted',
   error: 'Incomplete',
 };

@@ -19,6 +19,7 @@ var messageTests = []storeCase{
 	{"BeginNotFound", testBeginNotFound},
 	{"Extend", testExtend},
 	{"Finish", testFinish},
+	{"FinishReasons", testFinishReasons},
 	{"FinishQuestion", testFinishQuestion},
 	{"FinishNotFound", testFinishNotFound},
 	{"MessagesPages", testMessagesPages},
@@ -169,6 +170,21 @@ func testFinish(t storeTest) {
 	a = t.finish("alice", c.ID, a, "", 4)
 	t.holds("alice", c.ID, q, a)
 	t.same(t.load("alice", c.ID).UpdatedAt, at(4))
+}
+
+func testFinishReasons(t storeTest) {
+	c := t.create("alice", 1)
+	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
+	for _, reason := range assistant.FinishReason("").Values() {
+		for _, status := range assistant.Status("").Values() {
+			a.FinishReason, a.Status = assistant.FinishReason(reason), assistant.Status(status)
+			if a.Status == assistant.StatusStreaming {
+				continue // is no end
+			}
+			t.must(t.Finish(t.Context(), "alice", c.ID, at(3), a))
+			t.holds("alice", c.ID, q, a)
+		}
+	}
 }
 
 func testFinishQuestion(t storeTest) {
