@@ -1,0 +1,146 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/gorilla/websocket"
+)
+
+// refused returns the reason of the error that answers the next question.
+func (c *socket) refused() (reason assistant.Reason) {
+	c.t.Helper()
+	c.send(`{"action":"assistant_message","payload":"count"}`)
+	for {
+		f, err := c.next()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		var p assistant.ErrorPayload
+		switch _ = json.Unmarshal(f.Payload, &p); f.Action {
+		case "error":
+			return p.Reason
+		case "complete_streaming":
+			return ""
+		}
+	}
+}
+
+// TestReloadKeepsCounts reloads between questions: what was asked and used counts on, under the same limits and
+// under others, for sockets of before and of after.
+func TestReloadKeepsCounts(t *testing.T) {
+	s := newSite(t)
+	load := func(limits string) { s.mustLoad(handler("pieces 2", limits)) }
+	load("rate 2/1h")
+	c := s.dial("user=ann")
+	for i, step := range []struct {
+		limits string
+		want   assistant.Reason
+	}{
+		{"rate 2/1h", ""},
+		{"rate 2/1h", ""},
+		{"rate 2/1h", assistant.ReasonRateLimited},
+		{"rate 5/1h", assistant.ReasonRateLimited},
+		{"budget 5/1h", ""}, // a question and its answer need four tokens
+		{"budget 5/1h", assistant.ReasonBudgetExceeded},
+		{"budget 5/2h", assistant.ReasonBudgetExceeded},
+		{"budget 1000/1h", ""},
+		{"", ""},
+		{"rate 5/1h", assistant.ReasonRateLimited},
+		{"budget 5/1h", assistant.ReasonBudgetExceeded},
+	} {
+		load(step.limits)
+		if i%2 == 1 {
+			c = s.dial("user=ann")
+		}
+		if got := c.refused(); got != step.want {
+			t.Fatalf("step %d, %s: refused as %q, want %q", i, step.limits, got, step.want)
+		}
+	}
+	if got := s.dial("user=bob").refused(); got != "" {
+		t.Errorf("bob is refused as %q", got)
+	}
+}
+
+// tryDial opens a socket, or returns the status and Retry-After of what is said instead.
+func (s *site) tryDial(query string, header http.Header) (conn *websocket.Conn, status int, retryAfter string) {
+	s.t.Helper()
+	conn, res, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.port, query), header)
+	if res == nil {
+		s.t.Fatal(err)
+	}
+	if err == nil {
+		s.t.Cleanup(func() { _ = conn.Close() })
+	}
+	return conn, res.StatusCode, res.Header.Get("Retry-After")
+}
+
+// TestMaxConnections counts sockets exactly: those of earlier configurations count, those that have ended and
+// upgrades that fail do not.
+func TestMaxConnections(t *testing.T) {
+	s := newSite(t)
+	load := func(limit string) { s.mustLoad(handler("pieces 1", "max_connections "+limit)) }
+	full := func(query string) {
+		t.Helper()
+		if _, status, retryAfter := s.tryDial(query, nil); status != http.StatusServiceUnavailable || retryAfter != "1" {
+			t.Errorf("%s: status %d, Retry-After %q, want 503 and 1", query, status, retryAfter)
+		}
+	}
+	open := func(query string) *websocket.Conn {
+		t.Helper()
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			conn, status, _ := s.tryDial(query, nil)
+			switch {
+			case conn != nil:
+				return conn
+			case status != http.StatusServiceUnavailable || time.Now().After(deadline):
+				t.Fatalf("%s: status %d", query, status)
+			} // a socket that was closed may still be ending
+		}
+	}
+	load("3 per_user 2")
+	for range 10 { // whose upgrade fails
+		for _, header := range []http.Header{{"Origin": {"https://evil.example"}}, {"Sec-Websocket-Protocol": {"x"}, "Origin": {"null"}}} {
+			if _, status, _ := s.tryDial("user=ann", header); status != http.StatusForbidden {
+				t.Fatalf("foreign origin: status %d", status)
+			}
+		}
+		if _, status, _ := s.tryDial("user=ann&conversation=x", nil); status != http.StatusNotFound {
+			t.Fatalf("foreign conversation: status %d", status)
+		}
+	}
+	first := open("user=ann")
+	second := open("user=ann")
+	full("user=ann")
+	third := open("user=bob")
+	full("user=carol")
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/ws/", s.port))
+	if err != nil || res.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("no upgrade: %v, %v", res, err)
+	} else {
+		_ = res.Body.Close()
+	}
+	load("3 per_user 2")
+	full("user=carol")
+	load("3 per_user 3")
+	full("user=ann")
+	load("4")
+	fourth := open("user=ann")
+	full("user=carol")
+	load("0 per_user 3")
+	full("user=ann")
+	_ = first.Close()
+	open("user=ann")
+	full("user=ann")
+	for _, conn := range []*websocket.Conn{second, third, fourth} {
+		_ = conn.Close()
+	}
+	load("2")
+	open("user=carol") // besides one of ann's
+	full("user=carol")
+}
