@@ -43,7 +43,7 @@ func (c *conversation) begin(t *turn) error {
 
 // beginning is what the store is to do. It fills in the turn's question.
 func (c *conversation) beginning(ctx context.Context, t *turn) (Beginning, error) {
-	b := Beginning{Answer: t.answer()}
+	b := Beginning{Answer: t.answer(), MaxMessages: t.assistant.MaxMessages}
 	if t.regenerate {
 		i := len(c.messages) - 1
 		for ; i >= 0 && c.messages[i].Role != RoleUser; i-- {

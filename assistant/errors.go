@@ -14,6 +14,7 @@ const (
 	ReasonBusy                Reason = "busy"
 	ReasonRateLimited         Reason = "rate_limited"
 	ReasonBudgetExceeded      Reason = "budget_exceeded"
+	ReasonConversationFull    Reason = "conversation_full"
 	ReasonUnauthorized        Reason = "unauthorized"
 	ReasonUnknownTopic        Reason = "unknown_topic"
 	ReasonNotSubscribed       Reason = "not_subscribed"
@@ -39,6 +40,7 @@ var reasons = []struct {
 	{ReasonBusy, true, "Too many questions are waiting. Wait for an answer, then ask again."},
 	{ReasonRateLimited, true, "Too many questions in a short time. Wait a moment, then ask again."},
 	{ReasonBudgetExceeded, true, "The budget for answers is used up. Ask again later."},
+	{ReasonConversationFull, false, "The conversation is full. Begin a new one."},
 	{ReasonUnauthorized, false, "Sign in to have a list of conversations."},
 	{ReasonUnknownTopic, false, "There is no such conversation."},
 	{ReasonNotSubscribed, false, "Subscribe to the conversation first."},
@@ -75,8 +77,11 @@ func (e refusal) Error() string { return string(e.reason) }
 
 // storeFailed is what a request answers whose store call failed.
 func storeFailed(err error) error {
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return refusal{ReasonNotFound}
+	case errors.Is(err, ErrConversationFull):
+		return refusal{ReasonConversationFull}
 	}
 	return &storageError{err}
 }

@@ -53,7 +53,9 @@ func refusal(t *testing.T, p *pipe) string {
 func used(t *testing.T, frames []frame) (total int, reason string) {
 	t.Helper()
 	last := frames[len(frames)-1]
-	var f struct{ Payload struct{ Usage assistant.Usage } }
+	var f struct {
+		Payload struct{ Usage assistant.Usage }
+	}
 	if must(0, json.Unmarshal([]byte(last.text), &f)); last.Action != "complete_streaming" {
 		t.Fatalf("the last frame is %s", last.text)
 	}

@@ -13,6 +13,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrDuplicate says that the conversation already has a message with this client id.
 	ErrDuplicate = errors.New("client id was used before")
+	// ErrConversationFull says that the conversation has as many messages as it may have.
+	ErrConversationFull = errors.New("conversation is full")
 	// ErrFull says that a bounded store has no room.
 	ErrFull = errors.New("store is full")
 )
@@ -82,6 +84,9 @@ type Beginning struct {
 	Answer Message
 	// Title is given to a conversation that has none.
 	Title string
+	// MaxMessages is how many messages the conversation may have then; 0 is no limit. Where it would have
+	// more, nothing is stored: ErrConversationFull, unless the question is an ErrDuplicate.
+	MaxMessages int
 }
 
 // Conversation is a stored conversation.

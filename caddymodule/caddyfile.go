@@ -73,6 +73,7 @@ func matchedPath(matchers caddy.ModuleMap) string {
 //		budget              <tokens>/<duration>
 //		max_connections     <n> [per_user <m>]
 //		max_question_length <characters>
+//		max_messages        <n>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readBlock(d, "assistant", subdirectives{
@@ -102,6 +103,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"budget":              func(p *params) error { return p.budget(&h.Budget) },
 		"max_connections":     func(p *params) error { return p.maxConnections(&h.MaxConnections) },
 		"max_question_length": func(p *params) error { return number(p, &h.MaxQuestionLength, 1, math.MaxInt32) },
+		"max_messages":        func(p *params) error { return number(p, &h.MaxMessages, 2, math.MaxInt32) },
 	})
 }
 

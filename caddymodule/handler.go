@@ -78,6 +78,10 @@ type Handler struct {
 	// through
 	MaxQuestionLength int `json:"max_question_length,omitempty"`
 
+	// How many messages a stored conversation may have, questions and answers; one that is full takes no question
+	// more, with the error conversation_full. Default: no limit
+	MaxMessages int `json:"max_messages,omitempty"`
+
 	// How often an idle client is pinged. One that is silent for twice as long is taken for gone. Default: 25s
 	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
 

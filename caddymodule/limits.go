@@ -41,7 +41,7 @@ type MaxConnections struct {
 
 // limit puts the limits into the settings.
 func (h *Handler) limit(c *assistant.Config) {
-	c.MaxQuestionLength = h.MaxQuestionLength
+	c.MaxQuestionLength, c.MaxMessages = h.MaxQuestionLength, h.MaxMessages
 	if r := h.Rate; r != nil {
 		c.Rate = assistant.Rate{Questions: r.Questions, Per: time.Duration(r.Per), Burst: r.Burst}
 	}
@@ -84,6 +84,9 @@ func (h *Handler) documentedLimits() map[string]int64 {
 	}
 	if h.MaxQuestionLength > 0 {
 		limits["max_question_length"] = int64(h.MaxQuestionLength)
+	}
+	if h.MaxMessages > 0 {
+		limits["max_messages"] = int64(h.MaxMessages)
 	}
 	if r := h.Rate; r != nil {
 		limits["rate_questions"], limits["rate_per_ms"] = int64(r.Questions), time.Duration(r.Per).Milliseconds()

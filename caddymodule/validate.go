@@ -35,7 +35,7 @@ func (h *Handler) Validate() error {
 	}
 	for name, n := range map[string]int64{
 		"max_message_size": h.MaxMessageSize, "max_pending": int64(h.MaxPending),
-		"ping_interval": int64(h.PingInterval), "write_timeout": int64(h.WriteTimeout), "context": int64(h.Context), "max_question_length": int64(h.MaxQuestionLength),
+		"ping_interval": int64(h.PingInterval), "write_timeout": int64(h.WriteTimeout), "context": int64(h.Context), "max_question_length": int64(h.MaxQuestionLength), "max_messages": int64(h.MaxMessages),
 		"retention": int64(h.Retention), "drain_timeout": int64(h.DrainTimeout), "resume_window": int64(h.ResumeWindow),
 	} {
 		if n < 0 {

@@ -16,6 +16,7 @@ var messageTests = []storeCase{
 	{"BeginTitle", testBeginTitle},
 	{"BeginDropFrom", testBeginDropFrom},
 	{"BeginDuplicate", testBeginDuplicate},
+	{"BeginFull", testBeginFull},
 	{"BeginNotFound", testBeginNotFound},
 	{"Extend", testExtend},
 	{"Finish", testFinish},
@@ -100,6 +101,33 @@ func testBeginDuplicate(t storeTest) {
 	t.ask("alice", c.ID, "Fourth?", "", 5)
 	t.ask("alice", c.ID, "Fifth?", "Client-1", 6)
 	t.same(t.load("alice", c.ID).Messages[0], q1)
+}
+
+func testBeginFull(t storeTest) {
+	c, other := t.create("alice", 1), t.create("alice", 1)
+	q1, a1 := t.ask("alice", c.ID, "First?", "client-1", 1)
+	t.ask("alice", other.ID, "First?", "client-1", 1)
+	q2, a2 := t.ask("alice", c.ID, "Second?", "client-2", 2)
+	before := t.load("alice", c.ID)
+	begin := func(limit int, dropFrom string, q *assistant.Message) error {
+		return t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{
+			DropFrom: dropFrom, Question: q, Answer: answer(3), Title: "Full", MaxMessages: limit,
+		})
+	}
+	for _, limit := range []int{1, 4, 5} {
+		t.want(assistant.ErrConversationFull, begin(limit, "", question("Third?", "client-3", 3)))
+	}
+	t.want(assistant.ErrConversationFull, begin(4, "", nil))
+	t.want(assistant.ErrConversationFull, begin(3, q2.ID, question("Third?", "client-3", 3)))
+	t.want(assistant.ErrDuplicate, begin(4, "", question("Second?", "client-2", 3)))
+	t.same(t.load("alice", c.ID), before)
+
+	// Exactly as many as may be.
+	t.must(begin(4, a2.ID, nil))
+	t.must(begin(4, q2.ID, question("Third?", "client-3", 3)))
+	t.must(begin(6, "", question("Fourth?", "client-4", 3)))
+	t.same(len(t.load("alice", c.ID).Messages), 6)
+	t.same(t.load("alice", c.ID).Messages[:2], []assistant.Message{q1, a1})
 }
 
 func testBeginNotFound(t storeTest) {

@@ -149,7 +149,11 @@ func (s *storeModel) Begin(ctx context.Context, owner, id string, b assistant.Be
 			}
 			kept = append(kept, modelMessage(*q))
 		}
-		c.Messages = append(kept, modelMessage(b.Answer))
+		kept = append(kept, modelMessage(b.Answer))
+		if b.MaxMessages > 0 && len(kept) > b.MaxMessages {
+			return assistant.ErrConversationFull
+		}
+		c.Messages = kept
 		c.Title, c.UpdatedAt = cmp.Or(c.Title, b.Title), modelTime(b.Answer.CreatedAt)
 		return nil
 	})

@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what the s
 
 // Transcript plays a txtar file and fails where the server's side differs from what is written there;
 // with -update the file is rewritten. Its sections are a [Script], named provider, optional
-// instructions and settings (context 100, max_question_length 100, rate 20/1m, budget 1000/24h, titles model,
-// durability strict, on_disconnect cancel), and the transcript, of these lines:
+// instructions and settings (context 100, max_question_length 100, max_messages 100, rate 20/1m, budget 1000/24h,
+// titles model, durability strict, on_disconnect cancel), and the transcript, of these lines:
 //
 //	# anything            a remark
 //	> {"action":"ping"}   the client sends this text message
@@ -104,6 +104,8 @@ func set(t *testing.T, config *assistant.Config, lines string) {
 			config.Context = n
 		case name == "max_question_length":
 			config.MaxQuestionLength = n
+		case name == "max_messages":
+			config.MaxMessages = n
 		case name == "rate":
 			config.Rate = assistant.Rate{Questions: n, Per: per}
 		case name == "budget":

@@ -151,6 +151,9 @@ func (s *Store) begin(c *conversation, end int, b assistant.Beginning) error {
 		added = append(added, newMessage(*b.Question))
 	}
 	added = append(added, newMessage(b.Answer))
+	if b.MaxMessages > 0 && end+len(added) > b.MaxMessages {
+		return assistant.ErrConversationFull
+	}
 	title := c.Title
 	if title == "" {
 		title = b.Title

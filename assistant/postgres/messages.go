@@ -84,10 +84,13 @@ func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginni
 		s.insert(&batch, id, *b.Question)
 	}
 	s.insert(&batch, id, b.Answer)
+	if b.MaxMessages > 0 {
+		change(&batch, assistant.ErrConversationFull, `SELECT FROM message WHERE conversation_id = $1 HAVING count(*) <= $2`, id, b.MaxMessages)
+	}
 	return s.atomically(ctx, &batch)
 }
 
-// change queues a statement that is to change a row: none is missing.
+// change queues a statement that is to change or find a row: none is missing.
 func change(batch *pgx.Batch, missing error, query string, args ...any) {
 	batch.Queue(query, args...).Exec(func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() == 0 {

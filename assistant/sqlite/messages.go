@@ -112,8 +112,24 @@ func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginni
 		if err == nil {
 			err = insert(tx, id, b.Answer)
 		}
+		if err == nil && b.MaxMessages > 0 {
+			err = checkFull(tx, id, b.MaxMessages)
+		}
 		return err
 	})
+}
+
+// checkFull refuses a conversation with more messages than limit.
+func checkFull(tx tx, id string, limit int) error {
+	row, err := tx.row(`SELECT count(*) FROM message WHERE conversation_id = ?`, id)
+	if err != nil {
+		return err
+	}
+	var n int
+	if err = row.Scan(&n); err == nil && n > limit {
+		err = assistant.ErrConversationFull
+	}
+	return err
 }
 
 func insert(tx tx, id string, m assistant.Message) error {
