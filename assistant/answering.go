@@ -61,7 +61,9 @@ func (c *conversation) answer(t *turn) {
 		c.again(t)
 		return
 	case err != nil:
-		t.assistant.Logger.Warn("question not accepted", zap.String("conversation_id", c.id), zap.Error(err))
+		if !isRefusal(err) {
+			t.assistant.Logger.Warn("question not accepted", zap.String("conversation_id", c.id), zap.Error(err))
+		}
 		t.refuse(c, describeError(err))
 		return
 	}

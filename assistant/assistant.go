@@ -18,10 +18,10 @@ type Config struct {
 	Instructions string
 	// MaxPending is how many questions of one conversation may wait while another is answered. Default: 8.
 	MaxPending int
-	// Rate is how many questions each user, or each network of anonymous clients, may ask. Default: no limit.
+	// Rate limits questions. Default: no limit.
 	Rate Rate
-	// Budget is how many tokens each of them may use. A question that needs more than is left is refused; an
-	// answer that reaches the end of the budget is cut there. Default: no limit.
+	// Budget limits tokens. A question that needs more than is left is refused; an answer that comes to the end
+	// of the budget ends there. Default: no limit.
 	Budget Budget
 	// MaxConnections is how many connections Admit lets be open at once. Default: no limit.
 	MaxConnections int

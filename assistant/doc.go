@@ -28,6 +28,8 @@
 //   - A socket that comes back gets the events that it missed, or a snapshot that contains them: what it
 //     ends with is what the model said, whenever and however often it was cut.
 //   - Every verb asks in one place (admit) whether the user may touch the conversation.
+//   - Every question is counted in one place before it is stored (turn.count), and what it costs while it
+//     is answered (meter).
 //   - No input, no model and no client ends the process: goroutines recover, queues are bounded.
 //
 // # Goroutines
@@ -39,7 +41,7 @@
 //
 // # What lives and what is configured
 //
-// A [Hub] holds what lives: conversations in use, sessions, the store. An [Assistant] is one generation of
+// A [Hub] holds what lives: conversations in use, sessions, the counts of limits, the store. An [Assistant] is one generation of
 // settings. [Hub.Use] makes a newer one count for every session's next question; running answers keep
 // theirs. So a change of the configuration disturbs nobody.
 package assistant

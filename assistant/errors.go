@@ -75,6 +75,13 @@ type refusal struct{ reason Reason }
 
 func (e refusal) Error() string { return string(e.reason) }
 
+// isRefusal tells what a client may not do from what broke here.
+func isRefusal(err error) bool {
+	_, refused := errors.AsType[refusal](err)
+	_, over := errors.AsType[*limited](err)
+	return refused || over
+}
+
 // storeFailed is what a request answers whose store call failed.
 func storeFailed(err error) error {
 	switch {

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Rate is how many questions a payer may ask: Questions in each Per on average, and Burst of them at once.
-// The zero Rate is no limit.
+// Rate is how many questions each user, or each network of anonymous clients, may ask: Questions in each Per on
+// average, and Burst of them at once. The zero Rate is no limit.
 type Rate struct {
 	Questions int
 	Per       time.Duration
 	Burst     int // 0 = Questions
 }
 
-// Budget is how many tokens, input and output together, a payer may use in any time of length Per. The
+// Budget is how many tokens, input and output together, each of them may use in any time of length Per. The
 // zero Budget is no limit.
 type Budget struct {
 	Tokens int
@@ -41,7 +41,7 @@ func (a *Assistant) Admit(peer Peer) (release func(), err error) {
 }
 
 // count counts a question that is about to be accepted, or refuses it. All questions that may reach the
-// model come here once, at their arrival, and to reserve when they begin.
+// model come here once, at their arrival; and to [meter.open], with their history, when they begin.
 func (t *turn) count() error {
 	as := t.assistant.hub.accounts
 	a := as.use(t.payer)
