@@ -111,11 +111,9 @@ func (a *account) flow(b Budget, n int) (within bool) {
 }
 
 // settle replaces what was counted of an answer in flight by what it has used.
-func (a *account) settle(b Budget, inFlight, used int) {
+func (a *account) settle(inFlight, used int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := time.Now()
 	a.inFlight -= inFlight
-	a.spent.within(b.Per, now)
-	a.spent.add(used, now)
+	a.spent.add(used, time.Now())
 }

@@ -195,7 +195,8 @@ func TestBudgetChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := new(account)
 		day, hour := Budget{100, 24 * time.Hour}, Budget{100, time.Hour}
-		a.settle(day, 0, 100)
+		a.reserve(day, 50)
+		a.settle(50, 100)
 		time.Sleep(30 * time.Minute)
 		for _, step := range []struct {
 			budget Budget

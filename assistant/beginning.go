@@ -14,7 +14,13 @@ func (c *conversation) begin(t *turn) error {
 	if err != nil {
 		return err
 	}
-	if err = c.reserve(t, b); err != nil {
+	if !t.counted { // it was known when it came, and has been dropped since
+		err = t.count()
+	}
+	if err == nil {
+		err = c.reserve(t, b)
+	}
+	if err != nil {
 		return err
 	}
 	if c.stored() {

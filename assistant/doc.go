@@ -41,7 +41,7 @@
 //
 // # What lives and what is configured
 //
-// A [Hub] holds what lives: conversations in use, sessions, the counts of limits, the store. An [Assistant] is one generation of
-// settings. [Hub.Use] makes a newer one count for every session's next question; running answers keep
-// theirs. So a change of the configuration disturbs nobody.
+// A [Hub] holds what lives: conversations in use, sessions, what is counted for limits, the store. An
+// [Assistant] is one generation of settings. [Hub.Use] makes a newer one count for every session's next
+// question; running answers keep theirs. So a change of the configuration disturbs nobody.
 package assistant

@@ -245,6 +245,33 @@ func TestLimitsOutliveSettings(t *testing.T) {
 	})
 }
 
+// TestDroppedIsAskedAgain holds that a client id which was known when it was sent again, and is dropped before
+// its turn comes, is a new question and counts.
+func TestDroppedIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServerOn(t, memory.Open(memory.Config{}), assistant.Config{
+			Rate: assistant.Rate{Questions: 3, Per: hour}, Provider: model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+				time.Sleep(time.Second)
+				return echoes(ctx, req, yield)
+			}),
+		}, nil)
+		p, topic := s.dialStored()
+		send := func(payload string) {
+			p.in <- fmt.Sprintf(`{"action":"send_message","payload":{%s},"topic":%q}`, payload, topic)
+		}
+		send(`"content":"one","client_id":"c1"`)
+		time.Sleep(2 * time.Second)
+		first := p.frames(t)[0].Payload.MessageID
+		send(`"content":"two"`)
+		send(fmt.Sprintf(`"content":"three","replaces":%q`, first))
+		send(`"content":"one","client_id":"c1"`)
+		time.Sleep(time.Minute)
+		if got := refusal(t, p); !strings.HasPrefix(got, "rate_limited 19m5") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
 // TestRefusedDoesNotCount refuses questions that were accepted into a queue, for various reasons: none counts.
 func TestRefusedDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

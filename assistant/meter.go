@@ -59,7 +59,7 @@ func (m *meter) settle(used int) {
 	if m.account == nil {
 		return
 	}
-	m.account.settle(m.budget, m.charged, used)
+	m.account.settle(m.charged, used)
 	m.accounts.leave(m.account)
 	m.account = nil
 }

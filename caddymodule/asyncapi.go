@@ -52,7 +52,7 @@ func (a *App) channels() []asyncapi.Channel {
 	for i, h := range a.handlers {
 		channels[i] = asyncapi.Channel{
 			Name: h.Name, Address: h.Address, Description: h.Description, Tags: h.Tags,
-			CloseCodes: closeCodes, Limits: h.documentedLimits(),
+			CloseCodes: closeCodes, Limits: h.limits(),
 		}
 	}
 	return channels

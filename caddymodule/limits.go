@@ -16,19 +16,20 @@ import (
 
 // Rate is how many questions a user may ask.
 type Rate struct {
-	// How many, in each time of this length on average.
-	Questions int            `json:"questions"`
-	Per       caddy.Duration `json:"per"`
-	// How many at once. Default: questions
+	// How many questions.
+	Questions int `json:"questions"`
+	// In which time, on average.
+	Per caddy.Duration `json:"per"`
+	// How many of them at once. Default: questions
 	Burst int `json:"burst,omitempty"`
 }
 
 // Budget is how many tokens a user may use.
 type Budget struct {
-	// How many, input and output together, in any time of this length. A part of a 24th of that time
-	// comes back at once.
-	Tokens int            `json:"tokens"`
-	Per    caddy.Duration `json:"per"`
+	// How many tokens, input and output together.
+	Tokens int `json:"tokens"`
+	// In any time of which length. What was used comes back when it is over, in at most 24 parts.
+	Per caddy.Duration `json:"per"`
 }
 
 // MaxConnections is how many sockets may be open at once. Zero is no limit.
@@ -75,8 +76,8 @@ func clientIP(r *http.Request) netip.Addr {
 	return addr
 }
 
-// documentedLimits are those which clients need to know.
-func (h *Handler) documentedLimits() map[string]int64 {
+// limits are those which clients need to know.
+func (h *Handler) limits() map[string]int64 {
 	limits := map[string]int64{
 		"max_message_size": h.MaxMessageSize,
 		"max_pending":      int64(h.MaxPending),
