@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddyserver/caddy/v2"
 	"github.com/gorilla/websocket"
 )
 
@@ -143,4 +145,42 @@ func TestMaxConnections(t *testing.T) {
 	load("2")
 	open("user=carol") // besides one of ann's
 	full("user=carol")
+}
+
+// TestLimitsInJSON refuses limits that no Caddyfile can say, and tells clients of those that there are.
+func TestLimitsInJSON(t *testing.T) {
+	for _, test := range []struct{ config, fault string }{
+		{`{}`, ""},
+		{`{"rate":{"questions":20,"per":"1m"},"budget":{"tokens":100,"per":"24h"},"max_connections":{"per_user":2}}`, ""},
+		{`{"rate":{"per":"1m"}}`, "rate: expected"},
+		{`{"rate":{"questions":20}}`, "rate: expected"},
+		{`{"rate":{"questions":20,"per":"1m","burst":-1}}`, "rate: expected"},
+		{`{"budget":{"tokens":-1,"per":"1m"}}`, "budget: expected"},
+		{`{"budget":{"tokens":1,"per":-1}}`, "budget: expected"},
+		{`{"max_connections":{"total":-1}}`, "max_connections: expected"},
+	} {
+		var h Handler
+		if err := json.Unmarshal([]byte(test.config), &h); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.checkLimits(); (err == nil) != (test.fault == "") || err != nil && !strings.HasPrefix(err.Error(), test.fault) {
+			t.Errorf("%s: %v, want %q", test.config, err, test.fault)
+		}
+	}
+	h := Handler{
+		Rate: &Rate{20, caddy.Duration(time.Minute), 5}, Budget: &Budget{100, caddy.Duration(time.Hour)},
+		MaxConnections: &MaxConnections{9, 3}, MaxQuestionLength: 1000, MaxMessages: 100,
+	}
+	got := h.limits()
+	for name, want := range map[string]int64{
+		"rate_questions": 20, "rate_per_ms": 60_000, "rate_burst": 5, "budget_tokens": 100, "budget_per_ms": 3_600_000,
+		"max_connections_per_user": 3, "max_question_length": 1000, "max_messages": 100,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %d, want %d", name, got[name], want)
+		}
+	}
+	if got, want := len(h.limits()), len(new(Handler).limits())+8; got != want {
+		t.Errorf("%d limits are documented, want %d", got, want)
+	}
 }
