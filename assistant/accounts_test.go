@@ -149,7 +149,7 @@ func TestRateChanges(t *testing.T) {
 func TestSpending(t *testing.T) {
 	const window, part = 24 * time.Hour, time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		for seed := range uint64(20) {
+		for seed := range uint64(5) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			var s spending
 			var all []spent
@@ -161,7 +161,7 @@ func TestSpending(t *testing.T) {
 				}
 				return total
 			}
-			for range 1000 {
+			for range 500 {
 				n := random.IntN(100)
 				s.within(window, time.Now())
 				s.add(n, time.Now())
