@@ -23,7 +23,9 @@ type babbler struct {
 	said   []string
 }
 
-func (*babbler) Source() assistant.Source { return assistant.Source{Provider: "test", Model: "babbler"} }
+func (*babbler) Source() assistant.Source {
+	return assistant.Source{Provider: "test", Model: "babbler"}
+}
 
 func (b *babbler) Stream(ctx context.Context, _ assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {

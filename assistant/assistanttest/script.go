@@ -64,7 +64,7 @@ func (s *Script) count(n *int, add int) int {
 	return *n
 }
 
-// Model is "script".
+// Source is script, twice.
 func (s *Script) Source() assistant.Source {
 	return assistant.Source{Provider: "script", Model: "script"}
 }
