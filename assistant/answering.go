@@ -90,6 +90,8 @@ func (c *conversation) show(t *turn, e event) {
 		t.text.WriteString(e.text)
 	case eventReasoning:
 		t.reasoning.WriteString(e.text)
+	case eventFallback:
+		t.source = e.detail.(Source)
 	}
 	c.log.Append(e)
 }
@@ -224,7 +226,7 @@ func replay(t *turn, messages []Message, stored bool) (events []event) {
 	}
 	for _, a := range messages[1:] {
 		was := &turn{id: a.ID, source: t.source, finish: a.FinishReason, usage: a.Usage}
-		events = append(events, event{kind: eventStarted, turn: was}, event{kind: eventPiece, turn: was, text: a.Content},
+		events = append(events, event{kind: eventStarted, turn: was, detail: was.start()}, event{kind: eventPiece, turn: was, text: a.Content},
 			event{kind: eventCompleted, turn: was, detail: was.completed()})
 	}
 	return events

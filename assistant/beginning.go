@@ -152,7 +152,7 @@ func (c *conversation) showStartLocked(t *turn, b Beginning) {
 		c.log.Append(event{kind: eventUpdated, detail: c.info})
 	}
 	t.shown = true
-	c.log.Append(event{kind: eventStarted, turn: t})
+	c.log.Append(event{kind: eventStarted, turn: t, detail: t.start()})
 	if t.trimmed {
 		c.log.Append(event{kind: eventNotice, turn: t, detail: notice(NoticeContextTrimmed)})
 	}

@@ -70,6 +70,12 @@ type ProviderError struct {
 func (e *ProviderError) Error() string { return fmt.Sprintf("%s: %v", e.Reason, e.Err) }
 func (e *ProviderError) Unwrap() error { return e.Err }
 
+// errUnfinished is how a provider ends that breaks the contract.
+var errUnfinished = &ProviderError{Reason: ReasonProviderUnavailable, Err: errors.New("stream ended without a finish reason")}
+
+// reasonOf is what a client is told of err.
+func reasonOf(err error) Reason { return describeError(err).Reason }
+
 // refusal is a handler's error that the client is told as it is.
 type refusal struct{ reason Reason }
 

@@ -17,15 +17,16 @@ type eventKind uint8
 
 const (
 	eventUserMessage eventKind = iota // UserMessagePayload
-	eventStarted
-	eventReasoning // text
-	eventPiece     // text
-	eventNotice    // NoticePayload
-	eventFailed    // ErrorPayload
-	eventCompleted // CompleteStreamingPayload
-	eventUpdated   // Conversation
-	eventSnapshot  // SnapshotPayload: what came before does not hold any more
-	eventDeleted   // ConversationDeletedPayload
+	eventStarted                      // StreamingStartPayload
+	eventFallback                     // Source: who answers from now on
+	eventReasoning                    // text
+	eventPiece                        // text
+	eventNotice                       // NoticePayload
+	eventFailed                       // ErrorPayload
+	eventCompleted                    // CompleteStreamingPayload
+	eventUpdated                      // Conversation
+	eventSnapshot                     // SnapshotPayload: what came before does not hold any more
+	eventDeleted                      // ConversationDeletedPayload
 )
 
 // eventBytes is what an event costs in memory besides its text, roughly.
@@ -50,7 +51,9 @@ func (e event) frame() wire.Frame {
 	case eventUserMessage:
 		return msgUserMessage.With(e.detail.(UserMessagePayload))
 	case eventStarted:
-		return msgStreamingStart.With(StreamingStartPayload{MessageID: e.turn.id, Model: e.turn.source.Model})
+		return msgStreamingStart.With(e.detail.(StreamingStartPayload))
+	case eventFallback:
+		return msgNotice.With(fallbackNotice(e.detail.(Source)))
 	case eventReasoning:
 		return msgReasoning.With(StreamingPayload{e.text})
 	case eventPiece:

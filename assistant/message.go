@@ -1,6 +1,7 @@
 package assistant
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
@@ -138,9 +139,10 @@ type NoticeReason string
 
 // The reasons of notices.
 const (
-	NoticeQueued         NoticeReason = "queued"          // the question waits for an earlier one
-	NoticeContextTrimmed NoticeReason = "context_trimmed" // the model is not told the oldest turns
-	NoticeDraining       NoticeReason = "draining"        // the server stops: reconnect soon
+	NoticeQueued           NoticeReason = "queued"            // the question waits for an earlier one
+	NoticeContextTrimmed   NoticeReason = "context_trimmed"   // the model is not told the oldest turns
+	NoticeProviderFallback NoticeReason = "provider_fallback" // another model answers
+	NoticeDraining         NoticeReason = "draining"          // the server stops: reconnect soon
 )
 
 var noticeDetails = map[NoticeReason]string{
@@ -150,6 +152,10 @@ var noticeDetails = map[NoticeReason]string{
 }
 
 func notice(reason NoticeReason) NoticePayload { return NoticePayload{reason, noticeDetails[reason]} }
+
+func fallbackNotice(next Source) NoticePayload {
+	return NoticePayload{NoticeProviderFallback, fmt.Sprintf("The usual model cannot answer: %s answers instead.", next.Model)}
+}
 
 // ErrorPayload is the payload of error, where the frame itself was well formed.
 type ErrorPayload struct {
@@ -166,7 +172,7 @@ func (FinishReason) Values() []string {
 
 // Values lists the reasons of notices for documents.
 func (NoticeReason) Values() []string {
-	return texts(NoticeQueued, NoticeContextTrimmed, NoticeDraining)
+	return texts(NoticeQueued, NoticeContextTrimmed, NoticeProviderFallback, NoticeDraining)
 }
 
 // Values lists the roles for documents.

@@ -145,12 +145,15 @@ func (t *turn) stream(req Request, show func(event)) (err error) {
 		}
 	}
 	if t.finish == "" {
-		return &ProviderError{Reason: ReasonProviderUnavailable, Err: errors.New("stream ended without a finish reason")}
+		return errUnfinished
 	}
 	return nil
 }
 
 func (t *turn) take(d Delta, show func(event)) {
+	if d.Fallback != nil {
+		t.fallBack(d.Fallback, show)
+	}
 	d.Text, d.Reasoning = withoutNUL(d.Text), withoutNUL(d.Reasoning)
 	if t.waited == 0 && d.Text+d.Reasoning != "" {
 		t.waited = time.Since(t.started)
@@ -167,6 +170,17 @@ func (t *turn) take(d Delta, show func(event)) {
 	if d.Usage != nil {
 		t.usage = d.Usage
 	}
+}
+
+// fallBack tells clients and operator that another provider answers.
+func (t *turn) fallBack(f *Fallback, show func(event)) {
+	level := zap.WarnLevel
+	if errors.Is(f.Err, ErrPassedOver) {
+		level = zap.DebugLevel // a provider that is down would fill the log
+	}
+	t.assistant.Logger.Log(level, "provider failed, another is asked", append(f.Failed.fields(), zap.String("message_id", t.id),
+		zap.String("reason", string(reasonOf(f.Err))), zap.String("next_provider", f.Next.Provider), zap.String("next_model", f.Next.Model), zap.Error(f.Err))...)
+	show(event{kind: eventFallback, turn: t, detail: f.Next})
 }
 
 // withoutNUL is text that every store can hold: PostgreSQL's text has no NUL.
@@ -193,17 +207,21 @@ func (t *turn) status() Status {
 	}
 }
 
+func (t *turn) start() StreamingStartPayload {
+	return StreamingStartPayload{MessageID: t.id, Model: t.source.Model}
+}
+
 func (t *turn) completed() CompleteStreamingPayload {
 	return CompleteStreamingPayload{MessageID: t.id, FinishReason: t.finish, Usage: t.usage}
 }
 
 // logEnd writes the one line of an answer.
 func (t *turn) logEnd(conversation string, err error) {
-	fields := []zap.Field{
-		zap.String("message_id", t.id), zap.String("provider", t.source.Provider), zap.String("model", t.source.Model), zap.String("finish_reason", string(t.finish)),
+	fields := append(t.source.fields(),
+		zap.String("message_id", t.id), zap.String("finish_reason", string(t.finish)),
 		zap.Int("input_tokens", t.usage.InputTokens), zap.Int("output_tokens", t.usage.OutputTokens), zap.Bool("estimated", t.usage.Estimated),
 		zap.Duration("first_piece", t.waited), zap.Duration("duration", time.Since(t.started)),
-	}
+	)
 	if conversation != "" {
 		fields = append(fields, zap.String("conversation_id", conversation))
 	}

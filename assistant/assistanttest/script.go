@@ -2,6 +2,7 @@ package assistanttest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,12 @@ import (
 //	wait                   wait for Release, or until cancelled
 //	usage 12 3             yield usage: input and output tokens
 //	finish stop            yield a finish reason
-//	fail provider_timeout  yield an error of that reason, whose text holds a secret
+//	fail provider_timeout  yield an error of that reason, whose text holds a secret; a duration after it
+//	                       is what the service asks to be left alone for (1.5s)
 //	panic                  panic
 //	echo                   yield the whole request as one piece
 type Script struct {
+	name    string
 	answers [][]string
 	release chan struct{}
 
@@ -35,8 +38,10 @@ type Script struct {
 }
 
 // NewScript reads a script.
-func NewScript(text string) *Script {
-	s := &Script{release: make(chan struct{})}
+func NewScript(text string) *Script { return newScript("script", text) }
+
+func newScript(name, text string) *Script {
+	s := &Script{name: name, release: make(chan struct{})}
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		var lines []string
 		scanner := bufio.NewScanner(strings.NewReader(paragraph))
@@ -66,7 +71,7 @@ func (s *Script) count(n *int, add int) int {
 
 // Source is script, twice.
 func (s *Script) Source() assistant.Source {
-	return assistant.Source{Provider: "script", Model: "script"}
+	return assistant.Source{Provider: s.name, Model: s.name}
 }
 
 // Stream plays the next answer.
@@ -114,7 +119,12 @@ func (s *Script) step(ctx context.Context, line string, req assistant.Request) (
 		u.TotalTokens = u.InputTokens + u.OutputTokens
 		return []assistant.Delta{{Usage: &u}}, err
 	case "fail":
-		return nil, &assistant.ProviderError{Reason: assistant.Reason(rest), RetryAfter: 1500 * time.Millisecond, Err: errors.New("upstream said sk-secret")}
+		reason, pause, _ := strings.Cut(rest, " ")
+		retryAfter, err := time.ParseDuration(cmp.Or(pause, "1.5s"))
+		if err != nil {
+			return nil, err
+		}
+		return nil, &assistant.ProviderError{Reason: assistant.Reason(reason), RetryAfter: retryAfter, Err: errors.New("upstream said sk-secret")}
 	case "panic":
 		panic("script says panic: sk-secret")
 	case "sleep":

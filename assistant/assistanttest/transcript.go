@@ -1,6 +1,7 @@
 package assistanttest
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -21,9 +22,10 @@ import (
 var update = flag.Bool("update", false, "rewrite the transcripts with what the server sends now")
 
 // Transcript plays a txtar file and fails where the server's side differs from what is written there;
-// with -update the file is rewritten. Its sections are a [Script], named provider, optional
-// instructions and settings (context 100, max_question_length 100, max_messages 100, rate 20/1m, budget 1000/24h,
-// titles model, durability strict, on_disconnect cancel), and the transcript, of these lines:
+// with -update the file is rewritten. Its sections are a [Script], named provider, or several, named
+// "provider first", "provider second" and so on, which make a chain; optional instructions and settings
+// (context 100, max_question_length 100, max_messages 100, rate 20/1m, budget 1000/24h, titles model,
+// durability strict, on_disconnect cancel); and the transcript, of these lines:
 //
 //	# anything            a remark
 //	> {"action":"ping"}   the client sends this text message
@@ -31,14 +33,14 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what the s
 //	>binary 00ff          a binary message
 //	>repeat 3 {"a":1}     the same message several times
 //	>size 2000 x          a text message of so many x
-//	* release             let the provider's wait go on
+//	* release [second]    let the provider's wait go on
 //	* sleep 30s           let time pass
 //	* dial user=ann       open a socket, or another one, with this query; without it the user is anonymous
 //	* leave | * vanish    the client closes in order, or is cut off
 //	* stop                the server stops
 //	< {"action":"pong"}   what the server sent since; ids are numbered in order of appearance, as id-1,
 //	                      and can be used by that name in what the client sends
-//	= asked 1 cancelled 0 how often the model was asked; written after * counts
+//	= asked 1 cancelled 0 how often the model was asked, each of a chain; written after * counts
 //
 // A line may begin with a letter that names one of several clients; the first is a and may be left out.
 func Transcript(t *testing.T, file string) {
@@ -52,7 +54,7 @@ func Transcript(t *testing.T, file string) {
 	}
 	want := sections["transcript"]
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlayback(t, sections)
+		p := newPlayback(t, archive, sections)
 		got := p.play(string(want.Data))
 		if got == string(want.Data) {
 			return
@@ -70,7 +72,7 @@ func Transcript(t *testing.T, file string) {
 
 type playback struct {
 	t       *testing.T
-	script  *Script
+	scripts []*Script
 	server  *Server
 	clients map[string]*Client
 	order   []string
@@ -78,10 +80,9 @@ type playback struct {
 	out     strings.Builder
 }
 
-func newPlayback(t *testing.T, sections map[string]*txtar.File) *playback {
+func newPlayback(t *testing.T, archive *txtar.Archive, sections map[string]*txtar.File) *playback {
 	p := &playback{t: t, clients: map[string]*Client{}, ids: map[string]string{}}
-	p.script = NewScript(string(sections["provider"].Data))
-	config := assistant.Config{Provider: p.script}
+	config := assistant.Config{Provider: p.provider(archive)}
 	if f := sections["instructions"]; f != nil {
 		config.Instructions = strings.TrimSpace(string(f.Data))
 	}
@@ -91,6 +92,32 @@ func newPlayback(t *testing.T, sections map[string]*txtar.File) *playback {
 	hub := assistant.NewHub(memory.Open(memory.Config{}), nil)
 	p.server = Serve(t, hub, assistant.New(hub, config), ws.Options{MaxMessageSize: 4096})
 	return p
+}
+
+// provider is the script of the archive, or a chain of them.
+func (p *playback) provider(archive *txtar.Archive) assistant.Provider {
+	var chain []assistant.Provider
+	for _, f := range archive.Files {
+		if kind, name, _ := strings.Cut(f.Name, " "); kind == "provider" {
+			s := newScript(cmp.Or(name, "script"), string(f.Data))
+			p.scripts, chain = append(p.scripts, s), append(chain, s)
+		}
+	}
+	c, err := assistant.NewChain(nil, chain...)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+func (p *playback) script(name string) *Script {
+	for _, s := range p.scripts {
+		if s.name == cmp.Or(name, p.scripts[0].name) {
+			return s
+		}
+	}
+	p.t.Fatalf("no script is named %q", name)
+	return nil
 }
 
 // set reads lines like those of a Caddyfile.
@@ -204,7 +231,7 @@ func (p *playback) act(c *Client, what string) {
 	verb, rest, _ := strings.Cut(what, " ")
 	switch verb {
 	case "release":
-		p.script.Release()
+		p.script(rest).Release()
 	case "sleep":
 		d, err := time.ParseDuration(rest)
 		if err != nil {
@@ -219,7 +246,14 @@ func (p *playback) act(c *Client, what string) {
 		p.server.Close()
 	case "counts":
 		synctest.Wait()
-		fmt.Fprintf(&p.out, "= asked %d cancelled %d\n", p.script.Asked(), p.script.Cancelled())
+		p.out.WriteString("=")
+		for _, s := range p.scripts {
+			if len(p.scripts) > 1 {
+				p.out.WriteString(" " + s.name)
+			}
+			fmt.Fprintf(&p.out, " asked %d cancelled %d", s.Asked(), s.Cancelled())
+		}
+		p.out.WriteString("\n")
 	default:
 		p.t.Fatalf("unknown action in transcript: %q", what)
 	}

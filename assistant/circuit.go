@@ -1,0 +1,136 @@
+package assistant
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// tripFailures is how many failures in a row open a circuit. One may be chance.
+	tripFailures = 3
+	// openTime is how long a circuit is open at first. Each probe that fails doubles it, up to maxOpenTime.
+	openTime    = 30 * time.Second
+	maxOpenTime = 5 * time.Minute
+)
+
+// CircuitState tells whether a provider of a [Chain] is asked.
+type CircuitState string
+
+// The states of a circuit.
+const (
+	CircuitClosed   CircuitState = "closed"    // it is asked
+	CircuitOpen     CircuitState = "open"      // it failed, and is passed over for a while
+	CircuitHalfOpen CircuitState = "half_open" // the while is over: one question at a time tries it
+)
+
+// circuit is the memory of one provider's failures, a circuit breaker. It is our own because here it is
+// open for as long as the service asks, a probe may end without a verdict since its client left, and an
+// open circuit can be overruled: no library does all three.
+type circuit struct {
+	mu       sync.Mutex
+	failures int       // in a row; only an answer that is complete ends the row
+	until    time.Time // when an open circuit may be tried; zero = closed
+	since    time.Time // of the last change between closed and not; zero = none yet
+	last     Reason    // of the last failure
+	probe    *attempt  // that tries a half-open circuit
+}
+
+// attempt is one question to the provider of a circuit.
+type attempt struct{ *circuit }
+
+// enter begins an attempt; nil when the circuit lets none through.
+func (c *circuit) enter() *attempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := &attempt{c}
+	if !c.until.IsZero() {
+		if c.probe != nil || time.Now().Before(c.until) {
+			return nil
+		}
+		c.probe = a
+	}
+	return a
+}
+
+// overrule begins an attempt in any case.
+func (c *circuit) overrule() *attempt { return &attempt{c} }
+
+// answered tells that the provider has sent something; true when that closed the circuit.
+func (a *attempt) answered() (closed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leaveLocked()
+	if a.until.IsZero() {
+		return false
+	}
+	a.until, a.since = time.Time{}, time.Now()
+	return true
+}
+
+// completed tells that the provider has said all. One that breaks off every answer never gets here, and
+// is passed over in the end.
+func (a *attempt) completed() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failures = 0
+}
+
+// failed tells that the provider has failed; true when that opened the circuit.
+func (a *attempt) failed(err error) (opened bool) {
+	reason, pause := ReasonInternal, time.Duration(0)
+	if fault, ok := errors.AsType[*ProviderError](err); ok {
+		reason, pause = fault.Reason, fault.RetryAfter
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.until.IsZero() || a.probe == a { // others tell of an open circuit what is known
+		a.failures++
+		pause = max(pause, openFor(a.failures))
+	}
+	a.leaveLocked()
+	a.last = reason
+	now := time.Now()
+	if until := now.Add(pause); pause > 0 && until.After(a.until) {
+		if opened = a.until.IsZero(); opened {
+			a.since = now
+		}
+		a.until = until
+	}
+	return opened
+}
+
+func openFor(failures int) time.Duration {
+	if failures < tripFailures {
+		return 0
+	}
+	return min(openTime<<min(failures-tripFailures, 10), maxOpenTime)
+}
+
+// left ends an attempt that has shown nothing about the provider. After any other end it does nothing.
+func (a *attempt) left() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leaveLocked()
+}
+
+func (a *attempt) leaveLocked() {
+	if a.probe == a {
+		a.probe = nil
+	}
+}
+
+// health tells how the circuit is, with s as the source.
+func (c *circuit) health(s Source) Health {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := Health{Source: s, State: CircuitClosed, Since: c.since, Until: c.until, Failures: c.failures, Reason: c.last}
+	switch {
+	case c.until.IsZero():
+	case time.Now().Before(c.until):
+		h.State = CircuitOpen
+	default:
+		h.State = CircuitHalfOpen
+	}
+	return h
+}
