@@ -55,7 +55,7 @@ func NewChain(log *zap.Logger, providers ...Provider) (*Chain, error) {
 	c := &Chain{log: cmp.Or(log, zap.NewNop())}
 	for _, p := range providers {
 		if slices.ContainsFunc(c.links, func(l *link) bool { return l.Source() == p.Source() }) {
-			return nil, fmt.Errorf("two providers are named %q and have the model %q; give one of them a label", p.Source().Provider, p.Source().Model)
+			return nil, fmt.Errorf("two providers are named %q and have the model %q; give one of them another label", p.Source().Provider, p.Source().Model)
 		}
 		c.links = append(c.links, &link{Provider: p})
 	}

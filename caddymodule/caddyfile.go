@@ -51,7 +51,7 @@ func matchedPath(matchers caddy.ModuleMap) string {
 //		description      <text>
 //		tags             <tag...>
 //		address          <path>
-//		provider         <name> { … }
+//		provider         <name> [<label>] { … }
 //		instructions     <text>
 //		context          <tokens>
 //		titles           question | model
@@ -75,13 +75,15 @@ func matchedPath(matchers caddy.ModuleMap) string {
 //		max_question_length <characters>
 //		max_messages        <n>
 //	}
+//
+// provider may be given several times: they are a chain.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readBlock(d, "assistant", subdirectives{
 		"name":             func(p *params) error { return p.checked(&h.Name, checkName) },
 		"description":      func(p *params) error { return p.text(&h.Description) },
 		"tags":             func(p *params) error { return p.texts(&h.Tags) },
 		"address":          func(p *params) error { return p.checked(&h.Address, checkAddress) },
-		"provider":         func(p *params) error { return p.guest("http.assistant.providers", &h.ProviderRaw) },
+		"provider":         func(p *params) error { return p.guests("http.assistant.providers", &h.ProvidersRaw) },
 		"instructions":     func(p *params) error { return p.text(&h.Instructions) },
 		"origins":          func(p *params) error { return p.origins(&h.Origins) },
 		"max_message_size": func(p *params) error { return p.size(&h.MaxMessageSize) },
@@ -104,7 +106,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"max_connections":     func(p *params) error { return p.maxConnections(&h.MaxConnections) },
 		"max_question_length": func(p *params) error { return number(p, &h.MaxQuestionLength, 1, math.MaxInt32) },
 		"max_messages":        func(p *params) error { return number(p, &h.MaxMessages, 2, math.MaxInt32) },
-	})
+	}, "provider")
 }
 
 func (p *params) origins(dst *[]string) error {
@@ -154,6 +156,14 @@ func (p *params) guest(namespace string, raw *json.RawMessage) error {
 	}
 	*raw = caddyconfig.JSONModuleObject(module, "name", name, nil)
 	return nil
+}
+
+// guests reads one more guest into raws.
+func (p *params) guests(namespace string, raws *[]json.RawMessage) error {
+	var raw json.RawMessage
+	err := p.guest(namespace, &raw)
+	*raws = append(*raws, raw)
+	return err
 }
 
 func guestNames(namespace string) string {

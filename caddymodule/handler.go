@@ -37,8 +37,10 @@ type Handler struct {
 	// taken from the directive's path matcher. Default: /ws/assistants/
 	Address string `json:"address,omitempty"`
 
-	// The language model. Required.
-	ProviderRaw json.RawMessage `json:"provider,omitempty" caddy:"namespace=http.assistant.providers inline_key=name"`
+	// The language models; at least one. Several are a chain, written as several provider blocks: the next
+	// is asked while no text has been sent. One that fails three times in a row, or asks to be left alone,
+	// is passed over for a while. Two of one name and model need a label.
+	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=http.assistant.providers inline_key=name"`
 
 	// The system message that precedes every conversation. Placeholders are replaced when the connection
 	// opens; unknown {…} stay as they are. Default: none
@@ -125,7 +127,7 @@ type Handler struct {
 	// How long the events of an answer are kept after its end, for clients that come back. Default: 10m
 	ResumeWindow caddy.Duration `json:"resume_window,omitempty"`
 
-	provider  assistant.Provider
+	chain     *assistant.Chain
 	storeKey  string
 	openStore func() (assistant.Store, error)
 	settings  assistant.Config
@@ -166,11 +168,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Tags == nil {
 		h.Tags = []string{"ai", "chat"}
 	}
-	if err := errors.Join(h.loadProvider(ctx), h.loadStore(ctx)); err != nil {
+	if err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx)); err != nil {
 		return err
 	}
 	h.settings = assistant.Config{
-		Provider: h.provider, Instructions: h.Instructions, MaxPending: h.MaxPending, Context: h.Context,
+		Provider: h.chain, Instructions: h.Instructions, MaxPending: h.MaxPending, Context: h.Context,
 		ModelTitles: h.Titles == "model", Strict: h.Durability == "strict",
 		ResumeWindow: time.Duration(h.ResumeWindow), Logger: h.log,
 	}
@@ -184,22 +186,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	return app.add(h)
-}
-
-func (h *Handler) loadProvider(ctx caddy.Context) error {
-	if h.ProviderRaw == nil {
-		return errors.New(`no provider: name the language model, such as "provider openai" or "provider demo"`)
-	}
-	module, err := ctx.LoadModule(h, "ProviderRaw")
-	if err != nil {
-		return fmt.Errorf("load provider: %w", err)
-	}
-	source, ok := module.(ProviderSource)
-	if !ok {
-		return fmt.Errorf("module %T is no provider", module)
-	}
-	h.provider = source.Provider()
-	return nil
 }
 
 func (h *Handler) loadStore(ctx caddy.Context) error {

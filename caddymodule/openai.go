@@ -3,7 +3,9 @@ package caddymodule
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -60,9 +62,10 @@ func (o *OpenAI) Provision(ctx caddy.Context) error {
 	c.Timeout, c.StallTimeout, c.MaxDuration = time.Duration(o.Timeout), time.Duration(o.StallTimeout), time.Duration(o.MaxDuration)
 	var err error
 	if o.provider, err = openai.New(c); err != nil {
-		return err
+		return fmt.Errorf("provider %s: %w", strings.TrimSpace("openai "+o.Label), err)
 	}
-	ctx.Logger().Debug("provider ready", zap.String("model", o.provider.Source().Model))
+	s := o.provider.Source()
+	ctx.Logger().Debug("provider ready", zap.String("provider", s.Provider), zap.String("model", s.Model))
 	return nil
 }
 
@@ -79,7 +82,7 @@ func (o *OpenAI) Cleanup() error {
 
 // UnmarshalCaddyfile reads:
 //
-//	provider openai {
+//	provider openai [<label>] {
 //		api_key          <key>
 //		organization     <id>
 //		project          <id>
@@ -100,7 +103,7 @@ func (o *OpenAI) Cleanup() error {
 //
 // extra may be given several times, for several fields.
 func (o *OpenAI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return readBlock(d, "provider openai", subdirectives{
+	return readProvider(d, &o.Label, subdirectives{
 		"api_key":          func(p *params) error { return p.secret(&o.APIKey) },
 		"organization":     func(p *params) error { return p.text(&o.Organization) },
 		"project":          func(p *params) error { return p.text(&o.Project) },

@@ -35,6 +35,11 @@ type params struct {
 // repeated ones that are not repeatable.
 func readBlock(d *caddyfile.Dispenser, directive string, known subdirectives, repeatable ...string) error {
 	d.Next() // the directive itself
+	return readRest(d, directive, known, repeatable...)
+}
+
+// readRest is readBlock after the directive and what else stands before the block.
+func readRest(d *caddyfile.Dispenser, directive string, known subdirectives, repeatable ...string) error {
 	if d.NextArg() {
 		return d.Errf("%s: expected a block, found argument %q", directive, d.Val())
 	}

@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -19,6 +20,8 @@ const DefaultDelay = 25 * time.Millisecond
 
 // Provider answers every question with an explanation of what it is, word by word.
 type Provider struct {
+	// Label is its name for operators. Default: demo.
+	Label string
 	// Delay is the pause before each piece. Zero means none; the Caddyfile's default is [DefaultDelay].
 	Delay time.Duration
 }
@@ -49,8 +52,10 @@ Every word of this answer came as one message over the WebSocket. Open the logs 
 
 var pieces = regexp.MustCompile(`\s*\S+|\s+$`)
 
-// Source is demo, twice.
-func (*Provider) Source() assistant.Source { return assistant.Source{Provider: "demo", Model: "demo"} }
+// Source is the label, or demo, and the model demo.
+func (p *Provider) Source() assistant.Source {
+	return assistant.Source{Provider: cmp.Or(p.Label, "demo"), Model: "demo"}
+}
 
 // Stream answers the last question.
 func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {

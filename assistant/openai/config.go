@@ -16,6 +16,8 @@ import (
 // Config says which model of which service answers, and how. A zero value means the default. The JSON
 // names are the names of the Caddyfile; errors of [New] use them.
 type Config struct {
+	// The name in logs and metrics, which tells several services apart. Default: openai
+	Label string `json:"label,omitempty"`
 	// The key of the service, sent as a bearer token. OpenAI requires one; another server, given by
 	// base_url, may need none. It reaches no log and no error.
 	APIKey string `json:"api_key,omitempty"`

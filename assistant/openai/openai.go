@@ -7,6 +7,7 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 // Provider is one model of one service. It is safe for concurrent use.
 type Provider struct {
+	source      assistant.Source
 	key         string // to keep it out of errors
 	limits      limits
 	params      sdk.ChatCompletionNewParams // all but the messages
@@ -33,6 +35,7 @@ func New(c Config) (*Provider, error) {
 	}
 	transport := newTransport()
 	return &Provider{
+		source:      assistant.Source{Provider: cmp.Or(c.Label, "openai"), Model: c.model()},
 		key:         c.APIKey,
 		limits:      limits{first: c.timeout(), stall: c.stallTimeout(), total: c.maxDuration()},
 		params:      newParams(c),
@@ -41,10 +44,8 @@ func New(c Config) (*Provider, error) {
 	}, nil
 }
 
-// Source is openai and the model's name at the service.
-func (p *Provider) Source() assistant.Source {
-	return assistant.Source{Provider: "openai", Model: p.params.Model}
-}
+// Source is the label, or openai, and the model's name at the service.
+func (p *Provider) Source() assistant.Source { return p.source }
 
 // Close closes the connections that wait for the next question. Answers that are under way go on, and
 // close theirs when they end.
