@@ -15,8 +15,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// OpenAI is a model behind OpenAI's chat completions API: OpenAI's own or any compatible server's, such
-// as Ollama, llama.cpp, vLLM or LiteLLM.
+// OpenAI is a model behind OpenAI's chat completions or Responses API: OpenAI's own or any compatible
+// server's, such as Ollama, llama.cpp, vLLM or LiteLLM.
 //
 // In api_key, organization, project and base_url, placeholders like {env.OPENAI_API_KEY} and
 // {file./run/secrets/openai} are replaced when the configuration is loaded. What they stand for is in no
@@ -83,43 +83,47 @@ func (o *OpenAI) Cleanup() error {
 // UnmarshalCaddyfile reads:
 //
 //	provider openai [<label>] {
-//		api_key          <key>
-//		organization     <id>
-//		project          <id>
-//		base_url         <url>
-//		model            <name>
-//		temperature      <0..2>
-//		top_p            <0..1>
-//		max_tokens       <n>
-//		seed             <n>
-//		stop             <text...>
-//		reasoning_effort <effort>
-//		extra            <field> <json>
-//		max_retries      <n>
-//		timeout          <duration>
-//		stall_timeout    <duration>
-//		max_duration     <duration>
+//		api_key           <key>
+//		organization      <id>
+//		project           <id>
+//		base_url          <url>
+//		api               chat | responses
+//		model             <name>
+//		temperature       <0..2>
+//		top_p             <0..1>
+//		max_tokens        <n>
+//		seed              <n>
+//		stop              <text...>
+//		reasoning_effort  <effort>
+//		reasoning_summary auto | concise | detailed
+//		extra             <field> <json>
+//		max_retries       <n>
+//		timeout           <duration>
+//		stall_timeout     <duration>
+//		max_duration      <duration>
 //	}
 //
 // extra may be given several times, for several fields.
 func (o *OpenAI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readProvider(d, &o.Label, subdirectives{
-		"api_key":          func(p *params) error { return p.secret(&o.APIKey) },
-		"organization":     func(p *params) error { return p.text(&o.Organization) },
-		"project":          func(p *params) error { return p.text(&o.Project) },
-		"base_url":         func(p *params) error { return p.text(&o.BaseURL) },
-		"model":            func(p *params) error { return p.text(&o.Model) },
-		"temperature":      func(p *params) error { return p.decimal(optional(&o.Temperature), 0, 2) },
-		"top_p":            func(p *params) error { return p.decimal(optional(&o.TopP), 0, 1) },
-		"max_tokens":       func(p *params) error { return number(p, &o.MaxTokens, 1, math.MaxInt32) },
-		"seed":             func(p *params) error { return number(p, optional(&o.Seed), math.MinInt64, math.MaxInt64) },
-		"stop":             func(p *params) error { return p.texts(&o.Stop) },
-		"reasoning_effort": func(p *params) error { return p.text(&o.ReasoningEffort) },
-		"extra":            o.unmarshalExtra,
-		"max_retries":      func(p *params) error { return number(p, optional(&o.MaxRetries), 0, 10) },
-		"timeout":          func(p *params) error { return p.duration(&o.Timeout) },
-		"stall_timeout":    func(p *params) error { return p.duration(&o.StallTimeout) },
-		"max_duration":     func(p *params) error { return p.duration(&o.MaxDuration) },
+		"api_key":           func(p *params) error { return p.secret(&o.APIKey) },
+		"organization":      func(p *params) error { return p.text(&o.Organization) },
+		"project":           func(p *params) error { return p.text(&o.Project) },
+		"base_url":          func(p *params) error { return p.text(&o.BaseURL) },
+		"api":               func(p *params) error { return p.choice(&o.API, "chat", "responses") },
+		"model":             func(p *params) error { return p.text(&o.Model) },
+		"temperature":       func(p *params) error { return p.decimal(optional(&o.Temperature), 0, 2) },
+		"top_p":             func(p *params) error { return p.decimal(optional(&o.TopP), 0, 1) },
+		"max_tokens":        func(p *params) error { return number(p, &o.MaxTokens, 1, math.MaxInt32) },
+		"seed":              func(p *params) error { return number(p, optional(&o.Seed), math.MinInt64, math.MaxInt64) },
+		"stop":              func(p *params) error { return p.texts(&o.Stop) },
+		"reasoning_effort":  func(p *params) error { return p.text(&o.ReasoningEffort) },
+		"reasoning_summary": func(p *params) error { return p.choice(&o.ReasoningSummary, "auto", "concise", "detailed") },
+		"extra":             o.unmarshalExtra,
+		"max_retries":       func(p *params) error { return number(p, optional(&o.MaxRetries), 0, 10) },
+		"timeout":           func(p *params) error { return p.duration(&o.Timeout) },
+		"stall_timeout":     func(p *params) error { return p.duration(&o.StallTimeout) },
+		"max_duration":      func(p *params) error { return p.duration(&o.MaxDuration) },
 	}, "extra")
 }
 

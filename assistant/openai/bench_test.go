@@ -9,6 +9,7 @@ import (
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/packages/ssestream"
+	"github.com/openai/openai-go/v3/responses"
 )
 
 // sample is a chunk as OpenAI sends it.
@@ -19,7 +20,7 @@ func BenchmarkTranslate(b *testing.B) {
 	data := []byte(sample)
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
-		var t translator
+		var t chunks
 		for b.Loop() {
 			t.size = 0 // or the answer gets too long
 			if d, err := t.translate(data); err != nil || d.Text != " streaming" {
@@ -38,6 +39,33 @@ func BenchmarkTranslate(b *testing.B) {
 	})
 }
 
+// outputSample is an event as OpenAI sends it.
+const outputSample = `{"type":"response.output_text.delta","sequence_number":17,"item_id":"msg_68af4030baa48193b0b43b4c2a176a1a0e6967589f080e78","output_index":0,"content_index":0,"delta":" streaming","logprobs":[],"obfuscation":"k3J9xQ2mZp0aB"}`
+
+// BenchmarkTranslateResponses decodes one event of the Responses API likewise.
+func BenchmarkTranslateResponses(b *testing.B) {
+	data := []byte(outputSample)
+	b.Run("ours", func(b *testing.B) {
+		b.ReportAllocs()
+		var t responseEvents
+		for b.Loop() {
+			t.size = 0
+			if d, err := t.translate(data); err != nil || d.Text != " streaming" {
+				b.Fatal(d, err)
+			}
+		}
+	})
+	b.Run("sdk", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var e responses.ResponseStreamEventUnion
+			if err := e.UnmarshalJSON(data); err != nil || e.Delta != " streaming" {
+				b.Fatal(e, err)
+			}
+		}
+	})
+}
+
 // BenchmarkStream reads an answer of 1,000 chunks; ns/op divided by 1,000 is what a piece costs.
 func BenchmarkStream(b *testing.B) {
 	stream := []byte(strings.Repeat("data: "+sample+"\n\n", 1000) + done)
@@ -45,7 +73,7 @@ func BenchmarkStream(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			n := 0
-			for _, err := range deltas(bytes.NewReader(stream), func(phase) {}) {
+			for _, err := range deltas(bytes.NewReader(stream), new(chunks), func(phase) {}) {
 				if err != nil {
 					b.Fatal(err)
 				}

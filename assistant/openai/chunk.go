@@ -2,9 +2,7 @@ package openai
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,16 +10,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// maxAnswer is the longest answer, reasoning included, in bytes.
-const maxAnswer = 16 << 20
-
-var errAnswerTooLong = errors.New("answer longer than 16 MiB")
-
-// lenient decodes what servers send: an answer should not die of a name that comes twice or of a byte
-// that is no UTF-8, which becomes U+FFFD.
-var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-
-// chunk is the part of a chunk that matters here.
+// chunk is the part of a chunk of chat completions that matters here.
 type chunk struct {
 	Choices []struct {
 		Delta struct {
@@ -35,19 +24,14 @@ type chunk struct {
 	Error jsontext.Value `json:"error"`
 }
 
-// translator turns the events of one answer into deltas. It does no I/O and knows no time.
-type translator struct {
-	chunk  chunk // the last one; its memory is used again
-	size   int   // of text and reasoning, in bytes
-	finish assistant.FinishReason
-	usage  *assistant.Usage
-	done   bool
+// chunks is the translator of chat completions. The finish reason and the usage come in any order, and
+// some servers tell the usage in every chunk.
+type chunks struct {
+	progress
+	chunk chunk // the last one; its memory is used again
 }
 
-// translate takes the data of one event and returns the text in it. The finish reason and the usage are
-// kept for [translator.end]: they come in any order, and some servers tell the usage in every chunk.
-// After an error or the finish reason no more text comes out.
-func (t *translator) translate(data []byte) (assistant.Delta, error) {
+func (t *chunks) translate(data []byte) (assistant.Delta, error) {
 	if string(data) == "[DONE]" {
 		t.done = true
 		t.finish = cmp.Or(t.finish, assistant.FinishStop) // Ollama may give no reason
@@ -58,28 +42,24 @@ func (t *translator) translate(data []byte) (assistant.Delta, error) {
 		return assistant.Delta{}, fmt.Errorf("decode chunk: %w", err)
 	}
 	if given(t.chunk.Error) {
-		f := new(fault)
-		f.read(t.chunk.Error)
-		return assistant.Delta{}, f
+		return assistant.Delta{}, faultOf(t.chunk.Error)
 	}
-	t.count(t.chunk.Usage)
+	t.countUsage()
 	if len(t.chunk.Choices) == 0 || t.finish != "" {
 		return assistant.Delta{}, nil
 	}
 	return t.choice()
 }
 
-func (t *translator) choice() (assistant.Delta, error) {
+func (t *chunks) choice() (assistant.Delta, error) {
 	choice := &t.chunk.Choices[0]
-	delta := assistant.Delta{
+	delta, err := t.add(assistant.Delta{
 		Text:      choice.Delta.Content,
 		Reasoning: cmp.Or(choice.Delta.ReasoningContent, choice.Delta.Reasoning),
+	})
+	if err == nil {
+		t.finish, err = finishReason(choice.FinishReason)
 	}
-	if t.size += len(delta.Text) + len(delta.Reasoning); t.size > maxAnswer {
-		return assistant.Delta{}, errAnswerTooLong
-	}
-	var err error
-	t.finish, err = finishReason(choice.FinishReason)
 	return delta, err
 }
 
@@ -98,42 +78,13 @@ func finishReason(reason string) (assistant.FinishReason, error) {
 	}
 }
 
-// count takes the usage of a chunk. One that cannot be read or is empty counts as none.
-func (t *translator) count(value jsontext.Value) {
+// countUsage takes the usage of a chunk. One that cannot be read counts as none.
+func (t *chunks) countUsage() {
 	var u struct {
 		Prompt     int `json:"prompt_tokens"`
 		Completion int `json:"completion_tokens"`
 	}
-	if !given(value) || json.Unmarshal(value, &u, lenient) != nil || u.Prompt < 0 || u.Completion < 0 || u.Prompt+u.Completion <= 0 {
-		return
-	}
-	t.usage = &assistant.Usage{InputTokens: u.Prompt, OutputTokens: u.Completion, TotalTokens: u.Prompt + u.Completion}
-}
-
-// end takes how the stream ended, io.EOF or worse. Once all has been said that does not matter.
-func (t *translator) end(err error) (assistant.Delta, error) {
-	switch {
-	case t.finish != "":
-		return assistant.Delta{FinishReason: t.finish, Usage: t.usage}, nil
-	case errors.Is(err, io.EOF):
-		return assistant.Delta{}, errCut
-	default:
-		return assistant.Delta{}, err
+	if given(t.chunk.Usage) && json.Unmarshal(t.chunk.Usage, &u, lenient) == nil {
+		t.count(u.Prompt, u.Completion)
 	}
 }
-
-func (t *translator) phase() phase {
-	switch {
-	case t.done:
-		return draining
-	case t.finish != "":
-		return finishing
-	case t.size > 0:
-		return streaming
-	default:
-		return waiting
-	}
-}
-
-// given tells whether a member is there and not null.
-func given(value jsontext.Value) bool { return len(value) > 0 && value.Kind() != 'n' }

@@ -25,9 +25,12 @@ type Config struct {
 	Organization string `json:"organization,omitempty"`
 	// The project that is billed, for keys that belong to several. Default: the key's own
 	Project string `json:"project,omitempty"`
-	// Where the API is: any server that speaks OpenAI's chat completions, such as
-	// http://localhost:11434/v1 for Ollama. Default: https://api.openai.com/v1
+	// Where the API is: any server that speaks OpenAI's, such as http://localhost:11434/v1 for Ollama.
+	// Default: https://api.openai.com/v1
 	BaseURL string `json:"base_url,omitempty"`
+	// Which API: "chat" for chat completions, which every compatible server has, or "responses", OpenAI's
+	// newer one. It tells how a model of OpenAI's has reasoned; it has neither seed nor stop. Default: chat
+	API string `json:"api,omitempty"`
 	// The model's name at the service. Default: gpt-4o
 	Model string `json:"model,omitempty"`
 
@@ -38,7 +41,8 @@ type Config struct {
 	// How much of the likely words the model chooses from, from 0 to 1. Default: the service's
 	TopP *float64 `json:"top_p,omitempty"`
 	// The longest answer, in tokens. OpenAI and its reasoning models are told it as
-	// max_completion_tokens, all others as max_tokens. Default: the service's
+	// max_completion_tokens, all others as max_tokens; the Responses API as max_output_tokens.
+	// Default: the service's
 	MaxTokens int64 `json:"max_tokens,omitempty"`
 	// Equal seeds make equal answers more likely. Default: a new one each time
 	Seed *int64 `json:"seed,omitempty"`
@@ -47,6 +51,9 @@ type Config struct {
 	// How much a reasoning model thinks before it answers, such as low, medium or high.
 	// Default: the service's
 	ReasoningEffort string `json:"reasoning_effort,omitempty"`
+	// How much of its reasoning the service tells, as auto, concise or detailed; only with the Responses
+	// API. OpenAI does it for organizations that it has verified. Default: none
+	ReasoningSummary string `json:"reasoning_summary,omitempty"`
 	// Any further fields of the request, by name. They win over what is sent by itself, so that
 	// stream_options null helps with a server that does not know stream_options.
 	Extra map[string]json.RawMessage `json:"extra,omitempty"`
@@ -63,6 +70,13 @@ type Config struct {
 	MaxDuration time.Duration `json:"max_duration,omitempty"`
 }
 
+// The values of api.
+const (
+	apiChat      = "chat"
+	apiResponses = "responses"
+)
+
+func (c Config) api() string                 { return cmp.Or(c.API, apiChat) }
 func (c Config) baseURL() string             { return cmp.Or(c.BaseURL, "https://api.openai.com/v1") }
 func (c Config) model() string               { return cmp.Or(c.Model, "gpt-4o") }
 func (c Config) timeout() time.Duration      { return cmp.Or(c.Timeout, 60*time.Second) }
@@ -88,10 +102,14 @@ func (c Config) isOpenAI() bool {
 	return err == nil && strings.HasSuffix("."+u.Hostname(), ".api.openai.com")
 }
 
-// reserved are the fields of the request that extra may not hold: those that Config has itself, and
-// those on which the reading of the answer depends.
-var reserved = []string{
-	"messages", "stream", "n", "model", "temperature", "top_p", "max_tokens", "seed", "stop", "reasoning_effort",
+// reserved are, for each API, the fields of the request that extra may not hold: those that Config has
+// itself, and those on which the reading of the answer depends.
+var reserved = map[string][]string{
+	apiChat: {"messages", "stream", "n", "model", "temperature", "top_p", "max_tokens", "seed", "stop", "reasoning_effort"},
+	apiResponses: {
+		"input", "instructions", "stream", "background", "conversation", "previous_response_id",
+		"model", "temperature", "top_p", "max_output_tokens", "reasoning",
+	},
 }
 
 func (c Config) validate() error {
@@ -100,6 +118,7 @@ func (c Config) validate() error {
 		checkHeader("organization", c.Organization),
 		checkHeader("project", c.Project),
 		c.checkBaseURL(),
+		c.checkAPI(),
 		checkRange("temperature", c.Temperature, 2),
 		checkRange("top_p", c.TopP, 1),
 		checkPositive("max_tokens", c.MaxTokens),
@@ -130,10 +149,29 @@ func (c Config) checkBaseURL() error {
 	return nil
 }
 
+// checkAPI refuses what the API does not know: the service would only do so with the first question.
+func (c Config) checkAPI() error {
+	switch {
+	case c.api() != apiChat && c.api() != apiResponses:
+		return expected("api", "chat or responses", c.API)
+	case c.api() == apiChat && c.ReasoningSummary != "":
+		return errors.New("reasoning_summary: expected only with api responses; chat completions have none")
+	case c.api() == apiChat:
+		return nil
+	case c.Seed != nil:
+		return errors.New("seed: expected only with api chat; the Responses API has none")
+	case c.Stop != nil:
+		return errors.New("stop: expected only with api chat; the Responses API has none")
+	case !slices.Contains([]string{"", "auto", "concise", "detailed"}, c.ReasoningSummary):
+		return expected("reasoning_summary", "auto, concise or detailed", c.ReasoningSummary)
+	}
+	return nil
+}
+
 func (c Config) checkExtra() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Extra)) {
-		if slices.Contains(reserved, name) || name == "" {
-			return expected("extra", "a field that is not one of "+strings.Join(reserved, ", "), name)
+		if taken := reserved[c.api()]; slices.Contains(taken, name) || name == "" {
+			return expected("extra", "a field that is not one of "+strings.Join(taken, ", "), name)
 		}
 		if !json.Valid(c.Extra[name]) {
 			return expected("extra "+name, "JSON", redact(string(c.Extra[name]), c.APIKey))

@@ -46,6 +46,12 @@ func TestConfigErrors(t *testing.T) {
 		{Config{APIKey: key, MaxDuration: -time.Hour}, []string{"max_duration: expected no negative value, found -1h0m0s"}},
 		{Config{APIKey: key, Extra: extra("stream", "false")}, []string{`extra: expected a field that is not one of messages, stream, `, `found "stream"`}},
 		{Config{APIKey: key, Extra: extra("temperature", "1")}, []string{`extra: expected`, `found "temperature"`}},
+		{Config{APIKey: key, API: "assistants"}, []string{`api: expected chat or responses, found "assistants"`}},
+		{Config{APIKey: key, API: "responses", Seed: new(int64(1))}, []string{"seed: expected only with api chat; the Responses API has none"}},
+		{Config{APIKey: key, API: "responses", Stop: []string{"END"}}, []string{"stop: expected only with api chat"}},
+		{Config{APIKey: key, API: "responses", ReasoningSummary: "long"}, []string{`reasoning_summary: expected auto, concise or detailed, found "long"`}},
+		{Config{APIKey: key, ReasoningSummary: "auto"}, []string{"reasoning_summary: expected only with api responses"}},
+		{Config{APIKey: key, API: "responses", Extra: extra("previous_response_id", `"r"`)}, []string{`extra: expected a field that is not one of input, instructions,`, `found "previous_response_id"`}},
 		{Config{APIKey: key, Extra: extra("", "1")}, []string{`extra: expected`}},
 		{Config{APIKey: key, Extra: extra("user", "{")}, []string{`extra user: expected JSON, found "{"`}},
 		{Config{APIKey: key, Extra: extra("user", key)}, []string{`extra user: expected JSON, found "[redacted]"`}},
@@ -100,7 +106,7 @@ func TestMaxTokensField(t *testing.T) {
 		{"http://localhost:11434/v1", "olmo2", false},
 		{"http://localhost:11434/v1", "llama3.2", false},
 	} {
-		params := newParams(Config{BaseURL: test.baseURL, Model: test.model, MaxTokens: 5})
+		params := newChat(Config{BaseURL: test.baseURL, Model: test.model, MaxTokens: 5}).params
 		if got := params.MaxCompletionTokens.Valid(); got != test.newer || params.MaxTokens.Valid() == got {
 			t.Errorf("%s at %q: max_completion_tokens %v, max_tokens %v", test.model, test.baseURL, got, params.MaxTokens.Valid())
 		}

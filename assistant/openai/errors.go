@@ -60,6 +60,13 @@ func newFault(res *http.Response, body []byte) *fault {
 	return f
 }
 
+// faultOf is an error object in the middle of a stream.
+func faultOf(value jsontext.Value) *fault {
+	f := new(fault)
+	f.read(value)
+	return f
+}
+
 // read takes an error object, or what else a server puts in its place.
 func (f *fault) read(value jsontext.Value) {
 	var object struct {
@@ -88,6 +95,8 @@ var codes = map[string]assistant.Reason{
 	"exceed_context_size_error": assistant.ReasonContextOverflow, // llama.cpp
 	"content_filter":            assistant.ReasonContentFiltered,
 	"content_policy_violation":  assistant.ReasonContentFiltered,
+	"invalid_prompt":            assistant.ReasonContentFiltered, // of the Responses API, like the next
+	"bio_policy":                assistant.ReasonContentFiltered,
 	"insufficient_quota":        assistant.ReasonProviderRejected, // a 429 that waiting does not cure
 	"rate_limit_exceeded":       assistant.ReasonProviderRateLimited,
 	"invalid_request_error":     assistant.ReasonProviderRejected,

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
@@ -29,7 +30,7 @@ func TestFaults(t *testing.T) {
 			w.Fail(429, js, failure("requests", "rate_limit_exceeded"))
 		}
 	}
-	good := func(w *reply) { w.Stream(piece("Hello"), finish("stop"), done) }
+	good := func(w *reply) { w.Stream(w.piece("Hello"), w.finish(), w.done()) }
 
 	const (
 		unavailable = assistant.ReasonProviderUnavailable
@@ -48,6 +49,8 @@ func TestFaults(t *testing.T) {
 		retry    time.Duration    // what the client is told
 		took     time.Duration    // at least; at most a third more, for the jitter of retries
 		requests int              // 0 = 1
+		// where it differs with the Responses API, whose last event has all
+		tookResponses time.Duration
 	}{
 		// HTTP errors
 		{name: "400", answer: fail(400, failure("invalid_request_error", "unsupported_value")), reason: rejected, log: `status 400, type "invalid_request_error", code "unsupported_value", message "Incorrect API key provided: [redacted]"`},
@@ -78,6 +81,16 @@ func TestFaults(t *testing.T) {
 			good(w)
 		}, text: "Hello", took: time.Second, requests: 2},
 		{name: "429 for long", answer: limited("45"), reason: limit, retry: 45 * time.Second},
+		{name: "429 until a date", answer: func(w *reply) { limited(time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat))(w) }, reason: limit, retry: 2 * time.Second, took: 4 * time.Second, requests: 3},
+		{name: "429 until a late date", answer: func(w *reply) { limited(time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))(w) }, reason: limit, retry: time.Hour},
+		{name: "503 for a second, then ok", answer: func(w *reply) {
+			if w.Attempt == 1 {
+				w.Header().Set("Retry-After", "1")
+				w.Fail(503, js, "")
+				return
+			}
+			good(w)
+		}, text: "Hello", took: time.Second, requests: 2},
 		{name: "429 for ages", answer: limited("1e300"), reason: limit, retry: 24 * time.Hour},
 		{name: "500", answer: fail(500, failure("server_error", "")), reason: unavailable, took: 1125 * time.Millisecond, requests: 3, log: "status 500"},
 		{name: "503 page", answer: func(w *reply) { w.Fail(503, html, said) }, reason: unavailable, took: 1125 * time.Millisecond, requests: 3, log: "status 503"},
@@ -102,7 +115,7 @@ func TestFaults(t *testing.T) {
 		{name: "JSON error with a code", answer: fail(200, `{"error":{"code":429,"message":"slow down"}}`), reason: limit},
 		{name: "whole answer as JSON", answer: fail(200, `{"choices":[{"message":{"content":"Hello"}}]}`), reason: unavailable, log: "application/json instead of"},
 		{name: "redirect", answer: func(w *reply) { http.Redirect(w, w.r, "http://elsewhere.test/", http.StatusTemporaryRedirect) }, reason: rejected, log: "redirects are not followed"},
-		{name: "redirect to itself", answer: func(w *reply) { http.Redirect(w, w.r, "/v1/chat/completions", http.StatusMovedPermanently) }, reason: rejected},
+		{name: "redirect to itself", answer: func(w *reply) { http.Redirect(w, w.r, w.r.URL.Path, http.StatusMovedPermanently) }, reason: rejected},
 		{name: "no content type", answer: func(w *reply) {
 			w.Header()["Content-Type"] = nil
 			good(w)
@@ -110,11 +123,11 @@ func TestFaults(t *testing.T) {
 
 		// streams that break
 		{name: "cut before text", answer: func(w *reply) { w.Stream(": hi\n\n"); w.Cut() }, reason: unavailable, log: "read stream: unexpected EOF"},
-		{name: "cut after text", answer: func(w *reply) { w.Stream(piece("par"), piece("tial")); w.Cut() }, text: "partial", reason: unavailable, log: "read stream: unexpected EOF"},
-		{name: "end without a finish", answer: func(w *reply) { w.Stream(piece("partial")) }, text: "partial", reason: unavailable, log: "without a finish reason"},
-		{name: "cut after the finish", answer: func(w *reply) { w.Stream(piece("Hello"), finish("stop")); w.Cut() }, text: "Hello"},
-		{name: "error object", answer: func(w *reply) { w.Stream(piece("par"), "data: "+failure("", "")+"\n\n") }, text: "par", reason: unavailable, log: "[redacted]"},
-		{name: "bad JSON", answer: func(w *reply) { w.Stream(piece("par"), `data: {"choices": `+said+"\n\n") }, text: "par", reason: unavailable, log: "decode chunk"},
+		{name: "cut after text", answer: func(w *reply) { w.Stream(w.piece("par"), w.piece("tial")); w.Cut() }, text: "partial", reason: unavailable, log: "read stream: unexpected EOF"},
+		{name: "end without a finish", answer: func(w *reply) { w.Stream(w.piece("partial")) }, text: "partial", reason: unavailable, log: "without a finish reason"},
+		{name: "cut after the finish", answer: func(w *reply) { w.Stream(w.piece("Hello"), w.finish()); w.Cut() }, text: "Hello"},
+		{name: "error object", answer: func(w *reply) { w.Stream(w.piece("par"), "data: "+failure("", "")+"\n\n") }, text: "par", reason: unavailable, log: "[redacted]"},
+		{name: "bad JSON", answer: func(w *reply) { w.Stream(w.piece("par"), `data: {"choices": `+said+"\n\n") }, text: "par", reason: unavailable, log: "decode "},
 
 		// silence
 		{name: "silent before headers", answer: (*reply).Hang, reason: timeout, took: time.Minute, log: "timeout: no piece of the answer within 1m0s"},
@@ -134,32 +147,32 @@ func TestFaults(t *testing.T) {
 		}, reason: timeout, took: time.Minute, requests: 2},
 		{name: "silent in an error", answer: func(w *reply) { w.Header().Set("Content-Length", "100"); w.Fail(400, js, "{"); w.Stream(); w.Hang() }, reason: timeout, took: time.Minute},
 		{name: "silent in a page", answer: func(w *reply) { w.Fail(200, html, "<"); w.Stream(); w.Hang() }, reason: timeout, took: time.Minute},
-		{name: "silent after text", answer: func(w *reply) { w.Stream(piece("par")); w.Hang() }, text: "par", reason: timeout, took: 30 * time.Second, log: "stall_timeout: nothing received within 30s"},
+		{name: "silent after text", answer: func(w *reply) { w.Stream(w.piece("par")); w.Hang() }, text: "par", reason: timeout, took: 30 * time.Second, log: "stall_timeout: nothing received within 30s"},
 		{name: "slow", answer: func(w *reply) {
 			w.Sleep(59 * time.Second)
 			for range 3 {
-				w.Stream(piece("slow "))
+				w.Stream(w.piece("slow "))
 				w.Sleep(29 * time.Second)
 				w.Stream(": still there\n\n")
 				w.Sleep(29 * time.Second)
 			}
-			w.Stream(finish("stop"), done)
+			w.Stream(w.finish(), w.done())
 		}, text: "slow slow slow ", took: 233 * time.Second},
 		{name: "without end", answer: func(w *reply) {
 			for w.r.Context().Err() == nil {
-				w.Stream(piece("x"))
+				w.Stream(w.piece("x"))
 				w.Sleep(29 * time.Second)
 			}
 		}, text: strings.Repeat("x", 21), reason: timeout, took: 10 * time.Minute, log: "max_duration: no complete answer within 10m0s"},
-		{name: "silent after the finish", answer: func(w *reply) { w.Stream(piece("Hello"), finish("stop")); w.Hang() }, text: "Hello", took: 5 * time.Second},
+		{name: "silent after the finish", answer: func(w *reply) { w.Stream(w.piece("Hello"), w.finish()); w.Hang() }, text: "Hello", took: 5 * time.Second, tookResponses: drainTime},
 		{name: "busy after the finish", answer: func(w *reply) {
-			w.Stream(piece("Hello"), finish("stop"))
+			w.Stream(w.piece("Hello"), w.finish())
 			for w.r.Context().Err() == nil {
-				w.Stream(": hi\n\n", piece(" there"))
+				w.Stream(": hi\n\n", w.piece(" there"))
 				w.Sleep(time.Second)
 			}
-		}, text: "Hello", took: 5 * time.Second},
-		{name: "open after the end", answer: func(w *reply) { w.Stream(piece("Hello"), done); w.Hang() }, text: "Hello", took: 100 * time.Millisecond},
+		}, text: "Hello", took: 5 * time.Second, tookResponses: drainTime},
+		{name: "open after the end", answer: func(w *reply) { w.Stream(w.piece("Hello"), w.finish(), w.done()); w.Hang() }, text: "Hello", took: 100 * time.Millisecond},
 
 		// too much
 		{name: "endless error", answer: func(w *reply) {
@@ -169,41 +182,46 @@ func TestFaults(t *testing.T) {
 			}
 		}, reason: rejected, log: "Incorrect"},
 		{name: "endless line", answer: func(w *reply) {
-			w.Stream(piece("Hello"), "data: ")
+			w.Stream(w.piece("Hello"), "data: ")
 			for w.r.Context().Err() == nil {
 				w.Stream(strings.Repeat("x", 10_000))
 			}
 		}, text: "Hello", reason: unavailable, log: "event longer than 1 MiB"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			serve(t, Config{}, test.answer, func(t *testing.T, p *Provider, u *upstream) {
-				a := ask(t.Context(), p)
-				if a.text != test.text {
-					t.Errorf("text = %q, want %q", a.text, test.text)
-				}
-				if a.took < test.took || a.took > test.took*4/3 {
-					t.Errorf("took %s, want %s to %s", a.took, test.took, test.took*4/3)
-				}
-				if got, want := len(u.Requests()), max(test.requests, 1); got != want {
-					t.Errorf("sent %d requests, want %d", got, want)
-				}
-				if test.reason == "" {
-					if a.err != nil || a.finish != assistant.FinishStop {
-						t.Errorf("ended with %q and error %v, want stop", a.finish, a.err)
+		for _, api := range []string{apiChat, apiResponses} {
+			t.Run(api+"/"+test.name, func(t *testing.T) {
+				serve(t, Config{API: api}, test.answer, func(t *testing.T, p *Provider, u *upstream) {
+					a, took := ask(t.Context(), p), test.took
+					if api == apiResponses {
+						took = cmp.Or(test.tookResponses, took)
 					}
-					return
-				}
-				fault, ok := errors.AsType[*assistant.ProviderError](a.err)
-				if !ok || a.finish != "" {
-					t.Fatalf("ended with %q and error %v, want reason %s", a.finish, a.err, test.reason)
-				}
-				if fault.Reason != test.reason || fault.RetryAfter != test.retry {
-					t.Errorf("reason = %s, retry after %s; want %s, %s", fault.Reason, fault.RetryAfter, test.reason, test.retry)
-				}
-				if log := fault.Error(); !strings.Contains(log, test.log) || strings.Contains(log, canary) || len(log) > 500 {
-					t.Errorf("the log says %s; want %s in it, and no key", log, test.log)
-				}
+					if a.text != test.text {
+						t.Errorf("text = %q, want %q", a.text, test.text)
+					}
+					if a.took < took || a.took > took*4/3 {
+						t.Errorf("took %s, want %s to %s", a.took, took, took*4/3)
+					}
+					if got, want := len(u.Requests()), max(test.requests, 1); got != want {
+						t.Errorf("sent %d requests, want %d", got, want)
+					}
+					if test.reason == "" {
+						if a.err != nil || a.finish != assistant.FinishStop {
+							t.Errorf("ended with %q and error %v, want stop", a.finish, a.err)
+						}
+						return
+					}
+					fault, ok := errors.AsType[*assistant.ProviderError](a.err)
+					if !ok || a.finish != "" {
+						t.Fatalf("ended with %q and error %v, want reason %s", a.finish, a.err, test.reason)
+					}
+					if fault.Reason != test.reason || fault.RetryAfter != test.retry {
+						t.Errorf("reason = %s, retry after %s; want %s, %s", fault.Reason, fault.RetryAfter, test.reason, test.retry)
+					}
+					if log := fault.Error(); !strings.Contains(log, test.log) || strings.Contains(log, canary) || len(log) > 500 {
+						t.Errorf("the log says %s; want %s in it, and no key", log, test.log)
+					}
+				})
 			})
-		})
+		}
 	}
 }

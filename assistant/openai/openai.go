@@ -1,9 +1,13 @@
-// Package openai is the provider for OpenAI and for every server that speaks its chat completions:
-// Ollama, llama.cpp, vLLM, LiteLLM and others.
+// Package openai is the provider for OpenAI and for every server that speaks its chat completions or its
+// Responses API: Ollama, llama.cpp, vLLM, LiteLLM and others.
 //
 // OpenAI's SDK builds, signs, sends and repeats the requests. The stream of an answer is read here: a
 // chunk costs a tenth of what the SDK's type costs, and what the SDK takes for success is told apart: an
 // answer is complete only with a finish reason or the end marker.
+//
+// Where a server tells a model's reasoning from its answer, so do the deltas. Models that write both into
+// one text, between <think> tags, are a matter for the server, which knows the model: vLLM has
+// --reasoning-parser, llama.cpp --reasoning-format, Ollama does it by itself.
 package openai
 
 import (
@@ -12,19 +16,17 @@ import (
 	"iter"
 	"net/http"
 
-	sdk "github.com/openai/openai-go/v3"
-
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
 // Provider is one model of one service. It is safe for concurrent use.
 type Provider struct {
-	source      assistant.Source
-	key         string // to keep it out of errors
-	limits      limits
-	params      sdk.ChatCompletionNewParams // all but the messages
-	completions sdk.ChatCompletionService
-	transport   *http.Transport
+	source    assistant.Source
+	key       string // to keep it out of errors
+	limits    limits
+	api       api
+	post      postFunc
+	transport *http.Transport
 }
 
 // New makes a provider. It opens no connection and reads no environment variable: what c does not say
@@ -35,12 +37,12 @@ func New(c Config) (*Provider, error) {
 	}
 	transport := newTransport()
 	return &Provider{
-		source:      assistant.Source{Provider: cmp.Or(c.Label, "openai"), Model: c.model()},
-		key:         c.APIKey,
-		limits:      limits{first: c.timeout(), stall: c.stallTimeout(), total: c.maxDuration()},
-		params:      newParams(c),
-		completions: newCompletions(c, transport),
-		transport:   transport,
+		source:    assistant.Source{Provider: cmp.Or(c.Label, "openai"), Model: c.model()},
+		key:       c.APIKey,
+		limits:    limits{first: c.timeout(), stall: c.stallTimeout(), total: c.maxDuration()},
+		api:       newAPI(c),
+		post:      newPost(c, transport),
+		transport: transport,
 	}, nil
 }
 
@@ -78,7 +80,7 @@ func (p *Provider) answer(ctx context.Context, req assistant.Request, yield func
 		return w.explain(err)
 	}
 	defer func() { _ = body.Close() }()
-	for delta, err := range deltas(w.reader(body), w.enter) {
+	for delta, err := range deltas(w.reader(body), p.api.translator(), w.enter) {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -21,19 +21,26 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestProvider runs the contract suite over real connections.
+// TestProvider runs the contract suite over real connections, with each API.
 func TestProvider(t *testing.T) {
+	for api := range translators {
+		t.Run(api, func(t *testing.T) { testProvider(t, Config{API: api}) })
+	}
+}
+
+func testProvider(t *testing.T, c Config) {
 	assistanttest.TestProvider(t, func(t *testing.T) assistant.Provider {
 		t.Helper()
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			reply := &reply{ResponseWriter: w, r: r}
 			for _, text := range []string{"Go", " is", " a", " language", "."} {
-				reply.Stream(piece(text))
+				reply.Stream(reply.piece(text))
 			}
-			reply.Stream(finish("stop"), `data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14}}`+"\n\n", done)
+			reply.Stream(reply.finish(), `data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14}}`+"\n\n", reply.done())
 		}))
-		p := mustNew(t, Config{BaseURL: server.URL + "/v1"})
+		c.BaseURL = server.URL + "/v1"
+		p := mustNew(t, c)
 		t.Cleanup(func() {
 			_ = p.Close()
 			server.Close()
@@ -100,17 +107,43 @@ func TestRequest(t *testing.T) {
 			question, nil,
 			`{"model": "qwen3", "reasoning_effort": "none", ` + plain + `}`,
 		},
+		{
+			"responses, defaults",
+			Config{API: "responses"},
+			question,
+			map[string]string{"Authorization": "Bearer " + canary, "OpenAI-Organization": "", "OpenAI-Project": "", "Content-Type": "application/json", "Accept-Encoding": ""},
+			`{"model": "gpt-4o", "temperature": 0.7, "store": false, "stream": true, "input": [{"role": "user", "content": "What is Go?"}]}`,
+		},
+		{
+			"responses, everything",
+			Config{
+				API: "responses", Organization: "org-1", Project: "proj_1", Model: "gpt-5", TopP: &one, MaxTokens: 100,
+				ReasoningEffort: "low", ReasoningSummary: "auto",
+				Extra: map[string]json.RawMessage{"service_tier": json.RawMessage(`"flex"`), "store": json.RawMessage(`true`)},
+			},
+			conversation,
+			map[string]string{"OpenAI-Organization": "org-1", "OpenAI-Project": "proj_1"},
+			`{
+				"model": "gpt-5", "top_p": 1, "max_output_tokens": 100, "reasoning": {"effort": "low", "summary": "auto"},
+				"store": true, "service_tier": "flex", "stream": true, "instructions": "Be brief.",
+				"input": [
+					{"role": "user", "content": "What is <Go> & \"why\"?"},
+					{"role": "assistant", "content": "A language.\n"},
+					{"role": "user", "content": "Größe? 😀"}
+				]
+			}`,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			serve(t, test.config, func(w *reply) { w.Stream(done) }, func(t *testing.T, p *Provider, u *upstream) {
+			serve(t, test.config, func(w *reply) { w.Stream(w.finish(), w.done()) }, func(t *testing.T, p *Provider, u *upstream) {
 				for _, err := range p.Stream(t.Context(), test.req) {
 					if err != nil {
 						t.Fatal(err)
 					}
 				}
 				sent := u.Requests()[0]
-				if sent.path != "/v1/chat/completions" {
-					t.Errorf("path = %s", sent.path)
+				if want := map[string]string{"": "/v1/chat/completions", "responses": "/v1/responses"}[test.config.API]; sent.path != want {
+					t.Errorf("path = %s, want %s", sent.path, want)
 				}
 				for name, want := range test.header {
 					if got := sent.header.Get(name); got != want {

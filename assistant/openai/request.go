@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -14,7 +13,7 @@ import (
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
-	"github.com/openai/openai-go/v3/shared"
+	"github.com/openai/openai-go/v3/packages/param"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
@@ -47,9 +46,28 @@ func newTransport() *http.Transport {
 	}
 }
 
-// newCompletions makes the SDK's part. Its constructor of services, unlike that of its client, reads no
-// environment variables: only the configuration counts.
-func newCompletions(c Config, transport http.RoundTripper) sdk.ChatCompletionService {
+// api is one of the two APIs of a service: what a question is, and how its answer is read.
+type api interface {
+	// request is where a question is posted, below the base URL, and the SDK's parameters of it.
+	request(req assistant.Request) (path string, params any)
+	// translator reads one answer.
+	translator() translator
+}
+
+func newAPI(c Config) api {
+	if c.api() == apiResponses {
+		return newResponses(c)
+	}
+	return newChat(c)
+}
+
+// postFunc posts params and stores the response in res as soon as there is one.
+type postFunc func(ctx context.Context, path string, params, res any, options ...option.RequestOption) error
+
+// newPost makes the SDK's part: a method of its client, whose constructor would read environment
+// variables. All else of the client and of its services stays out of the program, which is 16 MB
+// smaller for it: no type that is known at run time may have them as a field.
+func newPost(c Config, transport http.RoundTripper) postFunc {
 	options := []option.RequestOption{
 		option.WithBaseURL(c.baseURL()),
 		option.WithHTTPClient(&http.Client{
@@ -68,67 +86,41 @@ func newCompletions(c Config, transport http.RoundTripper) sdk.ChatCompletionSer
 	if c.Project != "" {
 		options = append(options, option.WithProject(c.Project))
 	}
-	return sdk.NewChatCompletionService(options...)
+	return (&sdk.Client{Options: options}).Post
 }
 
-// newParams makes what all requests have in common.
-func newParams(c Config) sdk.ChatCompletionNewParams {
-	params := sdk.ChatCompletionNewParams{
-		Model:           c.model(),
-		ReasoningEffort: shared.ReasoningEffort(c.ReasoningEffort),
-		Stop:            sdk.ChatCompletionNewParamsStopUnion{OfStringArray: c.Stop},
-		StreamOptions:   sdk.ChatCompletionStreamOptionsParam{IncludeUsage: sdk.Bool(true)},
-	}
-	switch {
-	case c.Temperature != nil:
-		params.Temperature = sdk.Float(*c.Temperature)
-	case c.ReasoningEffort == "" && !c.reasons():
-		params.Temperature = sdk.Float(defaultTemperature)
-	}
-	switch {
-	case c.MaxTokens == 0:
-	case c.isOpenAI() || c.reasons():
-		params.MaxCompletionTokens = sdk.Int(c.MaxTokens)
-	default: // what every compatible server knows
-		params.MaxTokens = sdk.Int(c.MaxTokens)
-	}
-	if c.TopP != nil {
-		params.TopP = sdk.Float(*c.TopP)
-	}
-	if c.Seed != nil {
-		params.Seed = sdk.Int(*c.Seed)
-	}
+// extraFields are the fields of a request that the SDK does not know, or does not set by itself.
+func (c Config) extraFields() map[string]any {
 	extra := map[string]any{}
-	for name, value := range maps.All(c.Extra) {
+	for name, value := range c.Extra {
 		extra[name] = value
 	}
 	extra["stream"] = true
-	params.SetExtraFields(extra)
-	return params
+	return extra
 }
 
-func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
-	list := make([]sdk.ChatCompletionMessageParamUnion, 0, len(req.Turns)+1)
-	if req.Instructions != "" {
-		list = append(list, sdk.SystemMessage(req.Instructions))
+// temperature is what a request says; nil = nothing.
+func (c Config) temperature() *float64 {
+	if c.Temperature == nil && c.ReasoningEffort == "" && !c.reasons() {
+		return new(defaultTemperature)
 	}
-	for _, turn := range req.Turns {
-		if turn.Role == assistant.RoleAssistant {
-			list = append(list, sdk.AssistantMessage(turn.Content))
-		} else {
-			list = append(list, sdk.UserMessage(turn.Content))
-		}
+	return c.Temperature
+}
+
+// optional is a field of a request that is sent only when there is something to say.
+func optional[T comparable](value *T) param.Opt[T] {
+	if value == nil {
+		return param.Opt[T]{}
 	}
-	return list
+	return param.NewOpt(*value)
 }
 
 // send asks the service, and again where that may help. It returns the stream of the answer, which the
 // caller closes.
 func (p *Provider) send(ctx context.Context, req assistant.Request) (io.ReadCloser, error) {
-	params := p.params
-	params.Messages = messages(req)
+	path, params := p.api.request(req)
 	var res *http.Response
-	_, err := p.completions.New(ctx, params, option.WithResponseBodyInto(&res))
+	err := p.post(ctx, path, params, &res)
 	if res == nil {
 		if failure, ok := errors.AsType[*url.Error](err); ok {
 			err = failure.Err // without the address, which the operator knows

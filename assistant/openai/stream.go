@@ -14,11 +14,11 @@ import (
 // errCut is how a stream ends that has not completed its answer.
 var errCut = errors.New("stream ended without a finish reason")
 
-// deltas reads an answer. The first error is the last value; without one the last value is the delta that
+// deltas reads an answer as t does. The first error is the last value; without one the last value is the delta that
 // completes the answer. entered is called after every event.
-func deltas(r io.Reader, entered func(phase)) iter.Seq2[assistant.Delta, error] {
+func deltas(r io.Reader, t translator, entered func(phase)) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
-		events, t := newEvents(r), translator{}
+		events := newEvents(r)
 		for {
 			var delta assistant.Delta
 			data, err := events.next()

@@ -18,11 +18,24 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
+// translators of the APIs, by name.
+var translators = map[string]func() translator{
+	apiChat:      newChat(Config{}).translator,
+	apiResponses: newResponses(Config{}).translator,
+}
+
 // TestStreams reads the streams of testdata, with every line end that the format allows, whole and in
 // single bytes.
 func TestStreams(t *testing.T) {
+	for api, newTranslator := range translators {
+		t.Run(api, func(t *testing.T) { testStreams(t, api, newTranslator) })
+	}
+}
+
+func testStreams(t *testing.T, api string, newTranslator func() translator) {
+	read := func(r io.Reader) string { return read(r, newTranslator()) }
 	update := flag.Lookup("update").Value.String() == "true" // assistanttest has this flag
-	files, err := filepath.Glob("testdata/*.txtar")
+	files, err := filepath.Glob("testdata/" + api + "/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no streams: %v", err)
 	}
@@ -61,9 +74,9 @@ func TestStreams(t *testing.T) {
 }
 
 // read lists the deltas of a stream, one field a line.
-func read(r io.Reader) string {
+func read(r io.Reader, translate translator) string {
 	var out strings.Builder
-	for d, err := range deltas(r, func(phase) {}) {
+	for d, err := range deltas(r, translate, func(phase) {}) {
 		writeDelta(&out, d)
 		if err != nil {
 			fault := new(Provider).providerError(err)
@@ -94,12 +107,17 @@ func piece(text string) string {
 	return fmt.Sprintf("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":%q},\"finish_reason\":null}]}\n\n", text)
 }
 
+// outputText is an event of the Responses API with text.
+func outputText(text string) string {
+	return fmt.Sprintf("event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":4,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":%q,\"logprobs\":[]}\n\n", text)
+}
+
 // TestStreamPrompt: a piece comes out before the byte after it has come, whatever the line end.
 func TestStreamPrompt(t *testing.T) {
 	for _, end := range []string{"\n", "\r\n", "\r"} {
 		r, w := io.Pipe()
 		go func() { _, _ = io.WriteString(w, strings.ReplaceAll(piece("Hi"), "\n", end)) }()
-		for d, err := range deltas(r, func(phase) {}) {
+		for d, err := range deltas(r, new(chunks), func(phase) {}) {
 			if d.Text != "Hi" || err != nil {
 				t.Errorf("with %q: got %+v, %v", end, d, err)
 			}
@@ -127,7 +145,7 @@ func TestStreamBounds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			size, last := 0, error(nil)
-			for d, err := range deltas(test.stream, func(phase) {}) {
+			for d, err := range deltas(test.stream, new(chunks), func(phase) {}) {
 				size, last = size+len(d.Text), err
 			}
 			if !errors.Is(last, test.want) {
@@ -140,7 +158,7 @@ func TestStreamBounds(t *testing.T) {
 	}
 
 	big := strings.Repeat("x", maxEvent-1000)
-	if got, want := read(strings.NewReader(piece(big)+"data: [DONE]\n\n")), fmt.Sprintf("text %q\nfinish stop\n", big); got != want {
+	if got, want := read(strings.NewReader(piece(big)+"data: [DONE]\n\n"), new(chunks)), fmt.Sprintf("text %q\nfinish stop\n", big); got != want {
 		t.Errorf("an event of nearly the longest size came out as %d bytes, want %d", len(got), len(want))
 	}
 }
@@ -166,7 +184,7 @@ func TestStreamUTF8(t *testing.T) {
 		"lone surrogate": `a\ud83db`,
 	} {
 		stream := `data: {"choices":[{"delta":{"content":"` + content + `"},"finish_reason":"stop"}]}` + "\n\n"
-		got := read(strings.NewReader(stream))
+		got := read(strings.NewReader(stream), new(chunks))
 		text, _, _ := strings.Cut(got, "\n")
 		if !strings.HasPrefix(text, `text "a`+"\uFFFD") || !strings.HasSuffix(text, `b"`) || !strings.HasSuffix(got, "finish stop\n") {
 			t.Errorf("%s: got %q", name, got)
@@ -174,10 +192,21 @@ func TestStreamUTF8(t *testing.T) {
 	}
 }
 
-// FuzzTranslate: whatever comes, what goes out is valid UTF-8, ends with one finish reason or one error,
-// and has its usage at the end.
+// FuzzTranslate and FuzzTranslateResponses: whatever comes, what goes out is valid UTF-8, ends with one
+// finish reason or one error, and has its usage at the end.
 func FuzzTranslate(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.txtar")
+	f.Add([]byte(piece("a\xff") + "data:\r\rdata: [DONE]"))
+	fuzzTranslate(f, apiChat)
+}
+
+func FuzzTranslateResponses(f *testing.F) {
+	f.Add([]byte(outputText("a\xff") + "data:\r\rdata: [DONE]"))
+	fuzzTranslate(f, apiResponses)
+}
+
+func fuzzTranslate(f *testing.F, api string) {
+	newTranslator := translators[api]
+	files, _ := filepath.Glob("testdata/" + api + "/*.txtar")
 	for _, file := range files {
 		archive, err := txtar.ParseFile(file)
 		if err != nil {
@@ -185,10 +214,9 @@ func FuzzTranslate(f *testing.F) {
 		}
 		f.Add(archive.Files[0].Data)
 	}
-	f.Add([]byte(piece("a\xff") + "data:\r\rdata: [DONE]"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		ended, last := false, waiting
-		for d, err := range deltas(bytes.NewReader(stream), func(p phase) {
+		for d, err := range deltas(bytes.NewReader(stream), newTranslator(), func(p phase) {
 			if p < last {
 				t.Errorf("phase %d came after %d", p, last)
 			}
@@ -210,7 +238,7 @@ func FuzzTranslate(f *testing.F) {
 		if !ended {
 			t.Error("neither a finish reason nor an error at the end")
 		}
-		if whole, single := read(bytes.NewReader(stream)), read(iotest.OneByteReader(bytes.NewReader(stream))); whole != single {
+		if whole, single := read(bytes.NewReader(stream), newTranslator()), read(iotest.OneByteReader(bytes.NewReader(stream)), newTranslator()); whole != single {
 			t.Errorf("in single bytes it reads\n%s\nand whole\n%s", single, whole)
 		}
 	})

@@ -20,6 +20,9 @@ const (
 	done   = "data: [DONE]\n\n"
 )
 
+// completed is the last event of the Responses API.
+const completed = `data: {"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":9,"output_tokens":5,"total_tokens":14}}}` + "\n\n"
+
 // finish is a chunk with a finish reason.
 func finish(reason string) string {
 	return fmt.Sprintf("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":%q}]}\n\n", reason)
@@ -135,6 +138,30 @@ type reply struct {
 	r       *http.Request
 	Attempt int // 1 = the first request that the server got
 }
+
+// piece, finish and done are parts of an answer as the API has them that was asked.
+func (w *reply) piece(text string) string {
+	if w.responses() {
+		return outputText(text)
+	}
+	return piece(text)
+}
+
+func (w *reply) finish() string {
+	if w.responses() {
+		return completed
+	}
+	return finish("stop")
+}
+
+func (w *reply) done() string {
+	if w.responses() {
+		return "" // there is no end marker
+	}
+	return done
+}
+
+func (w *reply) responses() bool { return w.r.URL.Path == "/v1/responses" }
 
 // Stream sends parts of an event stream, at once.
 func (w *reply) Stream(parts ...string) {

@@ -1,0 +1,57 @@
+package openai
+
+import (
+	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/shared"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// chat is the chat completions API, which every compatible server has.
+type chat struct {
+	params sdk.ChatCompletionNewParams // all but the messages
+}
+
+func newChat(c Config) *chat {
+	params := sdk.ChatCompletionNewParams{
+		Model:           c.model(),
+		ReasoningEffort: shared.ReasoningEffort(c.ReasoningEffort),
+		Stop:            sdk.ChatCompletionNewParamsStopUnion{OfStringArray: c.Stop},
+		StreamOptions:   sdk.ChatCompletionStreamOptionsParam{IncludeUsage: sdk.Bool(true)},
+		Temperature:     optional(c.temperature()),
+		TopP:            optional(c.TopP),
+		Seed:            optional(c.Seed),
+	}
+	switch {
+	case c.MaxTokens == 0:
+	case c.isOpenAI() || c.reasons():
+		params.MaxCompletionTokens = sdk.Int(c.MaxTokens)
+	default: // what every compatible server knows
+		params.MaxTokens = sdk.Int(c.MaxTokens)
+	}
+	params.SetExtraFields(c.extraFields())
+	return &chat{params}
+}
+
+func (a *chat) request(req assistant.Request) (path string, params any) {
+	p := a.params
+	p.Messages = messages(req)
+	return "chat/completions", p
+}
+
+func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
+	list := make([]sdk.ChatCompletionMessageParamUnion, 0, len(req.Turns)+1)
+	if req.Instructions != "" {
+		list = append(list, sdk.SystemMessage(req.Instructions))
+	}
+	for _, turn := range req.Turns {
+		if turn.Role == assistant.RoleAssistant {
+			list = append(list, sdk.AssistantMessage(turn.Content))
+		} else {
+			list = append(list, sdk.UserMessage(turn.Content))
+		}
+	}
+	return list
+}
+
+func (a *chat) translator() translator { return new(chunks) }

@@ -1,0 +1,49 @@
+package openai
+
+import (
+	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/responses"
+	"github.com/openai/openai-go/v3/shared"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// responsesAPI is OpenAI's newer API. The service keeps nothing: each request has the whole conversation.
+type responsesAPI struct {
+	params responses.ResponseNewParams // all but instructions and input
+}
+
+func newResponses(c Config) *responsesAPI {
+	params := responses.ResponseNewParams{
+		Model:       c.model(),
+		Store:       sdk.Bool(false),
+		Temperature: optional(c.temperature()),
+		TopP:        optional(c.TopP),
+		Reasoning: shared.ReasoningParam{
+			Effort:  shared.ReasoningEffort(c.ReasoningEffort),
+			Summary: shared.ReasoningSummary(c.ReasoningSummary),
+		},
+	}
+	if c.MaxTokens > 0 {
+		params.MaxOutputTokens = sdk.Int(c.MaxTokens)
+	}
+	params.SetExtraFields(c.extraFields())
+	return &responsesAPI{params}
+}
+
+func (a *responsesAPI) request(req assistant.Request) (path string, params any) {
+	p := a.params
+	if req.Instructions != "" {
+		p.Instructions = sdk.String(req.Instructions)
+	}
+	for _, turn := range req.Turns {
+		role := responses.EasyInputMessageRoleUser
+		if turn.Role == assistant.RoleAssistant {
+			role = responses.EasyInputMessageRoleAssistant
+		}
+		p.Input.OfInputItemList = append(p.Input.OfInputItemList, responses.ResponseInputItemParamOfMessage(turn.Content, role))
+	}
+	return "responses", p
+}
+
+func (a *responsesAPI) translator() translator { return new(responseEvents) }
