@@ -20,6 +20,8 @@
 //   - Questions of one conversation are answered in the order of their arrival.
 //   - Every streaming_start is followed by exactly one complete_streaming, also after an error, a stop
 //     or a panic.
+//   - Of several providers the next one is asked only while nothing of the answer has been shown: no text
+//     is doubled, and none is lost.
 //   - A session reads on while answers stream: ping, stop and further questions are served at once.
 //   - When the socket of a connection's own conversation is gone, the model's request is cancelled. An
 //     answer in a stored conversation goes on without any socket, for [Config.FinishAlone].

@@ -15,14 +15,16 @@ type Upstream struct {
 	Calls <-chan *Call // every request, as it arrives
 }
 
-// Call is one chat completion that was asked for.
+// Call is one answer that was asked for, by either of OpenAI's APIs.
 type Call struct {
-	Header   http.Header
-	Model    string
-	Messages []ChatMessage
+	Header       http.Header
+	Model        string
+	Instructions string // of the Responses API; in chat completions they are a message
+	Messages     []ChatMessage
 
-	w http.ResponseWriter
-	r *http.Request
+	w         http.ResponseWriter
+	r         *http.Request
+	responses bool
 }
 
 // ChatMessage is one message of the request.
@@ -36,21 +38,22 @@ func NewUpstream(t testing.TB, answer func(*Call)) *Upstream {
 	t.Helper()
 	calls := make(chan *Call, 1000) // more than any test asks for
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || r.URL.Path != "/v1/chat/completions" {
+		call := &Call{Header: r.Header, w: w, r: r, responses: r.URL.Path == "/v1/responses"}
+		if r.Method != http.MethodPost || r.URL.Path != "/v1/chat/completions" && !call.responses {
 			t.Errorf("upstream got %s %s", r.Method, r.URL.Path)
 			http.NotFound(w, r)
 			return
 		}
-		call := &Call{Header: r.Header, w: w, r: r}
 		var body struct {
-			Model    string
-			Stream   bool
-			Messages []ChatMessage
+			Model           string
+			Stream          bool
+			Instructions    string
+			Messages, Input []ChatMessage
 		}
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || !body.Stream {
 			t.Errorf("upstream got a request that asks for no stream (%v)", err)
 		}
-		call.Model, call.Messages = body.Model, body.Messages
+		call.Model, call.Instructions, call.Messages = body.Model, body.Instructions, append(body.Messages, body.Input...)
 		calls <- call
 		answer(call)
 	}))
@@ -64,12 +67,29 @@ func (c *Call) Question() string { return c.Messages[len(c.Messages)-1].Content 
 // Pieces sends chunks of text.
 func (c *Call) Pieces(texts ...string) {
 	for _, text := range texts {
-		c.chunk(map[string]any{"content": text}, nil)
+		if c.responses {
+			c.Event(encode(map[string]any{"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text}))
+		} else {
+			c.chunk(map[string]any{"content": text}, nil)
+		}
+	}
+}
+
+// Reasoning sends a piece of reasoning.
+func (c *Call) Reasoning(text string) {
+	if c.responses {
+		c.Event(encode(map[string]any{"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": text}))
+	} else {
+		c.chunk(map[string]any{"reasoning_content": text}, nil)
 	}
 }
 
 // Finish ends the answer as a whole one.
 func (c *Call) Finish() {
+	if c.responses {
+		c.Event(encode(map[string]any{"type": "response.completed", "response": map[string]any{"status": "completed"}}))
+		return
+	}
 	c.chunk(map[string]any{}, "stop")
 	c.Event("[DONE]")
 }
@@ -98,12 +118,16 @@ func (c *Call) UntilGone() time.Time {
 }
 
 func (c *Call) chunk(delta map[string]any, finish any) {
-	data, err := json.Marshal(map[string]any{
+	c.Event(encode(map[string]any{
 		"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": c.Model,
 		"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}},
-	})
+	}))
+}
+
+func encode(event map[string]any) string {
+	data, err := json.Marshal(event)
 	if err != nil {
 		panic(err) // maps of strings
 	}
-	c.Event(string(data))
+	return string(data)
 }
