@@ -301,6 +301,46 @@ func TestChainProbe(t *testing.T) {
 	}
 }
 
+// TestChainLateAnswer: an answer that was asked for before the service wanted to be left alone, and comes
+// after, does not change that; and a try that fails begins a new pause, however few failures there were.
+func TestChainLateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := assistanttest.NewScript("wait\ntext \"late\"\nfinish stop\n\nfail provider_rate_limited 60s\n\nfail provider_unavailable 0s")
+		chain := newChain(t, first, named{echoes, "second"})
+		ask := func() (text string) {
+			for d, err := range chain.Stream(t.Context(), assistant.Request{Turns: []assistant.Turn{{Content: "second"}}}) {
+				if text += d.Text; err != nil {
+					t.Error(err)
+				}
+			}
+			return text
+		}
+		begin := time.Now()
+		expect := func(until time.Duration, failures int) {
+			t.Helper()
+			h := chain.Health()[0]
+			if h.State != assistant.CircuitOpen || h.Until.Sub(begin) != until || h.Failures != failures {
+				t.Errorf("after %s: %+v, want it open until %s after %d failures", time.Since(begin), h, until, failures)
+			}
+		}
+		late := make(chan string, 1)
+		go func() { late <- ask() }()
+		synctest.Wait()
+		if text := ask(); text != "second" {
+			t.Errorf("answered %q", text)
+		}
+		expect(60*time.Second, 1)
+		first.Release()
+		if text := <-late; text != "late" {
+			t.Errorf("answered %q", text)
+		}
+		expect(60*time.Second, 1)
+		time.Sleep(60 * time.Second)
+		ask()
+		expect(90*time.Second, 2)
+	})
+}
+
 // TestChainErrors: when all fail, the client learns the last fault that trying again may cure, and the
 // operator learns all of them.
 func TestChainErrors(t *testing.T) {

@@ -26,7 +26,7 @@ const (
 
 // circuit is the memory of one provider's failures, a circuit breaker. It is our own because here it is
 // open for as long as the service asks, a probe may end without a verdict since its client left, and an
-// open circuit can be overruled: no library does all three.
+// open circuit can be overruled: neither gobreaker nor failsafe-go does all three.
 type circuit struct {
 	mu       sync.Mutex
 	failures int       // in a row; only an answer that is complete ends the row
@@ -37,14 +37,17 @@ type circuit struct {
 }
 
 // attempt is one question to the provider of a circuit.
-type attempt struct{ *circuit }
+type attempt struct {
+	*circuit
+	trial bool // the circuit was not closed when it began: what comes of it is news
+}
 
 // enter begins an attempt; nil when the circuit lets none through.
 func (c *circuit) enter() *attempt {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a := &attempt{c}
-	if !c.until.IsZero() {
+	a := &attempt{c, !c.until.IsZero()}
+	if a.trial {
 		if c.probe != nil || time.Now().Before(c.until) {
 			return nil
 		}
@@ -54,14 +57,15 @@ func (c *circuit) enter() *attempt {
 }
 
 // overrule begins an attempt in any case.
-func (c *circuit) overrule() *attempt { return &attempt{c} }
+func (c *circuit) overrule() *attempt { return &attempt{c, true} }
 
-// answered tells that the provider has sent something; true when that closed the circuit.
+// answered tells that the provider has sent something; true when that closed the circuit. What was asked
+// before the circuit opened does not count: the service may say at the same time that it wants no more.
 func (a *attempt) answered() (closed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.leaveLocked()
-	if a.until.IsZero() {
+	if a.until.IsZero() || !a.trial {
 		return false
 	}
 	a.until, a.since = time.Time{}, time.Now()
@@ -73,7 +77,9 @@ func (a *attempt) answered() (closed bool) {
 func (a *attempt) completed() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.failures = 0
+	if a.until.IsZero() {
+		a.failures = 0
+	}
 }
 
 // failed tells that the provider has failed; true when that opened the circuit.
@@ -84,9 +90,11 @@ func (a *attempt) failed(err error) (opened bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.until.IsZero() || a.probe == a { // others tell of an open circuit what is known
+	if probed := a.probe == a; probed || a.until.IsZero() { // others tell of an open circuit what is known
 		a.failures++
-		pause = max(pause, openFor(a.failures))
+		if probed || a.failures >= tripFailures {
+			pause = max(pause, openFor(a.failures))
+		}
 	}
 	a.leaveLocked()
 	a.last = reason
@@ -100,11 +108,9 @@ func (a *attempt) failed(err error) (opened bool) {
 	return opened
 }
 
+// openFor is how long a circuit is open after so many failures.
 func openFor(failures int) time.Duration {
-	if failures < tripFailures {
-		return 0
-	}
-	return min(openTime<<min(failures-tripFailures, 10), maxOpenTime)
+	return min(openTime<<min(max(failures-tripFailures, 0), 10), maxOpenTime)
 }
 
 // left ends an attempt that has shown nothing about the provider. After any other end it does nothing.
