@@ -14,14 +14,47 @@ import (
 type chunk struct {
 	Choices []struct {
 		Delta struct {
-			Content          string `json:"content"`
-			ReasoningContent string `json:"reasoning_content"` // DeepSeek, llama.cpp, vLLM
-			Reasoning        string `json:"reasoning"`         // Ollama, OpenRouter, newer vLLM
+			Content          content `json:"content"`
+			ReasoningContent string  `json:"reasoning_content"` // DeepSeek, llama.cpp, vLLM
+			Reasoning        string  `json:"reasoning"`         // Ollama, OpenRouter, newer vLLM
 		} `json:"delta"`
 		FinishReason string `json:"finish_reason"`
 	} `json:"choices"`
 	Usage jsontext.Value `json:"usage"`
 	Error jsontext.Value `json:"error"`
+}
+
+// content is text, or Mistral's list of parts, where its models reason.
+type content struct{ text, reasoning string }
+
+// UnmarshalJSONFrom reads either, or null.
+func (c *content) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	*c = content{}
+	switch d.PeekKind() {
+	case '[':
+		return c.readParts(d)
+	case 'n':
+		return d.SkipValue()
+	default:
+		return json.UnmarshalDecode(d, &c.text)
+	}
+}
+
+func (c *content) readParts(d *jsontext.Decoder) error {
+	var parts []struct {
+		Text     string `json:"text"`
+		Thinking []struct {
+			Text string `json:"text"`
+		} `json:"thinking"`
+	}
+	err := json.UnmarshalDecode(d, &parts)
+	for _, part := range parts {
+		c.text += part.Text
+		for _, thought := range part.Thinking {
+			c.reasoning += thought.Text
+		}
+	}
+	return err
 }
 
 // chunks is the translator of chat completions. The finish reason and the usage come in any order, and
@@ -54,8 +87,8 @@ func (t *chunks) translate(data []byte) (assistant.Delta, error) {
 func (t *chunks) choice() (assistant.Delta, error) {
 	choice := &t.chunk.Choices[0]
 	delta, err := t.add(assistant.Delta{
-		Text:      choice.Delta.Content,
-		Reasoning: cmp.Or(choice.Delta.ReasoningContent, choice.Delta.Reasoning),
+		Text:      choice.Delta.Content.text,
+		Reasoning: cmp.Or(choice.Delta.ReasoningContent, choice.Delta.Reasoning, choice.Delta.Content.reasoning),
 	})
 	if err == nil {
 		t.finish, err = finishReason(choice.FinishReason)
