@@ -84,6 +84,13 @@ func TestAdapters(t *testing.T) {
 	}
 }
 
+// TestCommand holds that Caddy as cmd/caddy builds it has the module.
+func TestCommand(t *testing.T) {
+	if !slices.Contains(dependencies(t, "./cmd/caddy"), module+"caddymodule") {
+		t.Error("cmd/caddy is Caddy alone")
+	}
+}
+
 func dependencies(t *testing.T, pattern string) []string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pattern).Output()
