@@ -165,41 +165,6 @@ type ErrorPayload struct {
 	RetryAfterMS int64  `json:"retry_after_ms,omitzero" minimum:"0" doc:"When to try again, in milliseconds."`
 }
 
-// Values lists the finish reasons for documents.
-func (FinishReason) Values() []string {
-	return texts(FinishStop, FinishLength, FinishContentFilter, FinishStopped, FinishBudget, FinishError, FinishInterrupted)
-}
-
-// Values lists the reasons of notices for documents.
-func (NoticeReason) Values() []string {
-	return texts(NoticeQueued, NoticeContextTrimmed, NoticeProviderFallback, NoticeDraining)
-}
-
-// Values lists the roles for documents.
-func (Role) Values() []string { return texts(RoleUser, RoleAssistant) }
-
-// Values lists the statuses for documents.
-func (Status) Values() []string {
-	return texts(StatusComplete, StatusStreaming, StatusStopped, StatusFailed, StatusInterrupted)
-}
-
-// Values lists the reasons of errors for documents.
-func (Reason) Values() []string {
-	values := make([]string, len(reasons))
-	for i, r := range reasons {
-		values[i] = string(r.reason)
-	}
-	return values
-}
-
-func texts[T ~string](values ...T) []string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = string(v)
-	}
-	return out
-}
-
 func errorPayload(reason Reason, retryAfter time.Duration) ErrorPayload {
 	for _, r := range reasons {
 		if r.reason == reason {

@@ -205,7 +205,7 @@ func testFinishReasons(t storeTest) {
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
 	for _, reason := range assistant.FinishReason("").Values() {
 		for _, status := range assistant.Status("").Values() {
-			a.FinishReason, a.Status = assistant.FinishReason(reason), assistant.Status(status)
+			a.FinishReason, a.Status = assistant.FinishReason(reason.Text), assistant.Status(status.Text)
 			if a.Status == assistant.StatusStreaming {
 				continue // is no end
 			}

@@ -26,6 +26,7 @@ func (p *Protocol[S]) Describe() Description {
 		}
 		d.Operations = append(d.Operations, od)
 	}
+	d.describePayloads()
 	return d.Description
 }
 
@@ -87,6 +88,28 @@ func (d *describer) define(s *Schema) {
 	case !reflect.DeepEqual(d.Schemas[i], s):
 		panic("wire: two payload types are named " + s.Title)
 	}
+}
+
+// describePayloads describes the payload types that do not describe themselves by their messages.
+func (d *describer) describePayloads() {
+	for i, s := range d.Schemas {
+		var actions []string
+		for _, m := range d.Messages {
+			if m.Payload.refersTo(s.Title) {
+				actions = append(actions, "`"+m.Action+"`")
+			}
+		}
+		if s.Description == "" && actions != nil {
+			described := *s // the shape's own stays as it is: tables may be described again
+			described.Description = "The payload of " + strings.Join(actions, " and ") + "."
+			d.Schemas[i] = &described
+		}
+	}
+}
+
+// refersTo tells whether s is the named schema, or may be.
+func (s *Schema) refersTo(title string) bool {
+	return s != nil && (s.Ref == title || slices.ContainsFunc(s.AnyOf, func(a *Schema) bool { return a.refersTo(title) }))
 }
 
 // messageKey names a message as Chanx does: the class name in snake case, which ends in "message".

@@ -30,7 +30,9 @@ type (
 	}
 )
 
-func (Color) Values() []string { return []string{"red", "green"} }
+func (Color) Doc() string { return "A color." }
+
+func (Color) Values() []wire.Value { return []wire.Value{{"red", "warm"}, {"green", "not"}} }
 
 var (
 	banner  = wire.Sends("banner", "Something to show.", Banner{Color: "red"})
@@ -115,6 +117,24 @@ func TestDescribeSchemas(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestDescribeTypes shows where the descriptions of named schemas come from: the type, or else the
+// messages that it is the payload of.
+func TestDescribeTypes(t *testing.T) {
+	want := map[string]string{
+		"Options": "The payload of `stop`.",
+		"Item":    "One reason why a frame was refused.",
+		"Color":   "A color.\n\n- `red`: warm\n- `green`: not",
+		"Row":     "The payload of `ready`.",
+		"Banner":  "The payload of `banner`.",
+		"Refusal": "The payload of `error`.",
+	}
+	for _, s := range describedTable().Schemas {
+		if s.Description != want[s.Title] {
+			t.Errorf("%s: %q, want %q", s.Title, s.Description, want[s.Title])
+		}
 	}
 }
 

@@ -12,8 +12,15 @@ import (
 // Null is the payload of a message that has none: null on the wire.
 type Null struct{}
 
-// Enum is a string type with a fixed set of values; its schema lists them.
-type Enum interface{ Values() []string }
+// Enum is a string type with a fixed set of values; its schema lists and explains them.
+type Enum interface{ Values() []Value }
+
+// Value is one value of an [Enum].
+type Value struct{ Text, Doc string }
+
+// Documented is a type that says what its values are, for documents: a sentence, CommonMark. Types that
+// are payloads and nothing else need not: they are described by their messages.
+type Documented interface{ Doc() string }
 
 // shape is what is known of a payload type: its schema, and how to decode into it.
 type shape struct {
@@ -45,7 +52,7 @@ func shapeOf(t reflect.Type) *shape {
 	case reflect.String:
 		s.schema = &Schema{Type: "string"}
 		if e, ok := reflect.TypeAssert[Enum](reflect.Zero(t)); ok {
-			s.name(t.Name(), &Schema{Type: "string", Enum: e.Values()})
+			s.name(t, enum(e.Values()))
 		}
 	case reflect.Bool:
 		s.schema = &Schema{Type: "boolean"}
@@ -80,9 +87,25 @@ func (s *shape) mustDecode(t reflect.Type) {
 	}
 }
 
-func (s *shape) name(title string, definition *Schema) {
-	definition.Title = title
-	s.schema, s.named = &Schema{Ref: title}, definition
+// name makes definition the schema of t.
+func (s *shape) name(t reflect.Type, definition *Schema) {
+	definition.Title = t.Name()
+	if d, ok := reflect.TypeAssert[Documented](reflect.Zero(t)); ok {
+		definition.Description = strings.TrimSpace(d.Doc() + "\n\n" + definition.Description)
+	}
+	s.schema, s.named = &Schema{Ref: t.Name()}, definition
+}
+
+// enum lists values. JSON Schema has no place for what each of them means, so the description has it.
+func enum(values []Value) *Schema {
+	s := &Schema{Type: "string"}
+	lines := make([]string, len(values))
+	for i, v := range values {
+		s.Enum = append(s.Enum, v.Text)
+		lines[i] = "- `" + v.Text + "`: " + v.Doc
+	}
+	s.Description = strings.Join(lines, "\n")
+	return s
 }
 
 // object reads the fields of struct t. Their tags are the schema keywords of the same names.
@@ -106,7 +129,7 @@ func (s *shape) object(t reflect.Type) {
 		s.fields = append(s.fields, m)
 		definition.Properties = append(definition.Properties, m.Property)
 	}
-	s.name(t.Name(), definition)
+	s.name(t, definition)
 }
 
 // constrain is schema with the keywords of a field's tag. A reference stays bare: draft-07 ignores

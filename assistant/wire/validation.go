@@ -12,6 +12,9 @@ type Item struct {
 	Msg  string   `json:"msg" doc:"What is wrong, for people."`
 }
 
+// Doc describes items for documents.
+func (Item) Doc() string { return "One reason why a frame was refused." }
+
 // ValidationError says why a frame reached no handler.
 type ValidationError struct {
 	Items []Item

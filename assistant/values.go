@@ -1,0 +1,85 @@
+package assistant
+
+import "github.com/caddy-assistant/caddy-assistant/assistant/wire"
+
+// What documents say of types that are parts of payloads.
+
+// Doc describes conversations.
+func (Conversation) Doc() string { return "A stored conversation." }
+
+// Doc describes messages.
+func (Message) Doc() string { return "One side's message in a stored conversation." }
+
+// Doc describes usage.
+func (Usage) Doc() string { return "How many tokens an answer took." }
+
+// Doc describes answers under way.
+func (StreamingAnswer) Doc() string { return "The answer that is under way." }
+
+// Doc describes errors.
+func (ErrorPayload) Doc() string { return "Why a request or an answer failed." }
+
+// Doc describes finish reasons.
+func (FinishReason) Doc() string { return "How the answer ended. Absent while it runs." }
+
+// Values lists the finish reasons.
+func (FinishReason) Values() []wire.Value {
+	return []wire.Value{
+		value(FinishStop, "the model was done"),
+		value(FinishLength, "the model reached its token limit"),
+		value(FinishContentFilter, "the model's filter cut the answer"),
+		value(FinishStopped, "a client asked for it, or no client was left"),
+		value(FinishBudget, "the user's budget of tokens is spent"),
+		value(FinishError, "it failed; an `error` came before"),
+		value(FinishInterrupted, "the server was stopped in the middle"),
+	}
+}
+
+// Doc describes the reasons of notices.
+func (NoticeReason) Doc() string { return "What is worth knowing, for programs." }
+
+// Values lists the reasons of notices.
+func (NoticeReason) Values() []wire.Value {
+	reasons := []NoticeReason{NoticeQueued, NoticeContextTrimmed, NoticeDraining}
+	values := make([]wire.Value, len(reasons))
+	for i, r := range reasons {
+		values[i] = value(r, noticeDetails[r])
+	}
+	return values
+}
+
+// Doc describes roles.
+func (Role) Doc() string { return "Who wrote the message." }
+
+// Values lists the roles.
+func (Role) Values() []wire.Value {
+	return []wire.Value{value(RoleUser, "the user"), value(RoleAssistant, "the language model")}
+}
+
+// Doc describes statuses.
+func (Status) Doc() string { return "How far the message is." }
+
+// Values lists the statuses.
+func (Status) Values() []wire.Value {
+	return []wire.Value{
+		value(StatusComplete, "it is whole"),
+		value(StatusStreaming, "the answer is under way"),
+		value(StatusStopped, "the answer was stopped; its text so far is kept"),
+		value(StatusFailed, "the answer failed; of a question: its answer failed before any text"),
+		value(StatusInterrupted, "the server was stopped in the middle; the text so far is kept"),
+	}
+}
+
+// Doc describes the reasons of errors.
+func (Reason) Doc() string { return "What went wrong, for programs." }
+
+// Values lists the reasons of errors.
+func (Reason) Values() []wire.Value {
+	values := make([]wire.Value, len(reasons))
+	for i, r := range reasons {
+		values[i] = value(r.reason, r.detail)
+	}
+	return values
+}
+
+func value[T ~string](text T, doc string) wire.Value { return wire.Value{Text: string(text), Doc: doc} }
