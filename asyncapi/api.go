@@ -78,11 +78,15 @@ type Channel struct {
 	Description string // CommonMark
 	Tags        []string
 
-	// Query are the parameters in the handshake's URL that the server understands.
-	Query []wire.Property
+	// Query and Headers are what the server understands of the handshake's URL and header.
+	Query, Headers []wire.Property
+
+	// Refusals says which HTTP statuses refuse a handshake, and why. AsyncAPI has no place for them: they
+	// become x-handshake-refusals.
+	Refusals map[int]string
 
 	// CloseCodes says what the codes mean with which the server closes a connection (RFC 6455 section
-	// 7.4). AsyncAPI has no place for them: they become x-close-codes.
+	// 7.4). They become x-close-codes.
 	CloseCodes map[int]string
 
 	// Limits are sizes and counts that clients should know, by name. They become x-limits.

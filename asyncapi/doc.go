@@ -7,6 +7,11 @@
 //
 // Channels, operations, messages and schemas are named as Chanx names them for the assistants tutorial, so
 // that its client generators work with either server. Those generators, and others, are also why documents
-// are flat: $ref leads to channels, messages and schemas only; there are no traits, no servers of channels
-// and no security; a payload that is always null is left out.
+// are flat: $ref leads to channels, messages and schemas only; there are no traits and no servers of
+// channels; a payload that is always null is left out.
+//
+// There are no security schemes either. Who may connect is decided by what a site puts before the handler
+// (basic_auth, forward_auth, a cookie of the site's own), which the handler does not know, so a scheme would
+// be a guess; and Chanx's generator fails on the list of references that AsyncAPI 3 wants. What a handshake
+// is refused for is in x-handshake-refusals.
 package asyncapi

@@ -94,7 +94,8 @@ func (b builder) channels() object {
 			{"description", c.Description},
 			{"messages", messages},
 			{"tags", namedTags(c.Tags)},
-			{"bindings", handshake(c.Query)},
+			{"bindings", handshake(c)},
+			{"x-handshake-refusals", c.Refusals},
 			{"x-close-codes", c.CloseCodes},
 			{"x-limits", c.Limits},
 		}})
@@ -103,14 +104,21 @@ func (b builder) channels() object {
 }
 
 // handshake is the WebSocket binding: what the opening request (RFC 6455 section 4.1) can say.
-func handshake(query []wire.Property) object {
-	if len(query) == 0 {
-		return nil
-	}
+func handshake(c Channel) object {
 	return object{{"ws", object{
-		{"query", schema(&wire.Schema{Type: "object", Properties: query})},
+		{"method", "GET"},
+		{"query", group(c.Query)},
+		{"headers", group(c.Headers)},
 		{"bindingVersion", "0.1.0"},
 	}}}
+}
+
+// group is the schema of an object with the properties; nil when there are none.
+func group(properties []wire.Property) object {
+	if len(properties) == 0 {
+		return nil
+	}
+	return schema(&wire.Schema{Type: "object", Properties: properties})
 }
 
 func (b builder) operations() object {

@@ -96,7 +96,9 @@ func TestCheckFinds(t *testing.T) {
 		{`"title": "Usage"`, `"title": "Used"`, "schema Usage: title"},
 		{`"maximum": 1099511627776`, `"exclusiveMaximum": 1099511627776`, "keyword exclusiveMaximum"},
 		{`"description": "Sum.",`, ``, "schema Usage.tokens: no description"},
-		{`"description": "What to resume.",`, ``, "schema support?.conversation: no description"},
+		{`"description": "What to resume.",`, ``, "schema support query.conversation: no description"},
+		{`"description": "The page's origin.",`, ``, "schema support headers.Origin: no description"},
+		{`"description": "What Usage holds.",`, ``, "schema Usage: no description"},
 		{`"required": [
           "tokens"`, `"required": [
           "token"`, "token is required but not described"},

@@ -120,6 +120,8 @@ var (
 	support = asyncapi.Channel{
 		Name: "support", Address: "/ws/support/", Description: "Another route", Tags: []string{"help"},
 		Query:      []wire.Property{{Name: "conversation", Schema: &wire.Schema{Type: "string", Format: "uuid", Description: "What to resume."}}},
+		Headers:    []wire.Property{{Name: "Origin", Schema: text("The page's origin.")}},
+		Refusals:   map[int]string{403: "A foreign page."},
 		CloseCodes: map[int]string{1009: "A message was too large.", 1008: "Too many malformed messages."},
 		Limits:     map[string]int64{"max_message_bytes": 1 << 20},
 	}

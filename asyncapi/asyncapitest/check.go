@@ -24,7 +24,7 @@ import (
 //   - addresses are unique and have just the parameters that are declared
 //   - operations and replies name messages of their channel
 //   - schemas have a title when they have a name, only keywords of draft-07, and required members that exist
-//   - operations, tags, and properties of types without a name have descriptions
+//   - operations, tags, properties and schemas that have a name have descriptions
 func Check(text []byte) error {
 	d, err := parse(text)
 	if err != nil {
@@ -193,10 +193,12 @@ func (c *checker) messages() {
 func (c *checker) schemas() {
 	for name, s := range c.Components.Schemas {
 		c.must(decode[string](s["title"]) == name, "schema %s: title is %s", name, s["title"])
+		c.must(decode[string](s["description"]) != "", "schema %s: no description", name)
 		c.parts(s.parts(name, false))
 	}
 	for name, ch := range c.Channels {
-		c.parts(ch.Bindings.WS.Query.parts(name+"?", false))
+		c.parts(ch.Bindings.WS.Query.parts(name+" query", false))
+		c.parts(ch.Bindings.WS.Headers.parts(name+" headers", false))
 	}
 }
 

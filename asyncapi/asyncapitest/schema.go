@@ -39,7 +39,7 @@ func (s schema) parts(path string, isProperty bool) []part {
 	return all
 }
 
-// described tells whether s has a description or is, perhaps beside null, a $ref to what can have one.
+// described tells whether s has a description or is, perhaps beside null, a $ref to what has one.
 func (s schema) described() bool {
 	isRef := func(s schema) bool { return s["$ref"] != nil }
 	return decode[string](s["description"]) != "" || isRef(s) || slices.ContainsFunc(decode[[]schema](s["anyOf"]), isRef)
