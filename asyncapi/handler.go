@@ -33,6 +33,9 @@ type Handler struct {
 	// Channels is asked at every request.
 	Channels func() []Channel
 
+	// NoTryIt leaves out the part of the page that connects to the channels and sends messages.
+	NoTryIt bool
+
 	// Server tells where the site is that r came to. Default: ServerOf
 	Server func(r *http.Request) Server
 }
@@ -58,12 +61,20 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 		return h.serveDocument(w, r, "json")
 	case file == "asyncapi.yaml":
 		return h.serveDocument(w, r, "yaml")
-	case folder == "docs" && page()[cmp.Or(file, "index.html")] != nil:
-		page()[cmp.Or(file, "index.html")].serve(w, r)
+	case folder == "docs" && h.asset(file) != nil:
+		h.asset(file).serve(w, r)
 	default:
 		return StatusError(http.StatusNotFound)
 	}
 	return nil
+}
+
+// asset is a file of the page, nil when there is none of this name.
+func (h *Handler) asset(name string) *asset {
+	if name = cmp.Or(name, "index.html"); name == "index.html" && h.NoTryIt {
+		return readOnly()
+	}
+	return page()[name]
 }
 
 // redirect is relative, as the handler does not know the whole path: Caddy's handle_path strips its start.

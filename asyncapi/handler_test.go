@@ -213,9 +213,30 @@ func TestPageFiles(t *testing.T) {
 			t.Errorf("the page refers to %q, not to %s", found, want)
 		}
 	}
-	for _, name := range []string{"react-component", "preact", "dompurify", "marked", "highlight.js"} {
+	for _, name := range []string{"preact", "micromark"} {
 		if notice := get(t, newHandler(), "/docs/NOTICE.txt").Body.String(); !strings.Contains(notice, name+" ") {
 			t.Errorf("no licence of %s", name)
+		}
+	}
+}
+
+// TestTryIt: a site can have the page without the part that connects, under either of its names.
+func TestTryIt(t *testing.T) {
+	h := newHandler()
+	tag := get(t, h, "/docs/").Header().Get("ETag")
+	for _, test := range []struct {
+		noTryIt bool
+		want    string
+	}{{false, `data-try-it="on"`}, {true, `data-try-it="off"`}} {
+		h.NoTryIt = test.noTryIt
+		for _, target := range []string{"/docs/", "/docs/index.html"} {
+			w := get(t, h, target, "If-None-Match", tag)
+			if modified := w.Code == http.StatusOK; modified != test.noTryIt {
+				t.Errorf("GET %s, NoTryIt %t: %d", target, test.noTryIt, w.Code)
+			}
+			if body := get(t, h, target).Body.String(); strings.Count(body, "data-try-it") != 1 || !strings.Contains(body, test.want) {
+				t.Errorf("GET %s, NoTryIt %t: no %s in\n%s", target, test.noTryIt, test.want, body)
+			}
 		}
 	}
 }

@@ -48,13 +48,16 @@ func examples(m wire.MessageDescription) []object {
 		payload = jsontext.Value("null")
 	}
 	frame := object{{"action", m.Action}, {"payload", payload}}
-	plain := object{{"name", "plain"}, {"payload", frame}}
 	if m.Direction == wire.FromServer {
-		frame = append(frame, member{"version", wire.Version})
+		frame = append(frame, member{"version", wire.Version}, member{"ref", "q1"})
+		return []object{example("answer", "The answer to a request with a ref", frame)}
 	}
-	withRef := object{{"name", "with_ref"}, {"payload", append(frame, member{"ref", "q1"})}}
-	if m.Direction == wire.FromServer {
-		return []object{withRef}
+	return []object{
+		example("plain", "The shortest form", frame),
+		example("with_ref", "With a ref, for fuller answers that carry it", append(frame, member{"ref", "q1"})),
 	}
-	return []object{plain, withRef}
+}
+
+func example(name, summary string, frame object) object {
+	return object{{"name", name}, {"summary", summary}, {"payload", frame}}
 }

@@ -31,6 +31,11 @@ var contentTypes = map[string]string{
 // page has the files of the page by their names.
 var page = sync.OnceValue(loadPage)
 
+// readOnly is the page's index.html as it is where the page must not connect.
+var readOnly = sync.OnceValue(func() *asset {
+	return newAsset(".html", bytes.Replace(page()["index.html"].plain, []byte(`data-try-it="on"`), []byte(`data-try-it="off"`), 1))
+})
+
 // asset is a file of the page.
 type asset struct {
 	contentType string
@@ -51,14 +56,18 @@ func loadPage() map[string]*asset {
 		if err != nil {
 			panic(err)
 		}
-		assets[entry.Name()] = &asset{
-			contentType: contentTypes[path.Ext(entry.Name())],
-			etag:        strings.TrimSuffix(etag(content), `"`),
-			plain:       content,
-			gzipped:     sync.OnceValue(func() []byte { return compress(content) }),
-		}
+		assets[entry.Name()] = newAsset(path.Ext(entry.Name()), content)
 	}
 	return assets
+}
+
+func newAsset(extension string, content []byte) *asset {
+	return &asset{
+		contentType: contentTypes[extension],
+		etag:        strings.TrimSuffix(etag(content), `"`),
+		plain:       content,
+		gzipped:     sync.OnceValue(func() []byte { return compress(content) }),
+	}
 }
 
 func compress(content []byte) []byte {

@@ -2,7 +2,10 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +19,10 @@ import (
 // client's mirror), and so are …/asyncapi.json and …/asyncapi.yaml. Everything is built in.
 type AsyncAPI struct {
 	asyncapi.Info
+
+	// Whether the page can connect and send messages: "on" or "off". It uses the visitor's own login and
+	// asks the real model. Default: on
+	TryIt string `json:"try_it,omitempty"`
 
 	handler *asyncapi.Handler
 }
@@ -31,12 +38,17 @@ func (a *AsyncAPI) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.handler = &asyncapi.Handler{Info: a.Info, Protocol: protocol, Channels: app.channels}
+	a.handler = &asyncapi.Handler{Info: a.Info, Protocol: protocol, Channels: app.channels, NoTryIt: a.TryIt == "off"}
 	return nil
 }
 
-// Validate checks the information about the API.
-func (a *AsyncAPI) Validate() error { return a.Info.Validate() }
+// Validate checks what the types do not.
+func (a *AsyncAPI) Validate() error {
+	if !slices.Contains([]string{"", "on", "off"}, a.TryIt) {
+		return fmt.Errorf("try_it: expected on or off, found %q", a.TryIt)
+	}
+	return a.Info.Validate()
+}
 
 func (a *AsyncAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	err := a.handler.Serve(w, r)
@@ -52,6 +64,7 @@ func (a *App) channels() []asyncapi.Channel {
 	for i, h := range a.handlers {
 		channels[i] = asyncapi.Channel{
 			Name: h.Name, Address: h.Address, Description: h.Description, Tags: h.Tags,
+			Query: h.query(), Headers: h.headers(), Refusals: h.refusals(),
 			CloseCodes: closeCodes, Limits: h.limits(),
 		}
 	}
@@ -74,8 +87,9 @@ var closeCodes = map[int]string{
 //		title       <text>
 //		version     <version>
 //		description <text>
-//		contact     <name> [<url or e-mail>]
+//		contact     <name> [<url>] [<e-mail>]
 //		license     <name> [<url>]
+//		try_it      on | off
 //	}
 func (a *AsyncAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readBlock(d, "asyncapi", subdirectives{
@@ -84,25 +98,41 @@ func (a *AsyncAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"description": func(p *params) error { return p.text(&a.Description) },
 		"contact":     a.unmarshalContact,
 		"license":     a.unmarshalLicense,
+		"try_it":      func(p *params) error { return p.choice(&a.TryIt, "on", "off") },
 	})
 }
 
 func (a *AsyncAPI) unmarshalContact(p *params) error {
-	name, where, err := p.named("a name and perhaps a URL or an e-mail address")
-	a.Contact = &asyncapi.Contact{Name: name}
-	if isEmail(where) {
-		a.Contact.Email = where
-	} else {
-		a.Contact.URL = where
+	const expected = "a name and perhaps a URL and an e-mail address"
+	if p.args = p.RemainingArgs(); len(p.args) < 1 || len(p.args) > 3 {
+		return p.expected(expected)
 	}
-	return err
+	a.Contact = &asyncapi.Contact{Name: p.args[0]}
+	for _, where := range p.args[1:] {
+		address := &a.Contact.URL
+		if isEmail(where) {
+			address = &a.Contact.Email
+		}
+		if *address != "" {
+			return p.expected(expected)
+		}
+		*address = where
+	}
+	return nil
 }
 
 func (a *AsyncAPI) unmarshalLicense(p *params) error {
-	name, where, err := p.named("a name and perhaps a URL")
-	a.License = &asyncapi.License{Name: name, URL: where}
-	return err
+	if p.args = p.RemainingArgs(); len(p.args) < 1 || len(p.args) > 2 {
+		return p.expected("a name and perhaps a URL")
+	}
+	a.License = &asyncapi.License{Name: p.args[0]}
+	if len(p.args) == 2 {
+		a.License.URL = p.args[1]
+	}
+	return nil
 }
+
+func isEmail(s string) bool { return strings.Contains(s, "@") && !strings.Contains(s, "://") }
 
 func parseAsyncAPI(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	a := new(AsyncAPI)

@@ -155,20 +155,6 @@ func number[T int | int64](p *params, dst *T, low, high int64) error {
 	return nil
 }
 
-// named reads a name and, where there is one, an address.
-func (p *params) named(what string) (name, where string, err error) {
-	p.args = p.RemainingArgs()
-	switch len(p.args) {
-	case 1:
-		return p.args[0], "", nil
-	case 2:
-		return p.args[0], p.args[1], nil
-	}
-	return "", "", p.expected(what)
-}
-
-func isEmail(s string) bool { return strings.Contains(s, "@") && !strings.Contains(s, "://") }
-
 func (p *params) decimal(dst *float64, low, high float64) error {
 	what := fmt.Sprintf("a number from %g to %g", low, high)
 	if err := p.take(1, what); err != nil {

@@ -32,7 +32,9 @@ type channel struct {
 	Title      string
 	Messages   map[string]reference
 	Parameters map[string]any
-	Bindings   struct{ WS struct{ Query, Headers schema } }
+	Bindings   struct {
+		WS struct{ Query, Headers schema }
+	}
 }
 
 type operation struct {

@@ -8,21 +8,6 @@ import { join } from "node:path";
 
 process.chdir(import.meta.dirname);
 
-// The components bring a parser that validates documents. It is four fifths of their size and needs
-// 'unsafe-eval'; the document of this page is made beside it and valid.
-const withoutParser = {
-  name: "without-parser",
-  setup({ onResolve, onLoad }) {
-    const unused = { path: join(import.meta.dirname, "src/unused.js") };
-    onResolve({ filter: /^@asyncapi\/parser(\/cjs\/document)?$/ }, () => unused);
-    onResolve({ filter: /^openapi-sampler$/ }, () => unused);
-    onResolve({ filter: /^\.\/parser$/ }, ({ importer }) => (importer.includes("react-component") ? unused : undefined));
-    // The specification's schemas and the linter, which the document model names and does not use.
-    onResolve({ filter: /^(@asyncapi\/specs|@stoplight\/)/ }, ({ path }) => ({ path, namespace: "empty" }));
-    onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = { schemas: {} }" }));
-  },
-};
-
 const result = await build({
   entryPoints: ["src/docs.jsx", "src/docs.css"],
   bundle: true,
@@ -30,9 +15,8 @@ const result = await build({
   format: "esm",
   target: "es2022",
   jsx: "automatic",
-  define: { "process.env.NODE_ENV": '"production"' },
+  jsxImportSource: "preact",
   legalComments: "eof", // beside the whole licences in NOTICE.txt
-  plugins: [withoutParser],
   outdir: "dist",
   metafile: true,
   write: false,

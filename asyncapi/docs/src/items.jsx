@@ -1,21 +1,26 @@
-import { JSONSnippet, Markdown, Schema } from "@asyncapi/react-component/lib/esm/components/index.js";
-import { useSpec } from "@asyncapi/react-component/lib/esm/contexts/index.js";
-import { Schema as SchemaModel } from "@asyncapi/parser/esm/models/v3/schema.js";
+import { Payload, Properties } from "./schema.jsx";
+import { Copy, Json, Markdown } from "./text.jsx";
 
-export function Channel({ model: channel }) {
-  const query = channel.bindings().get("ws")?.value().query;
+export function Channel({ name, channel, servers }) {
+  const { query, headers } = channel.bindings.ws;
   return (
-    <>
-      <h3>{channel.id()}</h3>
-      {useSpec().servers().all().map((server) => (
-        <p key={server.id()} className="address">{`${server.protocol()}://${server.host()}${channel.address()}`}</p>
-      ))}
-      <Markdown>{channel.description()}</Markdown>
-      {query && <Expanded name="query" schema={new SchemaModel(query)} />}
-      <Table title="Limits" values={channel.extensions().get("x-limits")?.value()} />
-      <Table title="Close codes" values={channel.extensions().get("x-close-codes")?.value()} />
-    </>
+    <article id={`channel-${name}`}>
+      <h3>{name}</h3>
+      {Object.values(servers).map(({ protocol, host }) => <Address key={host} url={`${protocol}://${host}${channel.address}`} />)}
+      <Markdown>{channel.description}</Markdown>
+      {query && <><h4>Parameters of the URL</h4><Properties schema={query} /></>}
+      {headers && <><h4>Headers</h4><Properties schema={headers} /></>}
+      <div class="tables">
+        <Table title="Limits" values={channel["x-limits"]} />
+        <Table title="Handshake refused with" values={channel["x-handshake-refusals"]} />
+        <Table title="Connection closed with" values={channel["x-close-codes"]} />
+      </div>
+    </article>
   );
+}
+
+function Address({ url }) {
+  return <p class="address"><code>{url}</code><Copy text={url} /></p>;
 }
 
 function Table({ title, values }) {
@@ -23,7 +28,7 @@ function Table({ title, values }) {
     <table>
       <caption>{title}</caption>
       <tbody>
-        {Object.entries(values).map(([name, value]) => <tr key={name}><th scope="row">{name}</th><td>{value}</td></tr>)}
+        {Object.entries(values).map(([name, value]) => <tr key={name}><th scope="row">{name}</th><td>{value.toLocaleString("en")}</td></tr>)}
       </tbody>
     </table>
   );
@@ -31,74 +36,76 @@ function Table({ title, values }) {
 
 // Envelope has what all frames of one direction may have beside the action and the payload.
 export function Envelope({ message }) {
-  const { action, payload, ...envelope } = message.payload().properties();
+  const { action, payload, ...properties } = message.payload.properties;
   return (
-    <div className="envelope">
-      <p>Besides <code>action</code> and <code>payload</code>, every frame can have</p>
-      {Object.entries(envelope).map(([name, schema]) => <Schema key={name} schemaName={name} schema={schema} isProperty />)}
-    </div>
+    <details class="envelope">
+      <summary>Besides <code>action</code> and <code>payload</code>, every frame can have {Object.keys(properties).map((name) => <code key={name}>{name}</code>)}</summary>
+      <Properties schema={{ properties }} />
+    </details>
   );
 }
 
-export function Operation({ model: operation }) {
+export function Operation({ name, operation, onTry }) {
+  const [message] = operation.messages;
   return (
-    <>
-      <h3>{operation.id()}</h3>
-      <p>{operation.summary()}</p>
-      <Markdown>{operation.description()}</Markdown>
-      {operation.messages().all().map((message) => <Frame key={message.id()} message={message} />)}
-      {operation.hasReply() && <Replies messages={operation.reply().messages().all()} />}
-    </>
+    <article id={`operation-${name}`}>
+      <header>
+        <h3>{message.name}</h3>
+        <span class="id">{name}</span>
+        {onTry && <button onClick={() => onTry(message)}>Try it</button>}
+      </header>
+      <p class="summary">{operation.summary}</p>
+      <Markdown>{operation.description}</Markdown>
+      <Frame message={message} />
+      {operation.reply && <Replies messages={operation.reply.messages} />}
+    </article>
   );
 }
 
 function Replies({ messages }) {
   return (
-    <>
-      <h4>Answered by</h4>
-      <dl>
-        {messages.map((message) => (
-          <div key={message.id()}>
-            <dt><a href={`#message-${message.id()}`}>{message.name()}</a></dt>
-            <dd>{message.summary()}</dd>
-          </div>
-        ))}
-      </dl>
-    </>
+    <p class="replies">
+      <span>Answered by</span>
+      {messages.map(({ name, summary }) => <a key={name} href={`#message-${name}`} title={summary}>{name}</a>)}
+    </p>
   );
 }
 
-export function Message({ model: message }) {
+export function Message({ message }) {
   return (
-    <>
-      <h3>{message.id()}</h3>
-      <p>{message.summary()}</p>
+    <article id={`message-${message.name}`}>
+      <header>
+        <h3>{message.name}</h3>
+        <span class="id">{message.payload.title}</span>
+      </header>
+      <Markdown>{message.summary}</Markdown>
       <Frame message={message} />
-    </>
+    </article>
   );
 }
 
-// Frame shows a message's payload and examples of the whole frame.
+// Frame shows a message's payload beside examples of the whole frame.
 function Frame({ message }) {
-  const frame = message.payload();
-  const { payload } = frame.properties();
+  const { properties, required } = message.payload;
+  const [first, ...others] = message.examples;
   return (
-    <div className="frame">
+    <div class="frame">
+      {properties.payload
+        ? <Payload schema={properties.payload} required={required.includes("payload")} />
+        : <p class="none">No payload.</p>}
       <div>
-        {payload ? <Expanded name="payload" schema={payload} required={frame.required().includes("payload")} /> : <p>No payload.</p>}
-      </div>
-      <div>
-        {message.examples().all().map((example) => <JSONSnippet key={example.name()} snippet={example.payload()} />)}
+        <Example frame={first.payload} />
+        {others.map(({ name, summary, payload }) => (
+          <details key={name}>
+            <summary>{summary}</summary>
+            <Example frame={payload} />
+          </details>
+        ))}
       </div>
     </div>
   );
 }
 
-// Expanded shows a schema that cannot be folded: that is how the component shows the items of arrays.
-function Expanded({ name, ...properties }) {
-  return <Schema schemaName={name} {...properties} isArray />;
-}
-
-export function Payload({ model: schema }) {
-  return <Schema schemaName={schema.id()} schema={schema} />;
+function Example({ frame }) {
+  return <div class="example"><Json value={frame} /><Copy text={JSON.stringify(frame)} /></div>;
 }

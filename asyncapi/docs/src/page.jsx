@@ -1,69 +1,63 @@
-import { ConfigContext, SpecificationContext } from "@asyncapi/react-component/lib/esm/contexts/index.js";
-import { Markdown } from "@asyncapi/react-component/lib/esm/components/index.js";
-import { Channel, Envelope, Message, Operation, Payload } from "./items.jsx";
+import { useState } from "preact/hooks";
+import { Channel, Envelope, Message, Operation } from "./items.jsx";
+import { Markdown } from "./text.jsx";
+import { TryIt } from "./tryit.jsx";
 
 // Page shows a document to people who write a client: where to connect, what to send and what comes back.
 // It expects the server's view.
-export function Page({ spec }) {
-  const sections = sectionsOf(spec);
+export function Page({ spec, mayTry }) {
+  const [tried, setTried] = useState(null); // the message to try; null = the panel is closed
+  const operations = Object.entries(spec.operations ?? {});
+  const received = [...new Set(operations.flatMap(([, operation]) => operation.messages))];
+  const sent = Object.values(spec.components.messages).filter((message) => !received.includes(message));
+  const channels = Object.entries(spec.channels ?? {});
+  const onTry = mayTry && channels.length > 0 ? setTried : undefined;
   return (
-    <ConfigContext.Provider value={{}}>
-      <SpecificationContext.Provider value={spec}>
-        <header>
-          <button popovertarget="menu">Menu</button>
-          <a href="asyncapi.json">JSON</a>
-          <a href="asyncapi.yaml">YAML</a>
-        </header>
-        <Menu sections={sections} />
-        <main className="aui-root">
-          <Info info={spec.info()} />
-          {sections.map((section) => <Section key={section.id} {...section} />)}
-          <footer><a href="NOTICE.txt">Licences of this page</a></footer>
-        </main>
-      </SpecificationContext.Provider>
-    </ConfigContext.Provider>
+    <>
+      <header class="bar">
+        <button popovertarget="menu">Menu</button>
+        {onTry && <button class="primary" onClick={() => onTry(tried ?? received[0])}>Try it</button>}
+        <a href="asyncapi.json" download>JSON</a>
+        <a href="asyncapi.yaml" download>YAML</a>
+      </header>
+      <Menu title={spec.info.title} channels={channels} operations={operations} sent={sent} />
+      <main>
+        <Info info={spec.info} />
+        <section id="channels">
+          <h2>Channels</h2>
+          {channels.map(([name, channel]) => <Channel key={name} name={name} channel={channel} servers={spec.servers} />)}
+        </section>
+        <section id="operations">
+          <h2>Client sends</h2>
+          {received.length > 0 && <Envelope message={received[0]} />}
+          {operations.map(([name, operation]) => <Operation key={name} name={name} operation={operation} onTry={onTry} />)}
+        </section>
+        <section id="messages">
+          <h2>Server sends</h2>
+          {sent.length > 0 && <Envelope message={sent[0]} />}
+          {sent.map((message) => <Message key={message.name} message={message} />)}
+        </section>
+        <footer>
+          For client generators there is the same document as the client sees it: <a href="asyncapi.json?view=client">JSON</a>, <a href="asyncapi.yaml?view=client">YAML</a>.
+          {" "}<a href="NOTICE.txt">Licences of this page</a>.
+        </footer>
+      </main>
+      {tried && <TryIt channels={channels} messages={received} message={tried} onMessage={setTried} onClose={() => setTried(null)} />}
+    </>
   );
 }
 
-function sectionsOf(spec) {
-  const operations = spec.operations().filterByReceive();
-  const received = operations.flatMap((operation) => operation.messages().all());
-  const names = new Set(received.map((message) => message.id()));
-  const sent = spec.components().messages().all().filter((message) => !names.has(message.id()));
-  const frames = new Set([...received, ...sent].map((message) => message.payload().id()));
-  const payloads = spec.components().schemas().all().filter((schema) => !frames.has(schema.id()));
-  return [
-    section("Channels", "channel", spec.channels().all(), Channel),
-    { ...section("Client to server", "operation", operations, Operation), frame: received[0] },
-    { ...section("Server to client", "message", sent, Message), frame: sent[0] },
-    section("Schemas", "schema", payloads, Payload),
-  ];
-}
-
-function section(title, kind, models, Item) {
-  const items = models.map((model) => ({ id: `${kind}-${model.id()}`, name: model.id(), model }));
-  return { title, id: `${kind}s`, items, Item };
-}
-
-function Section({ title, id, items, Item, frame }) {
-  return (
-    <section id={id}>
-      <h2>{title}</h2>
-      {frame && <Envelope message={frame} />}
-      {items.map(({ id, model }) => <article key={id} id={id}><Item model={model} /></article>)}
-    </section>
-  );
-}
-
-function Info({ info }) {
-  const contact = info.contact();
-  const license = info.license();
+function Info({ info: { title, version, description, contact, license } }) {
   return (
     <section id="introduction">
-      <h1>{info.title()} <small>{info.version()}</small></h1>
-      <Markdown>{info.description()}</Markdown>
-      {contact && <p>Contact: <Link to={contact.url()} text={contact.name()} /> <Link to={contact.email() && `mailto:${contact.email()}`} text={contact.email()} /></p>}
-      {license && <p>Licence: <Link to={license.url()} text={license.name()} /></p>}
+      <h1>{title} <small>{version}</small></h1>
+      <Markdown>{description}</Markdown>
+      {(contact || license) && (
+        <p class="about">
+          {contact && <span>Contact: <Link to={contact.url} text={contact.name} /> <Link to={contact.email && `mailto:${contact.email}`} text={contact.email} /></span>}
+          {license && <span>Licence: <Link to={license.url} text={license.name} /></span>}
+        </p>
+      )}
     </section>
   );
 }
@@ -72,18 +66,24 @@ function Link({ to, text }) {
   return to ? <a href={to}>{text ?? to}</a> : text;
 }
 
-// Menu is a column beside the page or, where there is no room for it, behind the header's button.
-function Menu({ sections }) {
+// Menu is a column beside the page or, where there is no room for it, behind the bar's button.
+function Menu({ title, channels, operations, sent }) {
   return (
     <nav id="menu" popover="auto" onClick={closeMenu}>
-      <a href="#introduction">Introduction</a>
-      {sections.map(({ title, id, items }) => (
-        <div key={id}>
-          <a href={`#${id}`}>{title}</a>
-          <ul>{items.map(({ id, name }) => <li key={id}><a href={`#${id}`}>{name}</a></li>)}</ul>
-        </div>
-      ))}
+      <a class="title" href="#introduction">{title}</a>
+      <Entries title="Channels" id="channels" items={channels.map(([name]) => [`channel-${name}`, name])} />
+      <Entries title="Client sends" id="operations" items={operations.map(([name, { messages }]) => [`operation-${name}`, messages[0].name])} />
+      <Entries title="Server sends" id="messages" items={sent.map(({ name }) => [`message-${name}`, name])} />
     </nav>
+  );
+}
+
+function Entries({ title, id, items }) {
+  return (
+    <div>
+      <a href={`#${id}`}>{title}</a>
+      <ul>{items.map(([id, name]) => <li key={id}><a href={`#${id}`}>{name}</a></li>)}</ul>
+    </div>
   );
 }
 

@@ -1,19 +1,8 @@
-// resolve makes of a document what @asyncapi/parser would: every $ref is replaced by the object that it
-// names, and named objects know their names. The document is known to be valid and without cycles.
+// resolve replaces every $ref of a document by the object that it names, which is shared then. The document
+// is known to be valid, and its references to have no cycles.
 export function resolve(document) {
-  name(document.channels, idKey);
-  name(document.operations, idKey);
-  name(document.components?.messages, idKey);
-  name(document.components?.schemas, schemaKey);
   dereference(document, document, new Set());
   return document;
-}
-
-const idKey = "x-parser-unique-object-id";
-const schemaKey = "x-parser-schema-id";
-
-function name(objects = {}, key) {
-  for (const [id, object] of Object.entries(objects)) object[key] = id;
 }
 
 function dereference(value, document, seen) {
@@ -23,7 +12,6 @@ function dereference(value, document, seen) {
     while (value[key]?.$ref) value[key] = lookup(document, value[key].$ref);
     dereference(value[key], document, seen);
   }
-  value.anyOf?.forEach((schema) => (schema[schemaKey] ??= schema.type)); // each is shown with a name
 }
 
 // lookup follows a local reference (RFC 6901).
