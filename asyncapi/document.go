@@ -48,7 +48,7 @@ func (b builder) document() object {
 	}
 }
 
-// tags are all that are used somewhere.
+// tags are all that are used somewhere, in the alphabet's order.
 func (b builder) tags() []string {
 	var tags []string
 	add := func(names []string) {
@@ -67,6 +67,7 @@ func (b builder) tags() []string {
 	for _, m := range b.Protocol.Messages {
 		add(m.Tags)
 	}
+	slices.Sort(tags)
 	return tags
 }
 

@@ -51,9 +51,9 @@ type MessageDescription struct {
 // Schema is the part of JSON Schema draft-07 that payloads need.
 // A schema with Ref has no other field set.
 type Schema struct {
-	Ref         string // Title of a schema in [Description.Schemas]
-	Title       string // set on named schemas only
-	Type        string // "object", "array", "string", "integer" or "boolean"; empty with Ref or AnyOf
+	Ref         string     // Title of a schema in [Description.Schemas]
+	Title       string     // set on named schemas only
+	Type        string     // "object", "array", "string", "integer" or "boolean"; empty with Ref or AnyOf
 	Description string     // CommonMark; of an enumeration also what each value means
 	Properties  []Property // of an object, in the order of the struct's fields
 	Items       *Schema    // of an array

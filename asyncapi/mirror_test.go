@@ -1,0 +1,105 @@
+package asyncapi_test
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+	"github.com/caddy-assistant/caddy-assistant/asyncapi"
+)
+
+// values are the members of a JSON object.
+type values = map[string]any
+
+// TestMirror: the client's view is what comes out when the server's is turned round by what stands in it,
+// and nothing else: all that the server receives the client sends, and the other way about.
+func TestMirror(t *testing.T) {
+	for name, channels := range map[string][]asyncapi.Channel{"one channel": {assistants}, "two channels": {assistants, support}} {
+		for protocolName, p := range map[string]wire.Description{"sample": protocol, "real": assistant.Protocol()} {
+			api := asyncapi.API{Server: asyncapi.Server{Host: "chat.example.com", TLS: true}, Protocol: p, Channels: channels}
+			got, want := view(t, api, asyncapi.ClientView), mirror(view(t, api, asyncapi.ServerView))
+			for _, part := range slices.Sorted(maps.Keys(want)) {
+				if !reflect.DeepEqual(got[part], want[part]) {
+					t.Errorf("%s, %s protocol: %s:\n%v\nis not the mirror\n%v", name, protocolName, part, got[part], want[part])
+				}
+			}
+			if len(got) != len(want) {
+				t.Errorf("%s: the views have %d and %d parts", name, len(got), len(want))
+			}
+		}
+	}
+}
+
+func view(t *testing.T, api asyncapi.API, v asyncapi.View) (document values) {
+	t.Helper()
+	d, err := asyncapi.Build(api, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(d.JSON(), &document); err != nil {
+		t.Fatal(err)
+	}
+	return document
+}
+
+// mirror turns a server's view round. It knows only the document.
+func mirror(d values) values {
+	d["id"] = strings.Replace(d["id"].(string), ":server", ":client", 1)
+	d["operations"] = mirrorOperations(d)
+	components := d["components"].(values)
+	for _, m := range components["messages"].(values) {
+		title := last(m.(values)["payload"])
+		components["schemas"].(values)[title].(values)["discriminator"] = "action"
+	}
+	if channels := d["channels"].(values); len(channels) == 1 {
+		for _, c := range channels {
+			for _, s := range d["servers"].(values) {
+				s.(values)["pathname"] = c.(values)["address"]
+			}
+			c.(values)["address"] = "/"
+		}
+	}
+	return d
+}
+
+func mirrorOperations(d values) values {
+	operations := values{}
+	for name, o := range d["operations"].(values) {
+		operation := maps.Clone(o.(values))
+		if operation["action"] != "receive" {
+			continue
+		}
+		prefix, _, _ := strings.Cut(name, "handle_") // the channel's name, on all channels but the first
+		operation["action"] = "send"
+		operations[strings.Replace(name, "handle_", "send_", 1)] = operation
+		reply := operation["reply"].(values)
+		for _, ref := range reply["messages"].([]any) {
+			message := d["components"].(values)["messages"].(values)[last(ref)].(values)
+			operations[prefix+"on_"+message["name"].(string)] = receipt(reply["channel"], ref, message)
+		}
+	}
+	return operations
+}
+
+// receipt is the client's operation for a message of the server's.
+func receipt(channel, ref any, message values) values {
+	operation := values{
+		"action": "receive", "channel": channel, "messages": []any{ref},
+		"summary": "Handle " + message["name"].(string), "description": message["summary"],
+	}
+	if tags := message["tags"]; tags != nil {
+		operation["tags"] = tags
+	}
+	return operation
+}
+
+// last is the last part of a reference.
+func last(ref any) string {
+	to := ref.(values)["$ref"].(string)
+	return to[strings.LastIndexByte(to, '/')+1:]
+}
