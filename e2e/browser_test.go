@@ -47,12 +47,3 @@ func TestChatPage(t *testing.T) {
 		t.Errorf("the log does not show the last frame:\n%.2000s", text)
 	}
 }
-
-// TestDocsPage: the document can be read in a browser.
-func TestDocsPage(t *testing.T) {
-	c := harness.Start(t, example(t))
-	page := harness.Open(t, c, "/asyncapi/docs/")
-	for _, name := range []string{"assistants", "handle_assistant_message", "streaming_start"} {
-		page.WaitFor(`document.body.innerText.includes("` + name + `")`)
-	}
-}
