@@ -111,7 +111,10 @@ func newProtocol() *wire.Protocol[*request] {
 			Takes("Request for a page of messages.", ListMessagesPayload{ConversationID: exampleConversation.ID, Before: exampleID}).
 			Tags("conversations").
 			Answers(msgMessages, msgError, msgInvalid),
-	)
+	).Pushes("Tell what happens",
+		"What happens in a conversation goes to all who follow it, whoever asked. A connection that is bound to a conversation follows it from the start: "+
+			"`subscribed` and `snapshot` come first. A frame that cannot be read is answered by an `error` without a ref.",
+		append(turn, msgSubscribed, msgSnapshot, msgConversationUpdated, msgConversationDeleted)...)
 }
 
 // Protocol describes everything that clients and server may send each other.

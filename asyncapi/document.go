@@ -161,7 +161,16 @@ func (b builder) channelOperations(channel string) object {
 		operations = append(operations, member{name, operation})
 	}
 	if b.view == ClientView {
-		operations = append(operations, b.receipts(channel)...)
+		return append(operations, b.receipts(channel)...)
+	}
+	if p := b.Protocol.Pushed; p != nil {
+		operations = append(operations, member{p.Name, object{
+			{"action", "send"},
+			{"channel", ref("channels", channel)},
+			{"summary", p.Summary},
+			{"description", p.Description},
+			{"messages", messageRefs(channel, p.Replies...)},
+		}})
 	}
 	return operations
 }

@@ -252,8 +252,8 @@ func TestClientURL(t *testing.T) {
 func TestSecondChannel(t *testing.T) {
 	one, two := outlineOf(t, build(t, asyncapi.ServerView, assistants)), outlineOf(t, build(t, asyncapi.ServerView, assistants, support))
 	want := []string{
-		"handle_assistant_message", "handle_ping", "handle_stop_streaming",
-		"support_handle_assistant_message", "support_handle_ping", "support_handle_stop_streaming",
+		"handle_assistant_message", "handle_ping", "handle_stop_streaming", "push",
+		"support_handle_assistant_message", "support_handle_ping", "support_handle_stop_streaming", "support_push",
 	}
 	if got := slices.Sorted(maps.Keys(two.Operations)); !slices.Equal(got, want) {
 		t.Errorf("operations = %q, want %q", got, want)

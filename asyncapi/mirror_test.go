@@ -71,16 +71,18 @@ func mirrorOperations(d values) values {
 	operations := values{}
 	for name, o := range d["operations"].(values) {
 		operation := maps.Clone(o.(values))
-		if operation["action"] != "receive" {
-			continue
-		}
 		prefix, _, _ := strings.Cut(name, "handle_") // the channel's name, on all channels but the first
-		operation["action"] = "send"
-		operations[strings.Replace(name, "handle_", "send_", 1)] = operation
-		reply := operation["reply"].(values)
-		for _, ref := range reply["messages"].([]any) {
+		sent := operation
+		if operation["action"] == "receive" {
+			operation["action"] = "send"
+			operations[strings.Replace(name, "handle_", "send_", 1)] = operation
+			sent = operation["reply"].(values)
+		} else {
+			prefix = strings.TrimSuffix(name, "push")
+		}
+		for _, ref := range sent["messages"].([]any) {
 			message := d["components"].(values)["messages"].(values)[last(ref)].(values)
-			operations[prefix+"on_"+message["name"].(string)] = receipt(reply["channel"], ref, message)
+			operations[prefix+"on_"+message["name"].(string)] = receipt(sent["channel"], ref, message)
 		}
 	}
 	return operations

@@ -60,6 +60,7 @@ var protocol = wire.Description{
 			Message: "stop_streaming_message", Replies: []string{"complete_streaming_message", "error_message"}, Tags: []string{"chat"},
 		},
 	},
+	Pushed: &wire.OperationDescription{Name: "push", Summary: "Tell", Description: "What happens.", Replies: []string{"notice_message", "error_message"}},
 	Messages: []wire.MessageDescription{
 		{Key: "ping_message", Title: "PingMessage", Action: "ping", Description: "A ping.", Direction: wire.FromClient, Tags: []string{"connection"}},
 		{

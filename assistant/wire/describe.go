@@ -18,13 +18,13 @@ func (p *Protocol[S]) Describe() Description {
 			Name: "handle_" + op.action, Action: op.action, Summary: op.summary, Description: op.description,
 			Message: messageKey(op.action), Tags: op.tags,
 		}
-		for _, out := range op.answers {
-			d.message(FromServer, out.action, out.description, out.shape, out.example, op.tags)
-			if key := messageKey(out.action); !slices.Contains(od.Replies, key) {
-				od.Replies = append(od.Replies, key)
-			}
-		}
+		od.Replies = d.outbound(op.answers, op.tags)
 		d.Operations = append(d.Operations, od)
+	}
+	if p.pushed != nil {
+		d.Pushed = &OperationDescription{
+			Name: "push", Summary: p.pushed.summary, Description: p.pushed.description, Replies: d.outbound(p.pushed.answers, nil),
+		}
 	}
 	d.describePayloads()
 	return d.Description
@@ -32,6 +32,18 @@ func (p *Protocol[S]) Describe() Description {
 
 type describer struct {
 	Description
+}
+
+// outbound adds the messages and returns their keys.
+func (d *describer) outbound(outs []outbound, tags []string) []string {
+	var keys []string
+	for _, out := range outs {
+		d.message(FromServer, out.action, out.description, out.shape, out.example, tags)
+		if key := messageKey(out.action); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // message adds a message, or another form of the payload to one that is there.

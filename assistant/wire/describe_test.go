@@ -40,6 +40,7 @@ var (
 	many    = wire.Sends("error", "", []Refusal{{"busy"}})
 	ready   = wire.Sends("ready", "It goes on.", wire.Null{})
 	readyAt = wire.Sends("ready", "", &Row{80})
+	late    = wire.Sends("late", "It comes by itself.", wire.Null{})
 )
 
 func describedTable() wire.Description {
@@ -53,7 +54,7 @@ func describedTable() wire.Description {
 		wire.On("stop", (*recorder).onStop).
 			Takes("Stop.", &Options{"m"}).
 			Answers(refusal, pong),
-	).Describe()
+	).Pushes("Tell", "Of banners.", banner, late).Describe()
 }
 
 func TestDescribeOperations(t *testing.T) {
@@ -75,6 +76,13 @@ func TestDescribeOperations(t *testing.T) {
 	}
 }
 
+func TestDescribePushed(t *testing.T) {
+	want := &wire.OperationDescription{Name: "push", Summary: "Tell", Description: "Of banners.", Replies: []string{"banner_message", "late_message"}}
+	if got := describedTable().Pushed; asJSON(got) != asJSON(want) {
+		t.Errorf("got  %s\nwant %s", asJSON(got), asJSON(want))
+	}
+}
+
 func TestDescribeMessages(t *testing.T) {
 	// Each line: key, title, action, direction, tags, payload (? = may be null), example.
 	want := []string{
@@ -87,6 +95,8 @@ func TestDescribeMessages(t *testing.T) {
 		// null or a row
 		`ready_message ReadyMessage ready server [chat text] Row? {"width":80}`,
 		`banner_message BannerMessage banner server [chat text] Banner {"color":"red","rows":null,"id":""}`,
+		// pushed only
+		`late_message LateMessage late server [] null null`,
 	}
 	var got []string
 	for _, m := range describedTable().Messages {

@@ -5,6 +5,9 @@ package wire
 type Description struct {
 	// Operations are the actions a client may send, in the order of the table.
 	Operations []OperationDescription
+	// Pushed is what the server sends without a request: it has no Action and no Message, and its Replies
+	// answer nothing. nil when there is none.
+	Pushed *OperationDescription
 	// Messages are all messages of both directions: the inbound ones in the order of the table, then
 	// the outbound ones in the order in which the operations first name them.
 	Messages []MessageDescription

@@ -70,6 +70,7 @@ func (op *Operation[S]) Answers(outs ...Sendable) *Operation[S] {
 type Protocol[S any] struct {
 	admit      func(s S, ctx context.Context, e Envelope, payload any) error
 	operations []*Operation[S]
+	pushed     *Operation[S] // for documents only; nil: nothing
 	byAction   map[string]*Operation[S]
 	expected   string // the known actions, sorted and quoted, for errors
 }
@@ -90,6 +91,12 @@ func New[S any](admit func(s S, ctx context.Context, e Envelope, payload any) er
 	}
 	slices.Sort(actions)
 	p.expected = strings.Join(actions, ", ")
+	return p
+}
+
+// Pushes names what the server may send without a request of the same connection, and says when.
+func (p *Protocol[S]) Pushes(summary, description string, outs ...Sendable) *Protocol[S] {
+	p.pushed = new(Operation[S]).Doc(summary, description).Answers(outs...)
 	return p
 }
 

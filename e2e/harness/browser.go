@@ -18,15 +18,18 @@ import (
 // Page is a tab of a headless Chromium that shows a site.
 //
 // When the test ends it fails for everything that the browser's console would show as an error or a
-// warning (exceptions, breaches of the content security policy, failed requests), and for each request
-// to another host than the site's.
+// warning (exceptions, breaches of the content security policy, failed requests), for each request to
+// another host than the site's, and for each frame from a socket that is not as documented.
 type Page struct {
 	t    testing.TB
 	ctx  context.Context
 	host string
 
+	document *Document
+
 	mu       sync.Mutex
 	problems []string
+	frames   []string
 }
 
 // Open starts a browser and shows a page of c's site.
@@ -45,7 +48,7 @@ func Open(t testing.TB, c *Caddy, path string) *Page {
 		chromedp.Flag("disable-quic", true))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
-	p := &Page{t: t, host: c.Addr}
+	p := &Page{t: t, host: c.Addr, document: published(t)}
 	p.ctx, _ = chromedp.NewContext(allocator) // finish cancels it
 	t.Cleanup(p.finish)
 	if err := chromedp.Listen(p.ctx, p.watch); err != nil { // starts the browser
@@ -120,6 +123,10 @@ func (p *Page) watch(event any) {
 		p.checkHost(event.Request.URL)
 	case *network.EventWebSocketCreated:
 		p.checkHost(event.URL)
+	case *network.EventWebSocketFrameReceived:
+		p.mu.Lock()
+		p.frames = append(p.frames, string(event.Response.PayloadData))
+		p.mu.Unlock()
 	}
 }
 
@@ -154,5 +161,8 @@ func (p *Page) finish() {
 	defer p.mu.Unlock()
 	if len(p.problems) > 0 {
 		p.t.Errorf("the browser complains:\n\t%s", strings.Join(p.problems, "\n\t"))
+	}
+	for _, text := range p.frames {
+		p.document.check(p.t, []Frame{ParseFrame(p.t, text)})
 	}
 }

@@ -7,7 +7,9 @@ import { TryIt } from "./tryit.jsx";
 // It expects the server's view.
 export function Page({ spec, mayTry }) {
   const [tried, setTried] = useState(null); // the message to try; null = the panel is closed
-  const operations = Object.entries(spec.operations ?? {});
+  const all = Object.entries(spec.operations ?? {});
+  const operations = all.filter(([, { action }]) => action === "receive");
+  const pushed = all.find(([, { action }]) => action === "send")?.[1]; // the same for every channel
   const received = [...new Set(operations.flatMap(([, operation]) => operation.messages))];
   const sent = Object.values(spec.components.messages).filter((message) => !received.includes(message));
   const channels = Object.entries(spec.channels ?? {});
@@ -34,6 +36,7 @@ export function Page({ spec, mayTry }) {
         </section>
         <section id="messages">
           <h2>Server sends</h2>
+          <Markdown>{pushed?.description}</Markdown>
           {sent.length > 0 && <Envelope message={sent[0]} />}
           {sent.map((message) => <Message key={message.name} message={message} />)}
         </section>
