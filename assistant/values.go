@@ -40,12 +40,12 @@ func (NoticeReason) Doc() string { return "What is worth knowing, for programs."
 
 // Values lists the reasons of notices.
 func (NoticeReason) Values() []wire.Value {
-	reasons := []NoticeReason{NoticeQueued, NoticeContextTrimmed, NoticeDraining}
-	values := make([]wire.Value, len(reasons))
-	for i, r := range reasons {
-		values[i] = value(r, noticeDetails[r])
+	return []wire.Value{
+		value(NoticeQueued, "the question waits for an earlier one"),
+		value(NoticeContextTrimmed, "the model is not told the oldest turns"),
+		value(NoticeProviderFallback, "another model answers"),
+		value(NoticeDraining, "the server stops: reconnect soon"),
 	}
-	return values
 }
 
 // Doc describes roles.

@@ -1,0 +1,68 @@
+package assistant
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+)
+
+// TestValues: documents list each constant of the enumerations, and say what it means.
+func TestValues(t *testing.T) {
+	constants := constantsByType(t)
+	for _, enum := range []wire.Enum{FinishReason(""), NoticeReason(""), Role(""), Status(""), Reason("")} {
+		name := reflect.TypeOf(enum).Name()
+		var listed []string
+		for _, v := range enum.Values() {
+			listed = append(listed, v.Text)
+			if v.Doc == "" {
+				t.Errorf("%s: nothing is said about %s", name, v.Text)
+			}
+		}
+		slices.Sort(listed)
+		if slices.Sort(constants[name]); !slices.Equal(listed, constants[name]) {
+			t.Errorf("%s: documents list %q, the constants are %q", name, listed, constants[name])
+		}
+	}
+}
+
+// constantsByType reads the string constants of this package's source.
+func constantsByType(t *testing.T) map[string][]string {
+	t.Helper()
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	constants := map[string][]string{}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), ".go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), entry.Name(), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			spec, ok := node.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			kind, isNamed := spec.Type.(*ast.Ident)
+			for _, v := range spec.Values {
+				if literal, ok := v.(*ast.BasicLit); ok && isNamed && literal.Kind == token.STRING {
+					text, _ := strconv.Unquote(literal.Value)
+					constants[kind.Name] = append(constants[kind.Name], text)
+				}
+			}
+			return true
+		})
+	}
+	return constants
+}
