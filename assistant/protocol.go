@@ -18,16 +18,16 @@ var (
 	msgNotice = wire.Sends("notice", "Something that is worth knowing and needs no reaction. Extended frames only.",
 		notice(NoticeQueued))
 	msgUserMessage = wire.Sends("user_message", "A question in a stored conversation, to all its subscribers.",
-		UserMessagePayload{MessageID: exampleID, Content: "What is Python?", CreatedAt: exampleTime})
+		UserMessagePayload{MessageID: exampleID, Content: "What is Python?", CreatedAt: exampleTime}).About(exampleTopic)
 	msgSubscribed = wire.Sends("subscribed", "The subscription is there: the missed events follow, or one snapshot.",
-		SubscribedPayload{Epoch: exampleEpoch, Seq: 42, Recovered: true})
-	msgUnsubscribed = wire.Sends("unsubscribed", "No more events of the conversation follow.", wire.Null{})
+		SubscribedPayload{Epoch: exampleEpoch, Seq: 42, Recovered: true}).About(exampleTopic)
+	msgUnsubscribed = wire.Sends("unsubscribed", "No more events of the conversation follow.", wire.Null{}).About(exampleTopic)
 	msgSnapshot     = wire.Sends("snapshot", "The conversation as it is at this seq. It replaces what the client knew of it.",
-		SnapshotPayload{Conversation: exampleConversation, Messages: []Message{exampleMessage}})
+		SnapshotPayload{Conversation: exampleConversation, Messages: []Message{exampleMessage}}).About(exampleTopic)
 	msgConversationCreated = wire.Sends("conversation_created", "The new conversation.", exampleConversation)
-	msgConversationUpdated = wire.Sends("conversation_updated", "The conversation has another title.", exampleConversation)
+	msgConversationUpdated = wire.Sends("conversation_updated", "The conversation has another title.", exampleConversation).About(exampleTopic)
 	msgConversationDeleted = wire.Sends("conversation_deleted", "The conversation and all its messages are gone.",
-		ConversationDeletedPayload{exampleConversation.ID})
+		ConversationDeletedPayload{exampleConversation.ID}).About(exampleTopic)
 	msgConversations = wire.Sends("conversations", "A page of the user's conversations.",
 		ConversationsPayload{Items: []Conversation{exampleConversation}})
 	msgMessages = wire.Sends("messages", "A page of a conversation's messages.", MessagesPayload{Items: []Message{exampleMessage}})
@@ -42,6 +42,7 @@ const (
 )
 
 var (
+	exampleTopic        = topicOf(exampleConversation.ID)
 	exampleTime         = time.Date(2026, 11, 24, 9, 30, 0, 0, time.UTC)
 	exampleConversation = Conversation{"c1a7d7d4-3c59-4f0e-8f7b-0d8a3a5f2e10", "What is Python?", exampleTime, exampleTime}
 	exampleMessage      = Message{ID: exampleID, Role: RoleAssistant, Content: "Python is a programming language.", Status: StatusComplete, FinishReason: FinishStop, CreatedAt: exampleTime}
@@ -78,12 +79,12 @@ func newProtocol() *wire.Protocol[*request] {
 			Answers(msgCompleteStreaming, msgError, msgInvalid),
 		wire.On("subscribe", (*request).onSubscribe).
 			Doc("Handle subscriptions", "Open the conversation that the topic names: what was missed follows, then what happens.").
-			Takes("Request to follow a conversation.", &SubscribePayload{Epoch: exampleEpoch, After: 41}).
+			Takes("Request to follow a conversation.", &SubscribePayload{Epoch: exampleEpoch, After: 41}).About(exampleTopic).
 			Tags("conversations").
 			Answers(msgSubscribed, msgSnapshot, msgUserMessage, msgConversationUpdated, msgConversationDeleted, msgError, msgInvalid),
 		wire.On("unsubscribe", (*request).onUnsubscribe).
 			Doc("Handle unsubscriptions", "Follow the conversation that the topic names no more. Answers go on.").
-			Takes("Request to follow a conversation no more.", nil).
+			Takes("Request to follow a conversation no more.", nil).About(exampleTopic).
 			Tags("conversations").
 			Answers(msgUnsubscribed, msgError, msgInvalid),
 		wire.On("create_conversation", (*request).onCreateConversation).

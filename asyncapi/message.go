@@ -1,6 +1,7 @@
 package asyncapi
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
@@ -49,12 +50,13 @@ func examples(m wire.MessageDescription) []object {
 	}
 	frame := object{{"action", m.Action}, {"payload", payload}}
 	if m.Direction == wire.FromServer {
-		frame = append(frame, member{"version", wire.Version}, member{"ref", "q1"})
+		frame = append(frame, member{"version", wire.Version}, member{"topic", m.Topic}, member{"ref", "q1"})
 		return []object{example("answer", "The answer to a request with a ref", frame)}
 	}
+	frame = append(frame, member{"topic", m.Topic})
 	return []object{
 		example("plain", "The shortest form", frame),
-		example("with_ref", "With a ref, for fuller answers that carry it", append(frame, member{"ref", "q1"})),
+		example("with_ref", "With a ref, for fuller answers that carry it", append(slices.Clip(frame), member{"ref", "q1"})),
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func (p *Protocol[S]) Describe() Description {
 	d := &describer{}
 	for _, op := range p.operations {
-		d.message(FromClient, op.action, op.messageDescription, op.shape, op.example, op.tags)
+		d.message(FromClient, declaration{op.action, op.messageDescription, op.shape, op.example, op.topic}, op.tags)
 	}
 	for _, op := range p.operations {
 		od := OperationDescription{
@@ -35,10 +35,10 @@ type describer struct {
 }
 
 // outbound adds the messages and returns their keys.
-func (d *describer) outbound(outs []outbound, tags []string) []string {
+func (d *describer) outbound(outs []declaration, tags []string) []string {
 	var keys []string
 	for _, out := range outs {
-		d.message(FromServer, out.action, out.description, out.shape, out.example, tags)
+		d.message(FromServer, out, tags)
 		if key := messageKey(out.action); !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
@@ -47,20 +47,22 @@ func (d *describer) outbound(outs []outbound, tags []string) []string {
 }
 
 // message adds a message, or another form of the payload to one that is there.
-func (d *describer) message(from Direction, action, description string, s *shape, example any, tags []string) {
-	s.definitions(d.define)
-	key := messageKey(action)
+func (d *describer) message(from Direction, decl declaration, tags []string) {
+	decl.shape.definitions(d.define)
+	key := messageKey(decl.action)
 	i := slices.IndexFunc(d.Messages, func(m MessageDescription) bool { return m.Key == key })
 	if i >= 0 {
-		if known := d.Messages[i]; known.Action != action || known.Direction != from {
+		if known := d.Messages[i]; known.Action != decl.action || known.Direction != from {
 			panic("wire: two messages are named " + key)
 		}
-		d.alternative(&d.Messages[i], s, example)
+		d.alternative(&d.Messages[i], decl.shape, decl.example)
 		return
 	}
-	m := MessageDescription{Key: key, Title: pascal(key), Action: action, Description: description, Direction: from, Tags: tags}
-	if s != nil {
-		m.Payload, m.PayloadOptional, m.Example = s.schema, s.nullable, example
+	m := MessageDescription{
+		Key: key, Title: pascal(key), Action: decl.action, Description: decl.description, Direction: from, Topic: decl.topic, Tags: tags,
+	}
+	if s := decl.shape; s != nil {
+		m.Payload, m.PayloadOptional, m.Example = s.schema, s.nullable, decl.example
 	}
 	d.Messages = append(d.Messages, m)
 }

@@ -40,7 +40,7 @@ var (
 	many    = wire.Sends("error", "", []Refusal{{"busy"}})
 	ready   = wire.Sends("ready", "It goes on.", wire.Null{})
 	readyAt = wire.Sends("ready", "", &Row{80})
-	late    = wire.Sends("late", "It comes by itself.", wire.Null{})
+	late    = wire.Sends("late", "It comes by itself.", wire.Null{}).About("room:1")
 )
 
 func describedTable() wire.Description {
@@ -52,7 +52,7 @@ func describedTable() wire.Description {
 			Takes("A question.", "What is it?").Tags("chat", "text").
 			Answers(ready, banner, refusal, items, many, readyAt),
 		wire.On("stop", (*recorder).onStop).
-			Takes("Stop.", &Options{"m"}).
+			Takes("Stop.", &Options{"m"}).About("room:2").
 			Answers(refusal, pong),
 	).Pushes("Tell", "Of banners.", banner, late).Describe()
 }
@@ -84,11 +84,11 @@ func TestDescribePushed(t *testing.T) {
 }
 
 func TestDescribeMessages(t *testing.T) {
-	// Each line: key, title, action, direction, tags, payload (? = may be null), example.
+	// Each line: key, title, action, direction, tags, payload (? = may be null), example, topic.
 	want := []string{
 		`ping_message PingMessage ping client [connection] null null`,
 		`assistant_message AssistantMessage assistant_message client [chat text] string "What is it?"`,
-		`stop_message StopMessage stop client [] Options? {"message_id":"m"}`,
+		`stop_message StopMessage stop client [] Options? {"message_id":"m"} room:2`,
 		`pong_message PongMessage pong server [connection] null null`,
 		// Three declarations of one action; one that repeats adds nothing.
 		`error_message ErrorMessage error server [connection] [Item] | Refusal | [Refusal] [{"type":"missing","loc":["ask"],"msg":"Field required"}]`,
@@ -96,7 +96,7 @@ func TestDescribeMessages(t *testing.T) {
 		`ready_message ReadyMessage ready server [chat text] Row? {"width":80}`,
 		`banner_message BannerMessage banner server [chat text] Banner {"color":"red","rows":null,"id":""}`,
 		// pushed only
-		`late_message LateMessage late server [] null null`,
+		`late_message LateMessage late server [] null null room:1`,
 	}
 	var got []string
 	for _, m := range describedTable().Messages {
@@ -104,7 +104,8 @@ func TestDescribeMessages(t *testing.T) {
 		if m.PayloadOptional {
 			payload += "?"
 		}
-		got = append(got, fmt.Sprint(m.Key, " ", m.Title, " ", m.Action, " ", m.Direction, " ", m.Tags, " ", payload, " ", asJSON(m.Example)))
+		line := fmt.Sprint(m.Key, " ", m.Title, " ", m.Action, " ", m.Direction, " ", m.Tags, " ", payload, " ", asJSON(m.Example), " ", m.Topic)
+		got = append(got, strings.TrimSpace(line))
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

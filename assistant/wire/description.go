@@ -48,6 +48,7 @@ type MessageDescription struct {
 	PayloadOptional bool
 	// Example is a payload that validates, ready for encoding/json; nil when Payload is nil.
 	Example any
+	Topic   string // of an example; "" = none
 	Tags    []string
 }
 

@@ -13,24 +13,32 @@ const Version = 1
 
 // Sendable is a message that the server may send: an [Out] of any payload.
 type Sendable interface {
-	declaration() outbound
+	declared() declaration
 }
 
 // Out is the declaration of a message with payload T that the server may send.
-type Out[T any] struct{ outbound }
+type Out[T any] struct{ declaration }
 
-type outbound struct {
+// declaration is what is said of a message, whoever sends it.
+type declaration struct {
 	action, description string
 	shape               *shape
 	example             any
+	topic               string // of the example
 }
 
-func (o outbound) declaration() outbound { return o }
+func (d declaration) declared() declaration { return d }
 
 // Sends declares a message. Two declarations of one action are alternatives: the document shows one
 // message whose payload is any of theirs. The example must be a valid payload; it is shown in documents.
 func Sends[T any](action, description string, example T) Out[T] {
-	return Out[T]{outbound{action, description, shapeOf(reflect.TypeFor[T]()), example}}
+	return Out[T]{declaration{action: action, description: description, shape: shapeOf(reflect.TypeFor[T]()), example: example}}
+}
+
+// About gives the example a topic, as the message has it in practice.
+func (o Out[T]) About(topic string) Out[T] {
+	o.topic = topic
+	return o
 }
 
 // With makes a frame of the message.

@@ -14,10 +14,11 @@ type Operation[S any] struct {
 	summary, description string
 	messageDescription   string
 	example              any
+	topic                string // of the example
 	tags                 []string
 	in                   reflect.Type
 	shape                *shape
-	answers              []outbound
+	answers              []declaration
 	call                 func(ctx context.Context, s S, payload any) error
 }
 
@@ -52,6 +53,12 @@ func (op *Operation[S]) Takes(description string, example any) *Operation[S] {
 	return op
 }
 
+// About gives the example a topic, without which it would be refused.
+func (op *Operation[S]) About(topic string) *Operation[S] {
+	op.topic = topic
+	return op
+}
+
 // Tags sets the operation's tags for documents.
 func (op *Operation[S]) Tags(tags ...string) *Operation[S] {
 	op.tags = tags
@@ -61,7 +68,7 @@ func (op *Operation[S]) Tags(tags ...string) *Operation[S] {
 // Answers names the messages that may answer the operation, in their usual order.
 func (op *Operation[S]) Answers(outs ...Sendable) *Operation[S] {
 	for _, out := range outs {
-		op.answers = append(op.answers, out.declaration())
+		op.answers = append(op.answers, out.declared())
 	}
 	return op
 }
