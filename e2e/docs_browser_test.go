@@ -15,6 +15,8 @@ func TestDocsPage(t *testing.T) {
 	for _, name := range []string{"assistants", "handle_assistant_message", "streaming_start", "max_message_size", "1012", "at most 64 characters"} {
 		page.WaitFor(`document.body.innerText.includes("` + name + `")`)
 	}
+	harness.Eval[bool](page, `(document.getElementById("message-snapshot").scrollIntoView(), true)`)
+	page.WaitFor(`document.querySelector("nav [aria-current]")?.textContent === "snapshot"`)
 	for _, width := range []int64{360, 1000, 1600} {
 		page.Do(chromedp.EmulateViewport(width, 800))
 		if over := harness.Eval[int](page, "document.documentElement.scrollWidth - innerWidth"); over > 0 {

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Channel, Envelope, Message, Operation } from "./items.jsx";
 import { Markdown } from "./text.jsx";
 import { TryIt } from "./tryit.jsx";
@@ -71,23 +71,38 @@ function Link({ to, text }) {
 
 // Menu is a column beside the page or, where there is no room for it, behind the bar's button.
 function Menu({ title, channels, operations, sent }) {
+  const current = useArticleInView();
   return (
     <nav id="menu" popover="auto" onClick={closeMenu}>
       <a class="title" href="#introduction">{title}</a>
-      <Entries title="Channels" id="channels" items={channels.map(([name]) => [`channel-${name}`, name])} />
-      <Entries title="Client sends" id="operations" items={operations.map(([name, { messages }]) => [`operation-${name}`, messages[0].name])} />
-      <Entries title="Server sends" id="messages" items={sent.map(({ name }) => [`message-${name}`, name])} />
+      <Entries title="Channels" id="channels" current={current} items={channels.map(([name]) => [`channel-${name}`, name])} />
+      <Entries title="Client sends" id="operations" current={current} items={operations.map(([name, { messages }]) => [`operation-${name}`, messages[0].name])} />
+      <Entries title="Server sends" id="messages" current={current} items={sent.map(({ name }) => [`message-${name}`, name])} />
     </nav>
   );
 }
 
-function Entries({ title, id, items }) {
+function Entries({ title, id, items, current }) {
   return (
     <div>
       <a href={`#${id}`}>{title}</a>
-      <ul>{items.map(([id, name]) => <li key={id}><a href={`#${id}`}>{name}</a></li>)}</ul>
+      <ul>{items.map(([id, name]) => <li key={id}><a href={`#${id}`} aria-current={id === current ? "true" : undefined}>{name}</a></li>)}</ul>
     </div>
   );
+}
+
+// useArticleInView is the id of the article that is being read: the one near the top of the window.
+function useArticleInView() {
+  const [id, setId] = useState();
+  useEffect(() => {
+    const observer = new IntersectionObserver((entries) => {
+      const entry = entries.find(({ isIntersecting }) => isIntersecting);
+      if (entry) setId(entry.target.id);
+    }, { rootMargin: "-15% 0px -80% 0px" });
+    document.querySelectorAll("article").forEach((article) => observer.observe(article));
+    return () => observer.disconnect();
+  }, []);
+  return id;
 }
 
 function closeMenu({ currentTarget, target }) {

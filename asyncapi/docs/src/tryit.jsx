@@ -16,7 +16,7 @@ export function TryIt({ channels, messages, message, onMessage, onClose }) {
     if (isOpen) socket.send(text);
   };
   return (
-    <aside id="try" aria-label="Try it">
+    <aside id="try" aria-label="Try it" onKeyDown={({ key }) => key === "Escape" && onClose()}>
       <header>
         <h2>Try it</h2>
         <button onClick={onClose} aria-label="Close">✕</button>
