@@ -111,7 +111,9 @@ const defaultDescription = "Streaming chat with a language model over one WebSoc
 	"Every frame is a JSON object. Its `action` selects exactly one of the messages below, and so what its `payload` is. " +
 	"An `assistant_message` is answered by one `streaming_start`, any number of `streaming` and one `complete_streaming`. " +
 	"An `error` never closes the connection.\n\n" +
-	"A client that sends a `ref` gets it back on every frame of the answer, and more in their payloads."
+	"A client that sends a `ref` gets it back on every frame of the answer, and more in their payloads.\n\n" +
+	"A `topic` addresses a stored conversation, which may be open in many places: `subscribe` opens it, and `seq` numbers " +
+	"what happens in it, so that a client that was cut off can ask for what it missed."
 
 func (info Info) object(tags []string) object {
 	return object{

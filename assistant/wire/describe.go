@@ -104,7 +104,7 @@ func (d *describer) define(s *Schema) {
 	}
 }
 
-// describePayloads describes the payload types that do not describe themselves by their messages.
+// describePayloads says of types that do not describe themselves what they are the payload of.
 func (d *describer) describePayloads() {
 	for i, s := range d.Schemas {
 		var actions []string

@@ -29,7 +29,7 @@ export function TryIt({ channels, messages, message, onMessage, onClose }) {
           </select>
         )}
         {Object.keys(channel.bindings.ws.query?.properties ?? {}).map((name) => (
-          <input key={name} placeholder={name} aria-label={name} disabled={socket.state !== "closed"} onInput={({ target }) => setQuery({ ...query, [name]: target.value })} />
+          <input key={name} placeholder={name} aria-label={name} value={query[name] ?? ""} disabled={socket.state !== "closed"} onInput={({ target }) => setQuery({ ...query, [name]: target.value })} />
         ))}
         <output data-state={socket.state}>{isOpen ? "Connected" : socket.state === "connecting" ? "Connecting …" : socket.note || "Not connected"}</output>
         {socket.state === "closed"
