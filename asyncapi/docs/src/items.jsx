@@ -39,7 +39,7 @@ export function Envelope({ message }) {
   const { action, payload, ...properties } = message.payload.properties;
   return (
     <details class="envelope">
-      <summary>Besides <code>action</code> and <code>payload</code>, every frame can have {Object.keys(properties).map((name) => <code key={name}>{name}</code>)}</summary>
+      <summary>Besides <code>action</code> and <code>payload</code>, every frame can have <code>{Object.keys(properties).join(", ")}</code></summary>
       <Properties schema={{ properties }} />
     </details>
   );
