@@ -80,6 +80,7 @@ func TestCheckFinds(t *testing.T) {
 		{`"address": "/ws/support/"`, `"address": "/ws/assistants/"`, "have the same address"},
 		{`"address": "/ws/support/"`, `"address": "ws/support/"`, "no leading slash"},
 		{`"address": "/ws/support/"`, `"address": "/ws/{id}/"`, `the address has the parameters ["id"], declared are []`},
+		{`"host": "chat.example.com"`, `"host": "{domain}"`, `server production: the host and path have the variables ["domain"], declared are []`},
 		{`"title": "support"`, `"title": "Support"`, `channel support: title is "Support"`},
 		{`"pong_message": {
           "$ref": "#/components/messages/pong_message"`, `"pong": {

@@ -21,7 +21,7 @@ import (
 //   - messages have the same key in channels and components, the const of their action as name, and the
 //     member that their correlation ID names
 //   - every example is valid for its message and for no other message of the channel
-//   - addresses are unique and have just the parameters that are declared
+//   - addresses are unique and have just the parameters that are declared, and servers just the variables
 //   - operations and replies name messages of their channel
 //   - schemas have a title when they have a name, only keywords of draft-07, and required members that exist
 //   - operations, tags, properties and schemas that have a name have descriptions
@@ -32,6 +32,7 @@ func Check(text []byte) error {
 	}
 	c := &checker{document: d}
 	c.references()
+	c.servers()
 	c.channels()
 	c.operations()
 	c.messages()
@@ -122,6 +123,23 @@ func (c *checker) find(ref string) any {
 
 var parameter = regexp.MustCompile(`\{([^}]*)\}`)
 
+// parameters are the names in braces, sorted.
+func parameters(address string) []string {
+	var names []string
+	for _, match := range parameter.FindAllStringSubmatch(address, -1) {
+		names = append(names, match[1])
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *checker) servers() {
+	for name, s := range c.Servers {
+		used, declared := parameters(s.Host+s.Pathname), slices.Sorted(maps.Keys(s.Variables))
+		c.must(slices.Equal(used, declared), "server %s: the host and path have the variables %q, declared are %q", name, used, declared)
+	}
+}
+
 func (c *checker) channels() {
 	addresses := map[string]string{}
 	for name, ch := range c.Channels {
@@ -129,13 +147,8 @@ func (c *checker) channels() {
 		addresses[ch.Address] = name
 		c.must(strings.HasPrefix(ch.Address, "/"), "channel %s: address %q has no leading slash", name, ch.Address)
 		c.must(ch.Title == name, "channel %s: title is %q", name, ch.Title)
-		var parameters []string
-		for _, match := range parameter.FindAllStringSubmatch(ch.Address, -1) {
-			parameters = append(parameters, match[1])
-		}
-		slices.Sort(parameters)
-		declared := slices.Sorted(maps.Keys(ch.Parameters))
-		c.must(slices.Equal(parameters, declared), "channel %s: the address has the parameters %q, declared are %q", name, parameters, declared)
+		used, declared := parameters(ch.Address), slices.Sorted(maps.Keys(ch.Parameters))
+		c.must(slices.Equal(used, declared), "channel %s: the address has the parameters %q, declared are %q", name, used, declared)
 		for key, ref := range ch.Messages {
 			c.must(ref.Ref == "#/components/messages/"+key, "channel %s: message %s is %s", name, key, ref.Ref)
 		}

@@ -14,6 +14,7 @@ import (
 // document is what the checks need of an AsyncAPI document.
 type document struct {
 	Info       struct{ Tags []tag }
+	Servers    map[string]server
 	Channels   map[string]channel
 	Operations map[string]operation
 	Components struct {
@@ -26,6 +27,11 @@ type document struct {
 }
 
 type tag struct{ Name, Description string }
+
+type server struct {
+	Host, Pathname string
+	Variables      map[string]any
+}
 
 type channel struct {
 	Address    string
