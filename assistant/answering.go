@@ -40,11 +40,13 @@ func (c *conversation) next() *turn {
 	for len(c.pending) > 0 && c.ctx.Err() == nil && !c.deleted {
 		t := c.pending[0]
 		c.pending = c.pending[1:]
+		t.assistant.Observer.Waiting(-1)
 		if c.startLocked(t) {
 			return t
 		}
 		t.refuse(c, errorPayload(ReasonDraining, 0))
 	}
+	c.forgetPendingLocked()
 	c.settleLocked()
 	return nil
 }
@@ -67,6 +69,8 @@ func (c *conversation) answer(t *turn) {
 		t.refuse(c, describeError(err))
 		return
 	}
+	t.observer = t.assistant.Observer.Answering(AnswerStart{Peer: t.asker.Load().session.peer, ConversationID: c.id, MessageID: t.id, Source: t.source})
+	t.logContent(c.id, t.question)
 	req := Request{t.instructions, append(t.history, Turn{RoleUser, t.question.Content})}
 	show := func(e event) { c.show(t, e) }
 	var err error
@@ -133,6 +137,7 @@ func (c *conversation) finish(t *turn, err error) {
 	if fault := c.storeEnd(t, question, ended); fault != nil {
 		t.finish, err = FinishError, fault
 	}
+	t.logContent(c.id, t.answer())
 	t.logEnd(c.id, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -150,7 +155,9 @@ func (c *conversation) showEndLocked(t *turn, err error) {
 	c.messages = append(c.messages, t.answer())
 	t.shown, t.ended = false, true
 	if t.finish == FinishError {
-		c.log.Append(event{kind: eventFailed, turn: t, detail: describeError(err)})
+		told := describeError(err)
+		t.assistant.Observer.Failed(told.Reason)
+		c.log.Append(event{kind: eventFailed, turn: t, detail: told})
 	}
 	seq := c.log.Append(event{kind: eventCompleted, turn: t, detail: t.completed()})
 	c.ended = append(c.ended, mark{seq, time.Now()})

@@ -50,6 +50,10 @@ type Config struct {
 	ResumeWindow time.Duration
 	// Logger gets one line for each session and each answer. Default: none.
 	Logger *zap.Logger
+	// LogContent lets Logger have the texts of users and models too, at debug level.
+	LogContent bool
+	// Observer is told what happens. Default: [NoObserver].
+	Observer Observer
 }
 
 const defaultResumeWindow = 10 * time.Minute
@@ -65,6 +69,9 @@ type Assistant struct {
 func New(hub *Hub, c Config) *Assistant {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
+	}
+	if c.Observer == nil {
+		c.Observer = NoObserver{}
 	}
 	c.MaxPending = cmp.Or(c.MaxPending, 8)
 	c.Context = cmp.Or(c.Context, 16000)
@@ -86,6 +93,9 @@ type Peer struct {
 	// Resolve fills the placeholders of a template for this peer. nil leaves it as it is. It is called
 	// by one goroutine at a time.
 	Resolve func(template string) string
+	// Context holds what an [Observer] knows the request by, such as its trace: only its values count.
+	// nil = nothing.
+	Context context.Context
 }
 
 func (p Peer) instructions(template string) string {
@@ -109,11 +119,13 @@ func (a *Assistant) Serve(conn Conn, peer Peer) error {
 	defer stop()
 	a.hub.enter(s)
 	defer a.hub.leave(s)
+	a.Observer.Opened(peer)
 	s.cancel(s.readLoop())
 	<-s.closed
 	s.releaseAll()
-	cause := context.Cause(s.ctx)
-	a.Logger.Info("session ended", zap.String("remote_addr", peer.RemoteAddr), zap.String("user", peer.User),
-		zap.NamedError("cause", cause), zap.Int("close_code", closeCode(cause)), zap.Duration("duration", time.Since(started)))
-	return cause
+	s.lags(false)
+	summary := s.summary(time.Since(started))
+	a.Observer.Closed(peer, summary)
+	s.logEnd(summary)
+	return summary.Err
 }

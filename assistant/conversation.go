@@ -166,10 +166,18 @@ func (c *conversation) settleLocked() {
 
 // abandonLocked stops the running answer and forgets the questions that wait.
 func (c *conversation) abandonLocked() {
-	c.pending = nil
+	c.forgetPendingLocked()
 	if c.running != nil {
 		c.running.cancel(errAlone)
 	}
+}
+
+// forgetPendingLocked forgets the questions that wait.
+func (c *conversation) forgetPendingLocked() {
+	for _, t := range c.pending {
+		t.assistant.Observer.Waiting(-1)
+	}
+	c.pending = nil
 }
 
 // ask puts t behind the questions that are there. When a question with its client id waits or is being
@@ -197,6 +205,7 @@ func (c *conversation) ask(t *turn) (asked *turn, err error) {
 	switch {
 	case c.running != nil:
 		c.pending = append(c.pending, t)
+		t.assistant.Observer.Waiting(1)
 		t.tell(nil, event{kind: eventNotice, detail: notice(NoticeQueued)})
 		return t, nil
 	case !c.startLocked(t):
@@ -282,7 +291,8 @@ func (c *conversation) remove(by *request) error {
 	for _, t := range c.pending {
 		t.refuse(c, errorPayload(ReasonUnknownTopic, 0))
 	}
-	c.pending, c.deleted = nil, true
+	c.forgetPendingLocked()
+	c.deleted = true
 	running := c.running
 	if running != nil {
 		running.cancel(errStopped)

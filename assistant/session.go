@@ -46,6 +46,7 @@ type Session struct {
 
 	// the reader's
 	malformed []time.Time // when malformed frames came, within malformedWindow
+	received  Traffic
 
 	// crossing from the reader to the writer
 	outbox chan wire.Frame // bounded, never closed
@@ -60,6 +61,8 @@ type Session struct {
 
 	// the writer's
 	streaming bool // a followed answer is under way
+	lagging   bool // more events wait than are written at once
+	sent      Traffic
 }
 
 func newSession(a *Assistant, conn Conn, peer Peer) *Session {
@@ -108,6 +111,7 @@ func (s *Session) readLoop() (cause error) {
 		if err != nil {
 			return err
 		}
+		s.received.add(data)
 		if err := s.receive(data); err != nil {
 			return err
 		}
@@ -129,8 +133,11 @@ func (s *Session) receive(data []byte) error {
 	}
 	invalid, ok := errors.AsType[*wire.ValidationError](err)
 	if !ok {
-		return s.reply(e, msgError.With(describeError(err)))
+		told := describeError(err)
+		s.assistant.Observer.Failed(told.Reason)
+		return s.reply(e, msgError.With(told))
 	}
+	s.assistant.Observer.Failed(ReasonInvalid)
 	err = s.reply(e, msgInvalid.With(invalid.Items))
 	if err == nil && invalid.Malformed && s.tooManyMalformed(time.Now()) {
 		return errMalformed
@@ -221,6 +228,29 @@ func (s *Session) request(messageID string, last bool) (e wire.Envelope, ok bool
 		delete(s.asked, messageID)
 	}
 	return e, ok
+}
+
+// summary is what the observer and the log are told of the session's end.
+func (s *Session) summary(lasted time.Duration) SessionSummary {
+	cause := context.Cause(s.ctx)
+	return SessionSummary{Cause: closeCause(cause), Err: cause, CloseCode: closeCode(cause), Duration: lasted, Received: s.received, Sent: s.sent}
+}
+
+// logEnd writes the one line of a session.
+func (s *Session) logEnd(end SessionSummary) {
+	fields := []zap.Field{
+		zap.String("remote_addr", s.peer.RemoteAddr), zap.String("user", s.peer.User),
+		zap.String("cause", string(end.Cause)), zap.Int("close_code", end.CloseCode), zap.Duration("duration", end.Duration),
+		zap.Int("messages_received", end.Received.Messages), zap.Int("bytes_received", end.Received.Bytes),
+		zap.Int("messages_sent", end.Sent.Messages), zap.Int("bytes_sent", end.Sent.Bytes),
+	}
+	if s.peer.Conversation != "" {
+		fields = append(fields, zap.String("conversation_id", s.peer.Conversation))
+	}
+	if end.Cause != CloseLeft {
+		fields = append(fields, zap.Error(end.Err))
+	}
+	s.assistant.Logger.Info("session ended", fields...)
 }
 
 // closeCode maps why a session ended to the code that its client sees.

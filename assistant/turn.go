@@ -52,11 +52,13 @@ type turn struct {
 	reasoning strings.Builder
 
 	// the answering goroutine's
-	meter   meter
-	finish  FinishReason
-	usage   *Usage
-	started time.Time
-	waited  time.Duration // until the first piece
+	meter    meter
+	finish   FinishReason
+	usage    *Usage
+	started  time.Time
+	waited   time.Duration // until the first piece
+	pieces   int
+	observer AnswerObserver // nil until it begins and after its end
 }
 
 // asker is who asked for a turn, and how.
@@ -95,6 +97,7 @@ func (t *turn) tell(c *conversation, e event) {
 // refuse tells the asker why there will be no answer.
 func (t *turn) refuse(c *conversation, p ErrorPayload) {
 	t.uncount()
+	t.assistant.Observer.Failed(p.Reason)
 	t.asker.Load().session.request(t.id, true)
 	t.tell(c, event{kind: eventFailed, detail: p})
 }
@@ -170,6 +173,7 @@ func (t *turn) take(d Delta, show func(event)) {
 	if d.Usage != nil {
 		t.usage = d.Usage
 	}
+	t.observe(d)
 }
 
 // fallBack tells clients and operator that another provider answers.
@@ -215,12 +219,17 @@ func (t *turn) completed() CompleteStreamingPayload {
 	return CompleteStreamingPayload{MessageID: t.id, FinishReason: t.finish, Usage: t.usage}
 }
 
-// logEnd writes the one line of an answer.
+// logEnd writes the one line of an answer, and tells the observer.
 func (t *turn) logEnd(conversation string, err error) {
-	fields := append(t.source.fields(),
-		zap.String("message_id", t.id), zap.String("finish_reason", string(t.finish)),
-		zap.Int("input_tokens", t.usage.InputTokens), zap.Int("output_tokens", t.usage.OutputTokens), zap.Bool("estimated", t.usage.Estimated),
-		zap.Duration("first_piece", t.waited), zap.Duration("duration", time.Since(t.started)),
+	end := t.summary(err)
+	if o := t.observer; o != nil {
+		t.observer = nil
+		o.Ended(end)
+	}
+	fields := append(end.Source.fields(),
+		zap.String("message_id", t.id), zap.String("user", t.asker.Load().session.peer.User), zap.String("finish_reason", string(end.FinishReason)),
+		zap.Int("input_tokens", end.Usage.InputTokens), zap.Int("output_tokens", end.Usage.OutputTokens), zap.Bool("estimated", end.Usage.Estimated),
+		zap.Int("pieces", end.Pieces), zap.Duration("first_piece", end.FirstPiece), zap.Duration("duration", end.Duration),
 	)
 	if conversation != "" {
 		fields = append(fields, zap.String("conversation_id", conversation))
@@ -232,5 +241,22 @@ func (t *turn) logEnd(conversation string, err error) {
 	if crash, ok := errors.AsType[*panicError](err); ok {
 		fields = append(fields, zap.ByteString("stack", crash.stack))
 	}
-	t.assistant.Logger.Error("answer failed", append(fields, zap.Error(err))...)
+	t.assistant.Logger.Error("answer failed", append(fields, zap.String("reason", string(end.Reason)), zap.Error(err))...)
+}
+
+// logContent writes the text of a message, where the settings and the logger's level let it.
+func (t *turn) logContent(conversation string, m Message) {
+	if !t.assistant.LogContent {
+		return
+	}
+	line := t.assistant.Logger.Check(zap.DebugLevel, "message")
+	if line == nil {
+		return
+	}
+	fields := []zap.Field{zap.String("message_id", m.ID), zap.String("user", t.asker.Load().session.peer.User),
+		zap.String("role", string(m.Role)), zap.String("content", m.Content)}
+	if conversation != "" {
+		fields = append(fields, zap.String("conversation_id", conversation))
+	}
+	line.Write(fields...)
 }

@@ -50,6 +50,7 @@ func (s *Session) writeLoop() {
 				s.close()
 				return
 			}
+			s.sent.add(b.views...)
 		case s.ctx.Err() != nil:
 			s.close()
 			return
@@ -95,6 +96,7 @@ func (s *Session) await() bool {
 func (s *Session) collect(b *batch) {
 	s.direct(b)
 	s.streaming = false
+	lagging := false
 	b.subs = s.subscriptions(b.subs[:0])
 	for _, sub := range b.subs {
 		entries, err := sub.conversation.log.Read(sub.cursor, b.entries)
@@ -104,9 +106,22 @@ func (s *Session) collect(b *batch) {
 		if s.subscribed(sub) {
 			s.advance(sub, entries, err, b)
 			s.streaming = s.streaming || sub.streaming
+			lagging = lagging || err != nil || len(entries) == cap(entries)
 		}
 	}
+	s.lags(lagging)
 	s.direct(b)
+}
+
+// lags tells the observer when the session begins or ceases to lag.
+func (s *Session) lags(lagging bool) {
+	switch {
+	case lagging && !s.lagging:
+		s.assistant.Observer.Lagging(1)
+	case !lagging && s.lagging:
+		s.assistant.Observer.Lagging(-1)
+	}
+	s.lagging = lagging
 }
 
 // direct adds the direct answers that b has room for.
