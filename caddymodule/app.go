@@ -24,13 +24,14 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "assistant", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision subscribes to the end of the process.
+// Provision registers the metrics, and subscribes to the start and to the end of the process.
 func (a *App) Provision(ctx caddy.Context) error {
 	events, err := ctx.App("events")
 	if err != nil {
 		return err
 	}
-	return events.(*caddyevents.App).On("stopping", drain{a})
+	app := events.(*caddyevents.App)
+	return errors.Join(registerMetrics(ctx.GetMetricsRegistry()), app.On("started", started{a, app}), app.On("stopping", drain{a}))
 }
 
 // Start opens what the handlers need. Only from here on files are created and connections opened.

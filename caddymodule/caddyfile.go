@@ -68,6 +68,7 @@ func matchedPath(matchers caddy.ModuleMap) string {
 //		write_timeout    <duration>
 //		drain_timeout    <duration>
 //		resume_window    <duration>
+//		log_content      off | on
 //
 //		rate                <questions>/<duration> [<burst>]
 //		budget              <tokens>/<duration>
@@ -100,6 +101,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"retention":        func(p *params) error { return p.duration(&h.Retention) },
 		"drain_timeout":    func(p *params) error { return p.duration(&h.DrainTimeout) },
 		"resume_window":    func(p *params) error { return p.duration(&h.ResumeWindow) },
+		"log_content":      func(p *params) error { return p.onOff(&h.LogContent) },
 
 		"rate":                func(p *params) error { return p.rate(&h.Rate) },
 		"budget":              func(p *params) error { return p.budget(&h.Budget) },

@@ -127,6 +127,9 @@ type Handler struct {
 	// How long the events of an answer are kept after its end, for clients that come back. Default: 10m
 	ResumeWindow caddy.Duration `json:"resume_window,omitempty"`
 
+	// Lets the log have the texts of users and models too, at level DEBUG. Default: false
+	LogContent bool `json:"log_content,omitempty"`
+
 	chain     *assistant.Chain
 	storeKey  string
 	openStore func() (assistant.Store, error)
@@ -174,7 +177,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.settings = assistant.Config{
 		Provider: h.chain, Instructions: h.Instructions, MaxPending: h.MaxPending, Context: h.Context,
 		ModelTitles: h.Titles == "model", Strict: h.Durability == "strict",
-		ResumeWindow: time.Duration(h.ResumeWindow), Logger: h.log,
+		ResumeWindow: time.Duration(h.ResumeWindow), Logger: h.log.With(zap.String("handler", h.Name)), LogContent: h.LogContent,
 	}
 	h.limit(&h.settings)
 	if h.OnDisconnect != nil {
@@ -200,7 +203,7 @@ func (h *Handler) loadStore(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("module %T is no store", module)
 	}
-	h.storeKey, h.openStore = source.Key(h.Name), source.Open
+	h.storeKey, h.openStore = source.Key(h.Name), observed(source.Open, h.Name, module.(caddy.Module).CaddyModule().ID.Name())
 	return nil
 }
 
@@ -210,6 +213,7 @@ func (h *Handler) start() (err error) {
 	if h.hub, err = openHub(hubKey{h.Name, h.storeKey}, h.openStore, h.log); err != nil {
 		return err
 	}
+	h.settings.Observer = newObserver(h.Name, h.hub.events)
 	h.assistant = assistant.New(h.hub.Hub, h.settings)
 	h.previous = h.hub.Use(h.assistant)
 	close(h.started)
@@ -250,7 +254,8 @@ func (h *Handler) Cleanup() error {
 // connection then costs less memory than under a ServeHTTP that blocks, since the middleware chain's
 // stack and net/http's buffers are let go. So the access log tells when the socket opened, and
 // the handler's own log when and why it ended.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
+	defer func() { h.countRefusal(err) }()
 	select {
 	case <-h.started: // the HTTP server may be faster than start
 	case <-r.Context().Done():
@@ -260,6 +265,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return unavailable(w, errors.New("server is stopping"))
 	}
 	peer := h.peer(r)
+	addLogFields(r.Context(), h.Name, peer)
 	var release func() // of its place among the connections
 	served := false
 	if ws.IsUpgrade(r) {
@@ -326,6 +332,7 @@ func (h *Handler) peer(r *http.Request) assistant.Peer {
 		User:         repl.ReplaceAll(h.User, ""),
 		Conversation: repl.ReplaceAll(h.Conversation, ""),
 		Resolve:      resolveGlobal,
+		Context:      withOrigin(r.Context()),
 	}
 	if strings.Contains(h.Instructions, "{") {
 		// The replacer keeps the whole request: only where it is needed.

@@ -21,10 +21,11 @@ type hubKey struct{ handler, store string }
 // pooledHub is a hub with its store.
 type pooledHub struct {
 	*assistant.Hub
-	key   hubKey
-	store assistant.Store
-	log   *zap.Logger
-	gone  chan struct{} // closed when the store is
+	key    hubKey
+	store  assistant.Store
+	events *emitter
+	log    *zap.Logger
+	gone   chan struct{} // closed when the store is
 
 	mu       sync.Mutex
 	handlers int  // of configurations that are loaded
@@ -44,7 +45,8 @@ func openHub(key hubKey, open func() (assistant.Store, error), log *zap.Logger) 
 			if err != nil {
 				return nil, err
 			}
-			return &pooledHub{Hub: assistant.NewHub(store, log), key: key, store: store, log: log, gone: make(chan struct{})}, nil
+			hub := assistant.NewHub(store, log)
+			return &pooledHub{Hub: hub, key: key, store: store, events: newEmitter(key.handler, hub.Go, log), log: log, gone: make(chan struct{})}, nil
 		})
 		if err != nil {
 			return nil, err

@@ -123,6 +123,14 @@ func (p *params) choice(dst *string, allowed ...string) error {
 	return nil
 }
 
+// onOff reads a switch.
+func (p *params) onOff(dst *bool) error {
+	var found string
+	err := p.choice(&found, "off", "on")
+	*dst = found == "on"
+	return err
+}
+
 // secret is text that no error repeats.
 func (p *params) secret(dst *string) error {
 	if args := p.RemainingArgs(); len(args) != 1 {

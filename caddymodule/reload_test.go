@@ -74,8 +74,9 @@ func (c *counting) want(instructions string) string {
 
 // site is a Caddy in this process.
 type site struct {
-	t    *testing.T
-	port int
+	t       *testing.T
+	port    int
+	options string // global ones, besides what all sites have
 }
 
 func newSite(t *testing.T) *site {
@@ -91,13 +92,13 @@ func newSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
-	return &site{t, l.Addr().(*net.TCPAddr).Port}
+	return &site{t: t, port: l.Addr().(*net.TCPAddr).Port}
 }
 
 // load makes Caddy serve these handlers, as caddy reload --force does.
 func (s *site) load(handlers string) error {
 	s.t.Helper()
-	text := fmt.Sprintf("{\n admin off\n persist_config off\n log {\n output discard\n }\n}\nhttp://127.0.0.1:%d {\n%s\n}\n", s.port, handlers)
+	text := fmt.Sprintf("{\n admin off\n persist_config off\n log {\n output discard\n }\n%s\n}\nhttp://127.0.0.1:%d {\n%s\n}\n", s.options, s.port, handlers)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,259 @@
+package caddymodule
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+)
+
+// scrape reads the metrics of the configuration that runs, by name and labels.
+func (s *site) scrape() map[string]string {
+	s.t.Helper()
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", s.port))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	found := map[string]string{}
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), "} "); ok {
+			found[name+"}"] = value
+		}
+	}
+	return found
+}
+
+// TestMetricsReload holds that the metrics keep their values over reloads, are visible in each new
+// configuration, and go on for sockets that are older than it.
+func TestMetricsReload(t *testing.T) {
+	s := newSite(t)
+	config := handler("model m\n pieces 3", "name metered") + "metrics /metrics\n"
+	s.mustLoad(config)
+	c := s.dial("user=ann")
+	for i := range 3 {
+		c.send(`{"action":"assistant_message","payload":"count","ref":"1"}`)
+		if _, _, _, err := c.answer(); err != nil {
+			t.Fatal(err)
+		}
+		s.mustLoad(config)
+		c.send(`{"action":"list_conversations","ref":"l"}`)
+		c.until("conversations")
+		found := s.scrape()
+		model := `{handler="metered",model="m",provider="counting"`
+		for name, want := range map[string]int{
+			`open_sockets{handler="metered"}`:                                                 1,
+			`running_answers{handler="metered"}`:                                              0,
+			`queued_questions{handler="metered"}`:                                             0,
+			`answers_total{finish_reason="stop",` + model[1:] + `}`:                           i + 1,
+			`pieces_total` + model + `}`:                                                      4 * (i + 1),
+			`first_piece_seconds_count` + model + `}`:                                         i + 1,
+			`answer_duration_seconds_count` + model + `}`:                                     i + 1,
+			`store_duration_seconds_count{handler="metered",operation="list",store="memory"}`: i + 1,
+			`store_errors_total{handler="metered",operation="list",store="memory"}`:           0,
+		} {
+			if got := found["caddy_assistant_"+name]; got != fmt.Sprint(want) {
+				t.Errorf("reload %d: %s = %q, want %d", i, name, got, want)
+			}
+		}
+		for _, kind := range []string{"input", "output"} {
+			if v := found[`caddy_assistant_tokens_total`+model+`,type="`+kind+`"}`]; v == "" || v == "0" {
+				t.Errorf("reload %d: %s tokens = %q", i, kind, v)
+			}
+		}
+	}
+	if _, _, err := dialOnce(fmt.Sprintf("ws://127.0.0.1:%d/ws/?user=ann&conversation=x", s.port)); err == nil {
+		t.Error("a conversation that is not there was opened")
+	}
+	if got := s.scrape()[`caddy_assistant_refused_upgrades_total{code="404",handler="metered"}`]; got != "1" {
+		t.Errorf("refused upgrades = %q, want 1", got)
+	}
+}
+
+// metric is what a collector says of itself.
+type metric struct {
+	name, kind, help string
+	labels           []string
+}
+
+var description = regexp.MustCompile(`fqName: "([^"]+)", help: "((?:[^"\\]|\\.)*)", .*variableLabels: \{([^}]*)\}`)
+
+// described are the metrics, in the order of their definition.
+func described(t *testing.T) (metrics []metric) {
+	t.Helper()
+	for _, c := range collectors {
+		descs := make(chan *prometheus.Desc, 1)
+		c.Describe(descs)
+		found := description.FindStringSubmatch((<-descs).String())
+		if found == nil {
+			t.Fatalf("%T does not describe itself", c)
+		}
+		m := metric{name: found[1], help: found[2], labels: strings.Split(found[3], ",")}
+		switch c.(type) {
+		case *prometheus.GaugeVec:
+			m.kind = "gauge"
+		case *prometheus.CounterVec:
+			m.kind = "counter"
+		case *prometheus.HistogramVec:
+			m.kind = "histogram"
+		}
+		metrics = append(metrics, m)
+	}
+	return metrics
+}
+
+// TestMetricsLint holds Prometheus's rules for names and helps.
+func TestMetricsLint(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	for range 2 {
+		if err := registerMetrics(registry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lint := prometheus.Labels{"handler": "lint"}
+	for i, m := range described(t) {
+		values := append([]string{"lint"}, make([]string, len(m.labels)-1)...)
+		switch c := collectors[i].(type) { // a metric shows when it has a child
+		case *prometheus.GaugeVec:
+			c.WithLabelValues(values...)
+			defer c.DeletePartialMatch(lint)
+		case *prometheus.CounterVec:
+			c.WithLabelValues(values...)
+			defer c.DeletePartialMatch(lint)
+		case *prometheus.HistogramVec:
+			c.WithLabelValues(values...)
+			defer c.DeletePartialMatch(lint)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil || len(families) != len(collectors) {
+		t.Fatalf("%d metrics, want %d (%v)", len(families), len(collectors), err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+const tableBegin, tableEnd = "<!-- made by go test ./caddymodule -run TestMetricsTable -update -->\n", "<!-- end -->\n"
+
+// TestMetricsTable holds that the manual lists the metrics as they are.
+func TestMetricsTable(t *testing.T) {
+	const file = "../docs/operate.md"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(data), tableBegin)
+	found, after, end := strings.Cut(rest, tableEnd)
+	if !ok || !end {
+		t.Fatalf("%s has no table of metrics", file)
+	}
+	var want strings.Builder
+	want.WriteString("| metric | kind | labels | meaning |\n|---|---|---|---|\n")
+	for _, m := range described(t) {
+		fmt.Fprintf(&want, "| `%s` | %s | %s | %s |\n", m.name, m.kind, strings.Join(m.labels, ", "), m.help)
+	}
+	switch {
+	case found == want.String():
+	case *update:
+		if err := os.WriteFile(file, []byte(before+tableBegin+want.String()+tableEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("rewrite with -update; want\n%s", &want)
+	}
+}
+
+var (
+	queried  = regexp.MustCompile(`(caddy_assistant_\w+)(?:\{([^}]*)\})?`)
+	selector = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)`)
+	grouping = regexp.MustCompile(`by \(([^)]*)\)`)
+)
+
+// TestDashboard holds that the dashboard shows each metric, and nothing that there is not.
+func TestDashboard(t *testing.T) {
+	data, err := os.ReadFile("../docs/grafana.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard any
+	if err := json.Unmarshal(data, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	metrics := described(t)
+	shown := map[string]bool{}
+	queries := 0
+	for _, query := range queriesOf(dashboard) {
+		queries++
+		var allowed []string
+		for _, found := range queried.FindAllStringSubmatch(query, -1) {
+			i := slices.IndexFunc(metrics, func(m metric) bool { return m.names(found[1]) })
+			if i < 0 {
+				t.Errorf("there is no %s: %s", found[1], query)
+				continue
+			}
+			shown[metrics[i].name] = true
+			allowed = append(allowed, metrics[i].labels...)
+			for _, s := range selector.FindAllStringSubmatch(found[2], -1) {
+				if !slices.Contains(metrics[i].labels, s[1]) {
+					t.Errorf("%s has no label %s: %s", found[1], s[1], query)
+				}
+			}
+		}
+		for _, by := range grouping.FindAllStringSubmatch(query, -1) {
+			for label := range strings.SplitSeq(by[1], ",") {
+				if label = strings.TrimSpace(label); label != "le" && !slices.Contains(allowed, label) {
+					t.Errorf("no label %s: %s", label, query)
+				}
+			}
+		}
+	}
+	for _, m := range metrics {
+		if !shown[m.name] {
+			t.Errorf("%s is not on the dashboard", m.name)
+		}
+	}
+	if queries < 10 {
+		t.Errorf("found only %d queries", queries)
+	}
+}
+
+// names tells whether a series belongs to the metric.
+func (m metric) names(series string) bool {
+	if m.kind != "histogram" {
+		return series == m.name
+	}
+	suffix, ok := strings.CutPrefix(series, m.name)
+	return ok && slices.Contains([]string{"_bucket", "_sum", "_count"}, suffix)
+}
+
+// queriesOf finds the queries of panels and variables.
+func queriesOf(v any) (queries []string) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			queries = append(queries, queriesOf(e)...)
+		}
+	case map[string]any:
+		for key, e := range v {
+			if text, ok := e.(string); ok && (key == "expr" || key == "query" && strings.Contains(text, "(")) {
+				queries = append(queries, text)
+			} else {
+				queries = append(queries, queriesOf(e)...)
+			}
+		}
+	}
+	return queries
+}

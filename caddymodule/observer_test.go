@@ -1,0 +1,401 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(traced{})
+	caddy.RegisterModule(eventTest{})
+	httpcaddyfile.RegisterHandlerDirective("traced", func(httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) { return traced{}, nil })
+}
+
+func dialOnce(address string) (*websocket.Conn, *http.Response, error) {
+	return websocket.DefaultDialer.Dial(address, nil)
+}
+
+// spans are those of the tests' tracing.
+var spans = tracetest.NewInMemoryExporter()
+
+var tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+
+// traced does what Caddy's tracing directive does, without a collector.
+type traced struct{}
+
+func (traced) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.traced", New: func() caddy.Module { return new(traced) }}
+}
+
+func (traced) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	ctx, span := tracer.Tracer("test").Start(r.Context(), "request")
+	defer span.End()
+	return next.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// TestTracing shows the span of an answer, also after a reload.
+func TestTracing(t *testing.T) {
+	s := newSite(t)
+	config := "route {\ntraced\n" + handler("model m\n pieces 2", "") + "}\n"
+	s.mustLoad(config)
+	c := s.dial("user=ann")
+	c.send(`{"action":"create_conversation"}`)
+	var info assistant.Conversation
+	_ = json.Unmarshal(c.until("conversation_created").Payload, &info)
+	c.send(`{"action":"subscribe","topic":"conversation:%s"}`, info.ID)
+	c.until("snapshot")
+	request := spans.GetSpans()[0]
+	for range 2 {
+		spans.Reset()
+		c.send(`{"action":"assistant_message","payload":"secret question","topic":"conversation:%s"}`, info.ID)
+		c.until("complete_streaming")
+		span := spans.GetSpans()[0]
+		if span.Name != "chat m" || span.SpanKind != trace.SpanKindClient || span.Status.Code != codes.Unset || !span.EndTime.After(span.StartTime) {
+			t.Errorf("got %+v", span)
+		}
+		if len(span.Links) != 1 || span.Links[0].SpanContext.TraceID() != request.SpanContext.TraceID() || span.Links[0].SpanContext.SpanID() != request.SpanContext.SpanID() {
+			t.Errorf("linked to %v, want %v", span.Links, request.SpanContext)
+		}
+		if len(span.Events) != 1 || span.Events[0].Name != "first_piece" {
+			t.Errorf("events %v", span.Events)
+		}
+		got := attributes(span)
+		for name, want := range map[string]any{
+			"gen_ai.operation.name": "chat", "gen_ai.provider.name": "counting", "gen_ai.request.model": "m", "gen_ai.output.type": "text",
+			"gen_ai.conversation.id": info.ID, "gen_ai.response.finish_reasons": []string{"stop"},
+		} {
+			if !reflect.DeepEqual(got[name], want) {
+				t.Errorf("%s = %v, want %v", name, got[name], want)
+			}
+		}
+		for _, name := range []string{"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.response.time_to_first_chunk", "assistant.message_id"} {
+			if v := got[name]; v == nil || reflect.ValueOf(v).IsZero() {
+				t.Errorf("%s = %v", name, v)
+			}
+		}
+		if text := fmt.Sprint(got, span.Events); strings.Contains(text, "secret question") || strings.Contains(text, "ann") {
+			t.Errorf("the span tells of user and question: %s", text)
+		}
+		s.mustLoad(config)
+	}
+}
+
+func attributes(span tracetest.SpanStub) map[string]any {
+	values := map[string]any{}
+	for _, a := range span.Attributes {
+		values[string(a.Key)] = a.Value.AsInterface()
+	}
+	return values
+}
+
+// TestTracingFailures shows the span of an answer that another model began and none ended.
+func TestTracingFailures(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
+	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
+	first, second := assistant.Source{Provider: "openai", Model: "large"}, assistant.Source{Provider: "openai", Model: "small"}
+	fault := &assistant.ProviderError{Reason: assistant.ReasonProviderTimeout, Err: errors.New("sk-secret")}
+	request.End()
+	exporter.Reset()
+
+	o := newObserver("failing", newEmitter("failing", nil, nil))
+	a := o.Answering(assistant.AnswerStart{Peer: assistant.Peer{Context: withOrigin(ctx)}, Source: first})
+	a.FellBack(assistant.Fallback{Failed: first, Err: fault, Next: second})
+	a.Ended(assistant.AnswerSummary{Source: second, FinishReason: assistant.FinishError, Err: fault, Reason: fault.Reason})
+
+	span := exporter.GetSpans()[0]
+	got := attributes(span)
+	if span.Name != "chat small" || got["gen_ai.request.model"] != "small" || got["error.type"] != "provider_timeout" ||
+		span.Status.Code != codes.Error || span.Status.Description != "provider_timeout" {
+		t.Errorf("got %+v", span)
+	}
+	if len(span.Events) != 1 || span.Events[0].Name != "fallback" || !strings.Contains(fmt.Sprint(span.Events[0].Attributes), "large") {
+		t.Errorf("events %v", span.Events)
+	}
+	if strings.Contains(fmt.Sprintf("%+v", span), "sk-secret") {
+		t.Errorf("the span has the provider's text")
+	}
+	for model, want := range map[string]float64{"large": 1, "small": 1} {
+		if got := value(t, providerErrors.WithLabelValues("failing", "openai", model, "provider_timeout")); got != want {
+			t.Errorf("%s failed %v times, want %v", model, got, want)
+		}
+	}
+	if got := value(t, fallbacks.WithLabelValues("failing", "openai", "small")); got != 1 {
+		t.Errorf("%v fallbacks, want 1", got)
+	}
+	if got := value(t, answers.WithLabelValues("failing", "openai", "small", "error")); got != 1 {
+		t.Errorf("%v answers, want 1", got)
+	}
+}
+
+// TestNoTracing holds that nothing is kept of a request that is not traced.
+func TestNoTracing(t *testing.T) {
+	if ctx := withOrigin(t.Context()); ctx != nil {
+		t.Errorf("kept %v", ctx)
+	}
+}
+
+// eventTest is an event handler: it hands events to the test and waits until it takes them.
+type eventTest struct{}
+
+type received struct {
+	caddy.Event
+	err error // of the context that it came with
+}
+
+var events = make(chan received)
+
+func (eventTest) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.test", New: func() caddy.Module { return new(eventTest) }}
+}
+
+func (eventTest) Handle(ctx context.Context, e caddy.Event) error {
+	events <- received{e, ctx.Err()}
+	return nil
+}
+
+func (*eventTest) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+
+// TestEvents shows the events of a session, which come in order however slow their handlers are, and reach
+// the handlers of the newest configuration.
+func TestEvents(t *testing.T) {
+	s := newSite(t)
+	s.options = "events {\n on assistant.connected test\n on assistant.answer_finished test\n on assistant.disconnected test\n }"
+	s.mustLoad(handler("model m\n pieces 1", "name eventful"))
+	c := s.dial("user=ann")
+	s.mustLoad(handler("model n\n pieces 1", "name eventful"))
+	for range 2 {
+		c.send(`{"action":"assistant_message","payload":"secret question","ref":"1"}`)
+		if _, _, _, err := c.answer(); err != nil { // though nobody takes the first event yet
+			t.Fatal(err)
+		}
+	}
+	_ = c.Close()
+	for i, want := range []string{"connected", "answer_finished", "answer_finished", "disconnected"} {
+		e := <-events
+		if e.Name() != "assistant."+want || e.Data["handler"] != "eventful" || e.Data["user"] != "ann" || e.Origin().CaddyModule().ID != "http.handlers.assistant" {
+			t.Errorf("event %d is %s of %v: %v", i, e.Name(), e.Origin(), e.Data)
+		}
+		if i > 0 && e.err != nil {
+			t.Errorf("event %d came with the context of a configuration that is gone: %v", i, e.err)
+		}
+		if want == "answer_finished" && (e.Data["model"] != "n" || e.Data["finish_reason"] != "stop" || e.Data["output_tokens"].(int) == 0 || e.Data["pieces"] != 2) {
+			t.Errorf("event %d says %v", i, e.Data)
+		}
+		if want == "disconnected" && (e.Data["cause"] != "lost" || e.Data["close_code"] != 1011) {
+			t.Errorf("event %d says %v", i, e.Data)
+		}
+		if strings.Contains(fmt.Sprint(e.Data), "secret question") {
+			t.Errorf("event %d has the question: %v", i, e.Data)
+		}
+	}
+}
+
+// TestEventsAreBounded drops events that nobody takes, and counts them.
+func TestEventsAreBounded(t *testing.T) {
+	s := newSite(t)
+	s.options = "events {\n on assistant.connected test\n }"
+	s.mustLoad(handler("pieces 1", "name flooded"))
+	v, _ := hubs.LoadOrStore(hubKey{"flooded", "memory of flooded"}, nil)
+	hub := v.(*pooledHub)
+	defer hub.release()
+	send := func() {
+		hub.events.emit(eventConnected, func() map[string]any { return nil })
+	}
+	send()
+	<-events // the worker has begun, and takes the next one
+	for range maxEvents + 11 {
+		send()
+	}
+	dropped := value(t, droppedEvents.WithLabelValues("flooded"))
+	if dropped < 10 || dropped > 11 {
+		t.Errorf("%v events were dropped, want 10, or 11 where none was handed over yet", dropped)
+	}
+	for range maxEvents + 11 - int(dropped) {
+		<-events
+	}
+}
+
+// TestStoreMetrics holds that each call of a store is measured by its own name, and that failures are counted.
+func TestStoreMetrics(t *testing.T) {
+	interfaceType := reflect.TypeFor[assistant.Store]()
+	seen := map[string]bool{}
+	for method := range interfaceType.Methods() {
+		if method.Name == "Close" {
+			continue
+		}
+		store := observe(nil, "store of "+method.Name, "test") // which panics
+		m := reflect.ValueOf(store).MethodByName(method.Name)
+		var args []reflect.Value
+		for arg := range m.Type().Ins() {
+			args = append(args, reflect.Zero(arg))
+		}
+		func() {
+			defer func() { _ = recover() }()
+			if m.Type().IsVariadic() {
+				m.CallSlice(args)
+			} else {
+				m.Call(args)
+			}
+		}()
+		for operation, calls := range observations(t, "store of "+method.Name) {
+			if calls > 0 {
+				seen[operation] = true
+			}
+		}
+	}
+	if want := interfaceType.NumMethod() - 1; len(seen) != want {
+		t.Errorf("calls of %d operations were measured, want %d: %v", len(seen), want, seen)
+	}
+	store, err := observed(func() (assistant.Store, error) { return memory.Open(memory.Config{}), nil }, "stored", "memory")()
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := assistant.Conversation{ID: "5f9c1f0a-7f0e-4f0b-9d37-0f6f6c1b7a52"}
+	if err := errors.Join(store.Create(t.Context(), "ann", created)); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Create(t.Context(), "ann", created); err == nil {
+		t.Error("created twice")
+	}
+	if _, err := store.Conversation(t.Context(), "bob", created.ID); !errors.Is(err, assistant.ErrNotFound) {
+		t.Errorf("bob got %v", err)
+	}
+	for operation, want := range map[string]float64{"create": 1, "conversation": 0} {
+		if got := value(t, storeErrors.WithLabelValues("stored", "memory", operation)); got != want {
+			t.Errorf("%s failed %v times, want %v", operation, got, want)
+		}
+	}
+}
+
+// observations counts the calls of a handler's store by operation.
+func observations(t *testing.T, handler string) map[string]uint64 {
+	t.Helper()
+	calls := map[string]uint64{}
+	for _, m := range gathered(t, storeDuration) {
+		labels := map[string]string{}
+		for _, l := range m.GetLabel() {
+			labels[l.GetName()] = l.GetValue()
+		}
+		if labels["handler"] == handler {
+			calls[labels["operation"]] = m.GetHistogram().GetSampleCount()
+		}
+	}
+	return calls
+}
+
+// gathered are the children of a metric.
+func gathered(t *testing.T, c prometheus.Collector) []*dto.Metric {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c)
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 {
+		t.Fatalf("gathered %v, %v", families, err)
+	}
+	return families[0].GetMetric()
+}
+
+// value is that of a counter.
+func value(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	return gathered(t, c)[0].GetCounter().GetValue()
+}
+
+// conn throws all away, and asks again when an answer has ended.
+type conn struct {
+	asks  int
+	ended chan struct{}
+}
+
+func (c *conn) Recv() ([]byte, error) {
+	<-c.ended
+	if c.asks--; c.asks < 0 {
+		return nil, io.EOF
+	}
+	return []byte(`{"action":"assistant_message","payload":"go on"}`), nil
+}
+
+func (c *conn) Send(messages ...[]byte) error {
+	if strings.HasPrefix(string(messages[len(messages)-1]), `{"action":"complete`) {
+		c.ended <- struct{}{}
+	}
+	return nil
+}
+
+func (c *conn) Close(int, string) error { return nil }
+
+const benchPieces = 1000
+
+// babbling answers at once.
+type babbling struct{}
+
+func (babbling) Source() assistant.Source { return assistant.Source{Provider: "bench", Model: "m"} }
+
+func (babbling) Stream(context.Context, assistant.Request) iter.Seq2[assistant.Delta, error] {
+	return func(yield func(assistant.Delta, error) bool) {
+		for range benchPieces {
+			yield(assistant.Delta{Text: " piece"}, nil)
+		}
+		yield(assistant.Delta{FinishReason: assistant.FinishStop}, nil)
+	}
+}
+
+// BenchmarkObserver streams b.N pieces through the engine without and with the observer, traced too.
+func BenchmarkObserver(b *testing.B) {
+	ctx, span := sdktrace.NewTracerProvider().Tracer("bench").Start(b.Context(), "request")
+	defer span.End()
+	for _, test := range []struct {
+		name     string
+		observer assistant.Observer
+		ctx      context.Context
+	}{
+		{"none", nil, nil},
+		{"metrics", newObserver("bench", newEmitter("bench", nil, nil)), nil},
+		{"traced", newObserver("bench", newEmitter("bench", nil, nil)), withOrigin(ctx)},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			hub := assistant.NewHub(memory.Open(memory.Config{}), zap.NewNop())
+			a := assistant.New(hub, assistant.Config{Provider: babbling{}, Observer: test.observer})
+			c := &conn{b.N/benchPieces + 1, make(chan struct{}, 1)}
+			c.ended <- struct{}{}
+			b.ReportAllocs()
+			b.ResetTimer()
+			_ = a.Serve(c, assistant.Peer{Context: test.ctx})
+		})
+	}
+}
+
+// BenchmarkObserverPiece is what the observer alone costs for each piece.
+func BenchmarkObserverPiece(b *testing.B) {
+	a := newObserver("bench", newEmitter("bench", nil, nil)).Answering(assistant.AnswerStart{})
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Piece()
+	}
+	a.Ended(assistant.AnswerSummary{Duration: time.Second})
+}
