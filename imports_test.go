@@ -13,7 +13,7 @@ const module = "github.com/caddy-assistant/caddy-assistant/"
 // name that ends with a slash stands for all packages below it.
 func TestImports(t *testing.T) {
 	caddy, gorilla, openai, sql := "github.com/caddyserver/", "github.com/gorilla/", "github.com/openai/", "database/sql"
-	outside := []string{caddy, gorilla, openai, sql, "github.com/prometheus/"}
+	outside := []string{caddy, gorilla, openai, sql, "github.com/prometheus/", "go.opentelemetry.io/"}
 	rules := []struct {
 		pkg       string
 		forbidden []string

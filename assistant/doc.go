@@ -46,4 +46,7 @@
 // A [Hub] holds what lives: conversations in use, sessions, what is counted for limits, the store. An
 // [Assistant] is one generation of settings. [Hub.Use] makes a newer one count for every session's next
 // question; running answers keep theirs. So a change of the configuration disturbs nobody.
+//
+// An [Observer] is told what happens, for metrics, traces and events; a line of the log tells of each session
+// and each answer when it ends.
 package assistant

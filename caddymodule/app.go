@@ -31,7 +31,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app := events.(*caddyevents.App)
-	return errors.Join(registerMetrics(ctx.GetMetricsRegistry()), app.On("started", started{a, app}), app.On("stopping", drain{a}))
+	return errors.Join(registerMetrics(ctx.GetMetricsRegistry()), app.On("started", started{a, app, ctx}), app.On("stopping", drain{a}))
 }
 
 // Start opens what the handlers need. Only from here on files are created and connections opened.

@@ -36,7 +36,8 @@ type emitter struct {
 	working bool
 }
 
-// eventsOf is the events app of a configuration that has started, and the handler's context there.
+// eventsOf is the events app of a configuration that has started, and the context of our app there. It is the
+// origin of the events: event handlers read it whenever they like, and a [Handler] changes when it stops.
 type eventsOf struct {
 	app *caddyevents.App
 	ctx caddy.Context
@@ -107,11 +108,12 @@ func (e *emitter) hand(event queuedEvent) {
 type started struct {
 	app    *App
 	events *caddyevents.App
+	ctx    caddy.Context
 }
 
 func (s started) Handle(context.Context, caddy.Event) error {
 	for _, h := range s.app.handlers {
-		h.hub.events.use(s.events, h.ctx)
+		h.hub.events.use(s.events, s.ctx)
 	}
 	return nil
 }

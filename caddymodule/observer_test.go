@@ -19,7 +19,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.opentelemetry.io/otel/codes"
@@ -33,10 +32,6 @@ func init() {
 	caddy.RegisterModule(traced{})
 	caddy.RegisterModule(eventTest{})
 	httpcaddyfile.RegisterHandlerDirective("traced", func(httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) { return traced{}, nil })
-}
-
-func dialOnce(address string) (*websocket.Conn, *http.Response, error) {
-	return websocket.DefaultDialer.Dial(address, nil)
 }
 
 // spans are those of the tests' tracing.
@@ -59,6 +54,7 @@ func (traced) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 
 // TestTracing shows the span of an answer, also after a reload.
 func TestTracing(t *testing.T) {
+	spans.Reset()
 	s := newSite(t)
 	config := "route {\ntraced\n" + handler("model m\n pieces 2", "") + "}\n"
 	s.mustLoad(config)
@@ -122,7 +118,8 @@ func TestTracingFailures(t *testing.T) {
 	request.End()
 	exporter.Reset()
 
-	o := newObserver("failing", newEmitter("failing", nil, nil))
+	name := fresh()
+	o := newObserver(name, newEmitter(name, nil, nil))
 	a := o.Answering(assistant.AnswerStart{Peer: assistant.Peer{Context: withOrigin(ctx)}, Source: first})
 	a.FellBack(assistant.Fallback{Failed: first, Err: fault, Next: second})
 	a.Ended(assistant.AnswerSummary{Source: second, FinishReason: assistant.FinishError, Err: fault, Reason: fault.Reason})
@@ -140,14 +137,14 @@ func TestTracingFailures(t *testing.T) {
 		t.Errorf("the span has the provider's text")
 	}
 	for model, want := range map[string]float64{"large": 1, "small": 1} {
-		if got := value(t, providerErrors.WithLabelValues("failing", "openai", model, "provider_timeout")); got != want {
+		if got := value(t, providerErrors.WithLabelValues(name, "openai", model, "provider_timeout")); got != want {
 			t.Errorf("%s failed %v times, want %v", model, got, want)
 		}
 	}
-	if got := value(t, fallbacks.WithLabelValues("failing", "openai", "small")); got != 1 {
+	if got := value(t, fallbacks.WithLabelValues(name, "openai", "small")); got != 1 {
 		t.Errorf("%v fallbacks, want 1", got)
 	}
-	if got := value(t, answers.WithLabelValues("failing", "openai", "small", "error")); got != 1 {
+	if got := value(t, answers.WithLabelValues(name, "openai", "small", "error")); got != 1 {
 		t.Errorf("%v answers, want 1", got)
 	}
 }
@@ -183,11 +180,11 @@ func (*eventTest) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
 // TestEvents shows the events of a session, which come in order however slow their handlers are, and reach
 // the handlers of the newest configuration.
 func TestEvents(t *testing.T) {
-	s := newSite(t)
+	s, name := newSite(t), fresh()
 	s.options = "events {\n on assistant.connected test\n on assistant.answer_finished test\n on assistant.disconnected test\n }"
-	s.mustLoad(handler("model m\n pieces 1", "name eventful"))
+	s.mustLoad(handler("model m\n pieces 1", "name "+name))
 	c := s.dial("user=ann")
-	s.mustLoad(handler("model n\n pieces 1", "name eventful"))
+	s.mustLoad(handler("model n\n pieces 1", "name "+name))
 	for range 2 {
 		c.send(`{"action":"assistant_message","payload":"secret question","ref":"1"}`)
 		if _, _, _, err := c.answer(); err != nil { // though nobody takes the first event yet
@@ -197,7 +194,7 @@ func TestEvents(t *testing.T) {
 	_ = c.Close()
 	for i, want := range []string{"connected", "answer_finished", "answer_finished", "disconnected"} {
 		e := <-events
-		if e.Name() != "assistant."+want || e.Data["handler"] != "eventful" || e.Data["user"] != "ann" || e.Origin().CaddyModule().ID != "http.handlers.assistant" {
+		if e.Name() != "assistant."+want || e.Data["handler"] != name || e.Data["user"] != "ann" || e.Origin().CaddyModule().ID != "assistant" {
 			t.Errorf("event %d is %s of %v: %v", i, e.Name(), e.Origin(), e.Data)
 		}
 		if i > 0 && e.err != nil {
@@ -217,10 +214,10 @@ func TestEvents(t *testing.T) {
 
 // TestEventsAreBounded drops events that nobody takes, and counts them.
 func TestEventsAreBounded(t *testing.T) {
-	s := newSite(t)
+	s, name := newSite(t), fresh()
 	s.options = "events {\n on assistant.connected test\n }"
-	s.mustLoad(handler("pieces 1", "name flooded"))
-	v, _ := hubs.LoadOrStore(hubKey{"flooded", "memory of flooded"}, nil)
+	s.mustLoad(handler("pieces 1", "name "+name))
+	v, _ := hubs.LoadOrStore(hubKey{name, "memory of " + name}, nil)
 	hub := v.(*pooledHub)
 	defer hub.release()
 	send := func() {
@@ -231,7 +228,7 @@ func TestEventsAreBounded(t *testing.T) {
 	for range maxEvents + 11 {
 		send()
 	}
-	dropped := value(t, droppedEvents.WithLabelValues("flooded"))
+	dropped := value(t, droppedEvents.WithLabelValues(name))
 	if dropped < 10 || dropped > 11 {
 		t.Errorf("%v events were dropped, want 10, or 11 where none was handed over yet", dropped)
 	}
@@ -242,13 +239,13 @@ func TestEventsAreBounded(t *testing.T) {
 
 // TestStoreMetrics holds that each call of a store is measured by its own name, and that failures are counted.
 func TestStoreMetrics(t *testing.T) {
-	interfaceType := reflect.TypeFor[assistant.Store]()
+	interfaceType, name := reflect.TypeFor[assistant.Store](), fresh()
 	seen := map[string]bool{}
 	for method := range interfaceType.Methods() {
 		if method.Name == "Close" {
 			continue
 		}
-		store := observe(nil, "store of "+method.Name, "test") // which panics
+		store := observe(nil, name+method.Name, "test") // which panics
 		m := reflect.ValueOf(store).MethodByName(method.Name)
 		var args []reflect.Value
 		for arg := range m.Type().Ins() {
@@ -262,7 +259,7 @@ func TestStoreMetrics(t *testing.T) {
 				m.Call(args)
 			}
 		}()
-		for operation, calls := range observations(t, "store of "+method.Name) {
+		for operation, calls := range observations(t, name+method.Name) {
 			if calls > 0 {
 				seen[operation] = true
 			}
@@ -271,12 +268,12 @@ func TestStoreMetrics(t *testing.T) {
 	if want := interfaceType.NumMethod() - 1; len(seen) != want {
 		t.Errorf("calls of %d operations were measured, want %d: %v", len(seen), want, seen)
 	}
-	store, err := observed(func() (assistant.Store, error) { return memory.Open(memory.Config{}), nil }, "stored", "memory")()
+	store, err := observed(func() (assistant.Store, error) { return memory.Open(memory.Config{}), nil }, name, "memory")()
 	if err != nil {
 		t.Fatal(err)
 	}
 	created := assistant.Conversation{ID: "5f9c1f0a-7f0e-4f0b-9d37-0f6f6c1b7a52"}
-	if err := errors.Join(store.Create(t.Context(), "ann", created)); err != nil {
+	if err := store.Create(t.Context(), "ann", created); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Create(t.Context(), "ann", created); err == nil {
@@ -286,7 +283,7 @@ func TestStoreMetrics(t *testing.T) {
 		t.Errorf("bob got %v", err)
 	}
 	for operation, want := range map[string]float64{"create": 1, "conversation": 0} {
-		if got := value(t, storeErrors.WithLabelValues("stored", "memory", operation)); got != want {
+		if got := value(t, storeErrors.WithLabelValues(name, "memory", operation)); got != want {
 			t.Errorf("%s failed %v times, want %v", operation, got, want)
 		}
 	}

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
+)
+
+// told is what an answer's text and question are recognized by.
+const told = "xyzzy"
+
+// metered is a site whose log tells everything.
+func metered(upstream *harness.Upstream, more string) string {
+	return "{\n debug\n}\n" + harness.Site(`
+		log
+		assistant /ws/assistants/* {
+			`+more+`
+			user {query.user}
+			store sqlite {$HOME}/chat/chat.db
+			provider openai {
+				base_url `+upstream.URL+`
+				api_key {env.OPENAI_API_KEY}
+				max_retries 0
+			}
+		}
+	`)
+}
+
+// scrape reads Caddy's metrics from its admin address.
+func scrape(t *testing.T, c *harness.Caddy) string {
+	t.Helper()
+	response, body := harness.Fetch(t, "http://"+c.Admin+"/metrics", nil)
+	if response.StatusCode != 200 {
+		t.Fatalf("GET /metrics: %s", response.Status)
+	}
+	return body
+}
+
+// TestMetricsAndLog: after an answer and a failure, metrics and log tell of them, over a reload, and of
+// nothing that was said.
+func TestMetricsAndLog(t *testing.T) {
+	upstream := harness.NewUpstream(t, func(call *harness.Call) {
+		if strings.Contains(call.Question(), "fail") {
+			call.Fail(503, told)
+			return
+		}
+		call.Pieces("Say ", told)
+		call.Finish()
+	})
+	c := harness.Start(t, metered(upstream, ""), "OPENAI_API_KEY="+canary)
+	client := harness.Dial(t, c)
+	client.Ask("What is " + told + "?")
+	client.Until("complete_streaming")
+	client.Ask(told + ", fail!")
+	client.Until("complete_streaming")
+	client.Send("{")
+	client.Until("error")
+	c.Reload(t, metered(upstream, "max_pending 2"))
+
+	body := scrape(t, c)
+	model := `handler="assistants",model="gpt-4o",provider="openai"`
+	for _, want := range []string{
+		`open_sockets{handler="assistants"} 1`,
+		`running_answers{handler="assistants"} 0`,
+		`answers_total{finish_reason="stop",` + model + `} 1`,
+		`answers_total{finish_reason="error",` + model + `} 1`,
+		`provider_errors_total{` + model + `,reason="provider_unavailable"} 1`,
+		`errors_total{handler="assistants",reason="provider_unavailable"} 1`,
+		`errors_total{handler="assistants",reason="invalid"} 1`,
+		`pieces_total{` + model + `} 2`,
+		`first_piece_seconds_count{` + model + `} 1`,
+		`answer_duration_seconds_count{` + model + `} 2`,
+	} {
+		if !strings.Contains(body, "caddy_assistant_"+want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, kind := range []string{"input", "output"} {
+		series := fmt.Sprintf("caddy_assistant_tokens_total{%s,type=%q} ", model, kind)
+		if _, value, ok := strings.Cut(body, series); !ok || strings.HasPrefix(value, "0") {
+			t.Errorf("no %s", series)
+		}
+	}
+	client.Vanish()
+	c.WaitLog(t, func(e harness.Entry) bool {
+		return e["msg"] == "session ended" && e["cause"] == "lost" && e["handler"] == "assistants" && e["messages_received"] == 3.0
+	})
+	c.WaitLog(t, func(e harness.Entry) bool {
+		return e["msg"] == "answer ended" && e["model"] == "gpt-4o" && e["finish_reason"] == "stop" && e["pieces"] == 2.0
+	})
+	c.WaitLog(t, func(e harness.Entry) bool {
+		return e["logger"] == "http.log.access" && e["handler"] == "assistants" && e["status"] == 101.0
+	})
+	for name, text := range map[string]string{"metrics": body, "log": c.Logs.String()} {
+		for _, secret := range []string{canary, "What is " + told, "Say " + told} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q shows in the %s", secret, name)
+			}
+		}
+	}
+}
+
+// TestLogContent: with log_content on the debug log has what was said, and still no key.
+func TestLogContent(t *testing.T) {
+	upstream := harness.NewUpstream(t, func(call *harness.Call) {
+		call.Pieces("Say\n", `"`+told+`"`)
+		call.Finish()
+	})
+	c := harness.Start(t, metered(upstream, "log_content on"), "OPENAI_API_KEY="+canary)
+	client := harness.Dial(t, c)
+	client.Ask("What is " + told + "?")
+	client.Until("complete_streaming")
+	for role, content := range map[string]string{"user": "What is " + told + "?", "assistant": "Say\n\"" + told + `"`} {
+		c.WaitLog(t, func(e harness.Entry) bool {
+			return e["msg"] == "message" && e["level"] == "debug" && e["role"] == role && e["content"] == content
+		})
+	}
+	if strings.Contains(c.Logs.String(), canary) {
+		t.Error("the key shows in the log")
+	}
+}
