@@ -26,14 +26,13 @@ const maxEvents = 1000
 // emitter hands events to the events app of the newest configuration, one after the other and on a
 // goroutine of its own: their handlers take what time they want.
 type emitter struct {
-	run     func(func()) bool // starts a goroutine; false when the hub is closed
 	log     *zap.Logger
 	dropped prometheus.Counter
 	newest  atomic.Pointer[eventsOf] // nil until a configuration has started
 
-	mu      sync.Mutex
-	queue   []queuedEvent // bounded by maxEvents
-	working bool
+	mu    sync.Mutex
+	queue []queuedEvent // bounded by maxEvents
+	idle  chan struct{} // closed when the goroutine has ended; nil = there is none
 }
 
 // eventsOf is the events app of a configuration that has started, and the context of our app there. It is the
@@ -48,8 +47,8 @@ type queuedEvent struct {
 	data map[string]any
 }
 
-func newEmitter(handler string, run func(func()) bool, log *zap.Logger) *emitter {
-	return &emitter{run: run, log: log, dropped: droppedEvents.WithLabelValues(handler)}
+func newEmitter(handler string, log *zap.Logger) *emitter {
+	return &emitter{log: log, dropped: droppedEvents.WithLabelValues(handler)}
 }
 
 // use makes a configuration the one whose event handlers are asked. It must have started: before, its
@@ -69,8 +68,23 @@ func (e *emitter) emit(name string, data func() map[string]any) {
 		return
 	}
 	e.queue = append(e.queue, queuedEvent{name, data()})
-	if !e.working {
-		e.working = e.run(e.work)
+	if e.idle == nil {
+		e.idle = make(chan struct{})
+		go e.work()
+	}
+}
+
+// flush waits until no event waits any more, or ctx is done.
+func (e *emitter) flush(ctx context.Context) {
+	e.mu.Lock()
+	idle := e.idle
+	e.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	select {
+	case <-idle:
+	case <-ctx.Done():
 	}
 }
 
@@ -85,7 +99,8 @@ func (e *emitter) next() (event queuedEvent, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.queue) == 0 {
-		e.queue, e.working = nil, false
+		close(e.idle)
+		e.queue, e.idle = nil, nil
 		return event, false
 	}
 	event, e.queue = e.queue[0], e.queue[1:]

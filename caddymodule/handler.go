@@ -236,9 +236,13 @@ func (h *Handler) drain(ctx context.Context) error {
 	if h.hub == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.DrainTimeout))
+	all, cancel := context.WithTimeout(ctx, time.Duration(h.DrainTimeout)+time.Second)
 	defer cancel()
-	return h.hub.Close(ctx)
+	ctx, cancel = context.WithTimeout(all, time.Duration(h.DrainTimeout))
+	defer cancel()
+	err := h.hub.Close(ctx)
+	h.hub.events.flush(all)
+	return err
 }
 
 // Cleanup gives the handler's reference to its hub back. Connections have their own.

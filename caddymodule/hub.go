@@ -46,7 +46,7 @@ func openHub(key hubKey, open func() (assistant.Store, error), log *zap.Logger) 
 				return nil, err
 			}
 			hub := assistant.NewHub(store, log)
-			return &pooledHub{Hub: hub, key: key, store: store, events: newEmitter(key.handler, hub.Go, log), log: log, gone: make(chan struct{})}, nil
+			return &pooledHub{Hub: hub, key: key, store: store, events: newEmitter(key.handler, log), log: log, gone: make(chan struct{})}, nil
 		})
 		if err != nil {
 			return nil, err

@@ -119,7 +119,7 @@ func TestTracingFailures(t *testing.T) {
 	exporter.Reset()
 
 	name := fresh()
-	o := newObserver(name, newEmitter(name, nil, nil))
+	o := newObserver(name, newEmitter(name, nil))
 	a := o.Answering(assistant.AnswerStart{Peer: assistant.Peer{Context: withOrigin(ctx)}, Source: first})
 	a.FellBack(assistant.Fallback{Failed: first, Err: fault, Next: second})
 	a.Ended(assistant.AnswerSummary{Source: second, FinishReason: assistant.FinishError, Err: fault, Reason: fault.Reason})
@@ -372,8 +372,8 @@ func BenchmarkObserver(b *testing.B) {
 		ctx      context.Context
 	}{
 		{"none", nil, nil},
-		{"metrics", newObserver("bench", newEmitter("bench", nil, nil)), nil},
-		{"traced", newObserver("bench", newEmitter("bench", nil, nil)), withOrigin(ctx)},
+		{"metrics", newObserver("bench", newEmitter("bench", nil)), nil},
+		{"traced", newObserver("bench", newEmitter("bench", nil)), withOrigin(ctx)},
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			hub := assistant.NewHub(memory.Open(memory.Config{}), zap.NewNop())
@@ -389,7 +389,7 @@ func BenchmarkObserver(b *testing.B) {
 
 // BenchmarkObserverPiece is what the observer alone costs for each piece.
 func BenchmarkObserverPiece(b *testing.B) {
-	a := newObserver("bench", newEmitter("bench", nil, nil)).Answering(assistant.AnswerStart{})
+	a := newObserver("bench", newEmitter("bench", nil)).Answering(assistant.AnswerStart{})
 	b.ReportAllocs()
 	for b.Loop() {
 		a.Piece()

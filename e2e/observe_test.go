@@ -93,12 +93,39 @@ func TestMetricsAndLog(t *testing.T) {
 	c.WaitLog(t, func(e harness.Entry) bool {
 		return e["logger"] == "http.log.access" && e["handler"] == "assistants" && e["status"] == 101.0
 	})
+	c.WaitLog(t, func(e harness.Entry) bool {
+		data, _ := e["data"].(map[string]any)
+		return e["name"] == "assistant.answer_finished" && data["finish_reason"] == "error" && data["reason"] == "provider_unavailable"
+	})
 	for name, text := range map[string]string{"metrics": body, "log": c.Logs.String()} {
 		for _, secret := range []string{canary, "What is " + told, "Say " + told} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%q shows in the %s", secret, name)
 			}
 		}
+	}
+}
+
+// TestEventsAtExit: what the end of the server does to an answer and its socket is told before the process
+// is gone.
+func TestEventsAtExit(t *testing.T) {
+	c := harness.Start(t, "{\n debug\n}\n"+harness.Site(`
+		assistant /ws/assistants/* {
+			drain_timeout 1ms
+			provider demo {
+				delay 1h
+			}
+		}
+	`))
+	client := harness.Dial(t, c)
+	client.Ask("Will you ever answer?")
+	client.Until("streaming_start")
+	c.Stop(t)
+	for event, want := range map[string]string{"assistant.answer_finished": "interrupted", "assistant.disconnected": "draining"} {
+		c.WaitLog(t, func(e harness.Entry) bool {
+			data, _ := e["data"].(map[string]any)
+			return e["name"] == event && (data["finish_reason"] == want || data["cause"] == want)
+		})
 	}
 }
 
