@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -126,6 +127,40 @@ func TestEventsAtExit(t *testing.T) {
 			data, _ := e["data"].(map[string]any)
 			return e["name"] == event && (data["finish_reason"] == want || data["cause"] == want)
 		})
+	}
+}
+
+// TestTracing: with Caddy's tracing directive an answer is a span, linked to the span of its upgrade, and the
+// model's service is told nothing of it.
+func TestTracing(t *testing.T) {
+	upstream := harness.NewUpstream(t, func(call *harness.Call) {
+		call.Pieces("Say ", told)
+		call.Finish()
+	})
+	c := harness.Start(t, harness.Site(`
+		tracing
+		assistant /ws/assistants/* {
+			provider openai {
+				base_url `+upstream.URL+`
+			}
+		}
+	`), "OTEL_TRACES_EXPORTER=console")
+	client := harness.Dial(t, c)
+	client.Ask("What is " + told + "?")
+	client.Until("complete_streaming")
+	c.Stop(t) // which flushes
+	if header := (<-upstream.Calls).Header; header.Get("Traceparent") != "" || header.Get("Tracestate") != "" || header.Get("Baggage") != "" {
+		t.Errorf("the model's service got %v", header)
+	}
+	request := c.WaitLog(t, func(e harness.Entry) bool { return e["Name"] == "handler" })
+	answer := c.WaitLog(t, func(e harness.Entry) bool { return e["Name"] == "chat gpt-4o" })
+	want, _ := request["SpanContext"].(map[string]any)
+	links, _ := answer["Links"].([]any)
+	if len(links) != 1 || !reflect.DeepEqual(links[0].(map[string]any)["SpanContext"], any(want)) {
+		t.Errorf("linked to %v, want %v", links, want)
+	}
+	if text := fmt.Sprint(answer); !strings.Contains(text, "gen_ai.usage.output_tokens") || strings.Contains(text, told) {
+		t.Errorf("the span is %s", text)
 	}
 }
 
