@@ -3,6 +3,7 @@ package assistant
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -83,12 +84,19 @@ type Traffic struct {
 	Bytes    int // of text, without framing
 }
 
-func (t *Traffic) add(messages ...[]byte) {
-	t.Messages += len(messages)
+// traffic counts while others read.
+type traffic struct{ messages, bytes atomic.Int64 }
+
+func (t *traffic) add(messages ...[]byte) {
+	bytes := 0
 	for _, m := range messages {
-		t.Bytes += len(m)
+		bytes += len(m)
 	}
+	t.messages.Add(int64(len(messages)))
+	t.bytes.Add(int64(bytes))
 }
+
+func (t *traffic) load() Traffic { return Traffic{int(t.messages.Load()), int(t.bytes.Load())} }
 
 // CloseCause sorts why sessions end.
 type CloseCause string

@@ -46,7 +46,6 @@ type Session struct {
 
 	// the reader's
 	malformed []time.Time // when malformed frames came, within malformedWindow
-	received  Traffic
 
 	// crossing from the reader to the writer
 	outbox chan wire.Frame // bounded, never closed
@@ -62,7 +61,9 @@ type Session struct {
 	// the writer's
 	streaming bool // a followed answer is under way
 	lagging   bool // more events wait than are written at once
-	sent      Traffic
+
+	// counted by reader and writer
+	received, sent traffic
 }
 
 func newSession(a *Assistant, conn Conn, peer Peer) *Session {
@@ -233,7 +234,7 @@ func (s *Session) request(messageID string, last bool) (e wire.Envelope, ok bool
 // summary is what the observer and the log are told of the session's end.
 func (s *Session) summary(lasted time.Duration) SessionSummary {
 	cause := context.Cause(s.ctx)
-	return SessionSummary{Cause: closeCause(cause), Err: cause, CloseCode: closeCode(cause), Duration: lasted, Received: s.received, Sent: s.sent}
+	return SessionSummary{Cause: closeCause(cause), Err: cause, CloseCode: closeCode(cause), Duration: lasted, Received: s.received.load(), Sent: s.sent.load()}
 }
 
 // logEnd writes the one line of a session.
