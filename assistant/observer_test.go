@@ -24,7 +24,6 @@ type watcher struct {
 	open             int
 	closed           []assistant.SessionSummary
 	lagging, waiting int
-	lagged           bool
 	failed           []assistant.Reason
 	answers          []*watched
 }
@@ -42,9 +41,7 @@ func (w *watcher) Closed(_ assistant.Peer, s assistant.SessionSummary) {
 	w.do(func() { w.open--; w.closed = append(w.closed, s) })
 }
 
-func (w *watcher) Lagging(change int) {
-	w.do(func() { w.lagging += change; w.lagged = w.lagged || w.lagging > 0 })
-}
+func (w *watcher) Lagging(change int)        { w.do(func() { w.lagging += change }) }
 func (w *watcher) Waiting(change int)        { w.do(func() { w.waiting += change }) }
 func (w *watcher) Failed(r assistant.Reason) { w.do(func() { w.failed = append(w.failed, r) }) }
 
@@ -70,14 +67,22 @@ func (w *watcher) do(f func()) {
 	f()
 }
 
-// expect compares the gauges, of which all but the sockets that are open must be 0, and the errors.
-func (w *watcher) expect(t *testing.T, open int, failed ...assistant.Reason) {
+// expectGauges holds that nothing but so many sockets is under way.
+func (w *watcher) expectGauges(t *testing.T, open int) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.open != open || w.lagging != 0 || w.waiting != 0 {
 		t.Errorf("%d sockets are open, %d lag, %d questions wait; want %d, 0, 0", w.open, w.lagging, w.waiting, open)
 	}
+}
+
+// expect holds that besides there were these errors, and that each answer has ended.
+func (w *watcher) expect(t *testing.T, open int, failed ...assistant.Reason) {
+	t.Helper()
+	w.expectGauges(t, open)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !slices.Equal(w.failed, failed) {
 		t.Errorf("errors %q, want %q", w.failed, failed)
 	}
@@ -211,12 +216,14 @@ func TestObserverWaiting(t *testing.T) {
 						p.in <- ask
 					}
 					synctest.Wait()
-					if w.waiting != 2 {
-						t.Errorf("%d wait, want 2", w.waiting)
-					}
+					w.do(func() {
+						if w.waiting != 2 {
+							t.Errorf("%d wait, want 2", w.waiting)
+						}
+					})
 					test.end(s, p, topic)
 					synctest.Wait()
-					w.expect(t, test.open, w.failed...)
+					w.expectGauges(t, test.open)
 				})
 			})
 		}
@@ -236,9 +243,11 @@ func TestObserverLagging(t *testing.T) {
 				synctest.Wait()
 				p.gate <- struct{}{} // the first frames
 				synctest.Wait()      // and it stands with a full batch
-				if w.lagging != 1 {
-					t.Errorf("%d lag, want 1", w.lagging)
-				}
+				w.do(func() {
+					if w.lagging != 1 {
+						t.Errorf("%d lag, want 1", w.lagging)
+					}
+				})
 				open := 1
 				if leaves {
 					p.left <- errors.New("connection is broken")
@@ -340,6 +349,7 @@ func TestLogContent(t *testing.T) {
 				s := newServerOn(t, memory.Open(memory.Config{}), assistant.Config{Provider: echoes, LogContent: test.content, Logger: zap.New(core)}, nil)
 				p := s.dial()
 				p.in <- fmt.Sprintf(`{"action":"assistant_message","payload":%q}`, long)
+				synctest.Wait()
 				p.left <- io.EOF
 				synctest.Wait()
 				var got []string
