@@ -266,7 +266,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return r.Context().Err()
 	}
 	if h.hub.Draining() {
-		return unavailable(w, errors.New("server is stopping"))
+		return unavailable(w, &refusal{"draining", errors.New("server is stopping")})
 	}
 	peer := h.peer(r)
 	addLogFields(r.Context(), h.Name, peer)
@@ -317,7 +317,7 @@ func (h *Handler) mayOpen(w http.ResponseWriter, r *http.Request, peer assistant
 	case errors.Is(err, assistant.ErrNotFound):
 		return caddyhttp.Error(http.StatusNotFound, errors.New("no such conversation of this user"))
 	case err != nil:
-		return unavailable(w, err)
+		return unavailable(w, &refusal{"storage_unavailable", err})
 	}
 	return nil
 }

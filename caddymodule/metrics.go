@@ -1,7 +1,9 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
+	"net/http"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,7 +15,7 @@ import (
 var (
 	openSockets     = gauge("open_sockets", "WebSocket connections that are open.", "handler")
 	closedSockets   = counter("closed_sockets_total", "WebSocket connections that have ended, by cause: left, lost, timeout, too_slow, malformed, refused, draining, internal.", "handler", "cause")
-	refusedUpgrades = counter("refused_upgrades_total", "Requests that were refused a WebSocket, by HTTP status.", "handler", "code")
+	refusedUpgrades = counter("refused_upgrades_total", "Requests that got no WebSocket, by reason: no_upgrade, foreign_origin, not_found, draining, storage_unavailable, or the HTTP status.", "handler", "reason")
 	laggingSockets  = gauge("lagging_sockets", "Open connections whose client reads slower than answers come: pieces are merged for them.", "handler")
 
 	queuedQuestions = gauge("queued_questions", "Questions that wait for an earlier one of their conversation.", "handler")
@@ -70,7 +72,26 @@ func registerMetrics(registry prometheus.Registerer) error {
 
 // countRefusal counts a request that ServeHTTP has refused with err.
 func (h *Handler) countRefusal(err error) {
-	if refused, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
-		refusedUpgrades.WithLabelValues(h.Name, strconv.Itoa(refused.StatusCode)).Inc()
+	refused, ok := errors.AsType[caddyhttp.HandlerError](err)
+	if !ok {
+		return
 	}
+	reason := cmp.Or(refusalReasons[refused.StatusCode], strconv.Itoa(refused.StatusCode))
+	if r, ok := errors.AsType[*refusal](err); ok {
+		reason = r.reason
+	}
+	refusedUpgrades.WithLabelValues(h.Name, reason).Inc()
+}
+
+// refusalReasons are those of the statuses that have but one.
+var refusalReasons = map[int]string{
+	http.StatusUpgradeRequired: "no_upgrade",
+	http.StatusForbidden:       "foreign_origin",
+	http.StatusNotFound:        "not_found",
+}
+
+// refusal is why there is no WebSocket, where the status alone does not tell.
+type refusal struct {
+	reason string
+	error
 }

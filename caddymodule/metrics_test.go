@@ -81,7 +81,7 @@ func TestMetricsReload(t *testing.T) {
 	if _, _, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?user=ann&conversation=x", s.port), nil); err == nil {
 		t.Error("a conversation that is not there was opened")
 	}
-	if got := s.scrape()[fmt.Sprintf(`caddy_assistant_refused_upgrades_total{code="404",handler=%q}`, name)]; got != "1" {
+	if got := s.scrape()[fmt.Sprintf(`caddy_assistant_refused_upgrades_total{handler=%q,reason="not_found"}`, name)]; got != "1" {
 		t.Errorf("refused upgrades = %q, want 1", got)
 	}
 }
