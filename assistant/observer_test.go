@@ -386,7 +386,7 @@ func TestLogLines(t *testing.T) {
 			fields  []string
 		}{
 			{"answer ended", []string{"conversation_id", "duration", "estimated", "finish_reason", "first_piece", "input_tokens", "message_id", "model", "output_tokens", "pieces", "provider", "user"}},
-			{"session ended", []string{"bytes_received", "bytes_sent", "cause", "close_code", "duration", "messages_received", "messages_sent", "remote_addr", "user"}},
+			{"session ended", []string{"bytes_in", "bytes_out", "cause", "close_code", "duration", "messages_in", "messages_out", "remote_addr", "user"}},
 		} {
 			lines := logs.FilterMessage(test.message).All()
 			if len(lines) != 1 {

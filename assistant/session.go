@@ -242,8 +242,8 @@ func (s *Session) logEnd(end SessionSummary) {
 	fields := []zap.Field{
 		zap.String("remote_addr", s.peer.RemoteAddr), zap.String("user", s.peer.User),
 		zap.String("cause", string(end.Cause)), zap.Int("close_code", end.CloseCode), zap.Duration("duration", end.Duration),
-		zap.Int("messages_received", end.Received.Messages), zap.Int("bytes_received", end.Received.Bytes),
-		zap.Int("messages_sent", end.Sent.Messages), zap.Int("bytes_sent", end.Sent.Bytes),
+		zap.Int("messages_in", end.Received.Messages), zap.Int("bytes_in", end.Received.Bytes),
+		zap.Int("messages_out", end.Sent.Messages), zap.Int("bytes_out", end.Sent.Bytes),
 	}
 	if s.peer.Conversation != "" {
 		fields = append(fields, zap.String("conversation_id", s.peer.Conversation))

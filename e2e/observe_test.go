@@ -86,7 +86,7 @@ func TestMetricsAndLog(t *testing.T) {
 	}
 	client.Vanish()
 	c.WaitLog(t, func(e harness.Entry) bool {
-		return e["msg"] == "session ended" && e["cause"] == "lost" && e["handler"] == "assistants" && e["messages_received"] == 3.0
+		return e["msg"] == "session ended" && e["cause"] == "lost" && e["handler"] == "assistants" && e["messages_in"] == 3.0
 	})
 	c.WaitLog(t, func(e harness.Entry) bool {
 		return e["msg"] == "answer ended" && e["model"] == "gpt-4o" && e["finish_reason"] == "stop" && e["pieces"] == 2.0
