@@ -275,7 +275,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if ws.IsUpgrade(r) {
 		var err error
 		if release, err = h.assistant.Admit(peer); err != nil {
-			return unavailable(w, err)
+			return unavailable(w, &refusal{"max_connections", err})
 		}
 		defer func() {
 			if !served {

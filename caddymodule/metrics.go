@@ -15,7 +15,7 @@ import (
 var (
 	openSockets     = gauge("open_sockets", "WebSocket connections that are open.", "handler")
 	closedSockets   = counter("closed_sockets_total", "WebSocket connections that have ended, by cause: left, lost, timeout, too_slow, malformed, refused, draining, internal.", "handler", "cause")
-	refusedUpgrades = counter("refused_upgrades_total", "Requests that got no WebSocket, by reason: no_upgrade, foreign_origin, not_found, draining, storage_unavailable, or the HTTP status.", "handler", "reason")
+	refusedUpgrades = counter("refused_upgrades_total", "Requests that got no WebSocket, by reason: no_upgrade, foreign_origin, not_found, max_connections, draining, storage_unavailable, or the HTTP status.", "handler", "reason")
 	laggingSockets  = gauge("lagging_sockets", "Open connections whose client reads slower than answers come: pieces are merged for them.", "handler")
 
 	queuedQuestions = gauge("queued_questions", "Questions that wait for an earlier one of their conversation.", "handler")
@@ -34,7 +34,7 @@ var (
 
 	storeDuration = histogram("store_duration_seconds", "Time of each call of the store.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "handler", "store", "operation")
-	storeErrors = counter("store_errors_total", "Calls of the store that failed. Not found is no failure.", "handler", "store", "operation")
+	storeErrors = counter("store_errors_total", "Calls of the store that failed. What is not there, was there before or exceeds max_messages is no failure.", "handler", "store", "operation")
 
 	droppedEvents = counter("dropped_events_total", "Caddy events that were not emitted because their handlers are too slow.", "handler")
 )

@@ -48,7 +48,7 @@ var names atomic.Int64
 // configuration, and go on for sockets that are older than it.
 func TestMetricsReload(t *testing.T) {
 	s, name := newSite(t), fresh()
-	config := handler("model m\n pieces 3", "name "+name) + "metrics /metrics\n"
+	config := handler("model m\n pieces 3", "max_connections 2\n name "+name) + "metrics /metrics\n"
 	s.mustLoad(config)
 	c := s.dial("user=ann")
 	for i := range 3 {
@@ -78,11 +78,17 @@ func TestMetricsReload(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?user=ann&conversation=x", s.port), nil); err == nil {
-		t.Error("a conversation that is not there was opened")
+	for i, query := range []string{"user=ann&conversation=x", "user=bob", "user=cid"} {
+		_, _, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.port, query), nil)
+		if (err == nil) != (i == 1) {
+			t.Errorf("%s: %v", query, err)
+		}
 	}
-	if got := s.scrape()[fmt.Sprintf(`caddy_assistant_refused_upgrades_total{handler=%q,reason="not_found"}`, name)]; got != "1" {
-		t.Errorf("refused upgrades = %q, want 1", got)
+	found := s.scrape()
+	for _, reason := range []string{"not_found", "max_connections"} {
+		if got := found[fmt.Sprintf(`caddy_assistant_refused_upgrades_total{handler=%q,reason=%q}`, name, reason)]; got != "1" {
+			t.Errorf("upgrades refused for %s = %q, want 1", reason, got)
+		}
 	}
 }
 

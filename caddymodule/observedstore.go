@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -46,10 +47,13 @@ type storeCall struct {
 // ended is deferred by each method.
 func (c storeCall) ended(began time.Time, err *error) {
 	c.duration.Observe(time.Since(began).Seconds())
-	if *err != nil && !errors.Is(*err, assistant.ErrNotFound) && !errors.Is(*err, assistant.ErrDuplicate) {
+	if *err != nil && !slices.ContainsFunc(answersOfStores, func(answer error) bool { return errors.Is(*err, answer) }) {
 		c.errors.Inc()
 	}
 }
+
+// answersOfStores are the errors of a store that works.
+var answersOfStores = []error{assistant.ErrNotFound, assistant.ErrDuplicate, assistant.ErrConversationFull}
 
 func (s *observedStore) Create(ctx context.Context, owner string, c assistant.Conversation) (err error) {
 	defer s.create.ended(time.Now(), &err)
