@@ -25,6 +25,8 @@ type Observer interface {
 	Failed(r Reason)
 	// Answering tells of an answer that begins. What it returns is told the rest.
 	Answering(a AnswerStart) AnswerObserver
+	// Titled tells what a model used that was asked for a title, also in vain.
+	Titled(s Source, u Usage)
 }
 
 // AnswerObserver is told how one answer goes on, by one goroutine at a time.
@@ -191,6 +193,9 @@ func (NoObserver) Failed(Reason) {}
 
 // Answering returns an observer that does nothing.
 func (NoObserver) Answering(AnswerStart) AnswerObserver { return noAnswerObserver{} }
+
+// Titled does nothing.
+func (NoObserver) Titled(Source, Usage) {}
 
 type noAnswerObserver struct{}
 

@@ -26,6 +26,7 @@ type watcher struct {
 	lagging, waiting int
 	failed           []assistant.Reason
 	answers          []*watched
+	titled           []string
 }
 
 // watched is one answer.
@@ -49,6 +50,10 @@ func (w *watcher) Answering(start assistant.AnswerStart) assistant.AnswerObserve
 	a := &watched{watcher: w, start: start}
 	w.do(func() { w.answers = append(w.answers, a) })
 	return a
+}
+
+func (w *watcher) Titled(s assistant.Source, u assistant.Usage) {
+	w.do(func() { w.titled = append(w.titled, fmt.Sprint(s.Model, u)) })
 }
 
 func (a *watched) FirstPiece(time.Duration)      { a.called("first") }
@@ -132,6 +137,29 @@ func TestObserverAnswer(t *testing.T) {
 		if end.FinishReason != assistant.FinishLength || end.Pieces != 3 || end.Usage.InputTokens != 3 || end.Usage.OutputTokens != 4 ||
 			end.FirstPiece.Round(time.Second) != time.Second || end.Duration.Round(time.Second) != 2*time.Second || end.Err != nil || end.Reason != "" {
 			t.Errorf("ended with %+v", end)
+		}
+	})
+}
+
+// TestObserverTitled shows what is told of a title that the model has made.
+func TestObserverTitled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spare := assistant.Source{Provider: "test", Model: "spare"}
+		s, w := observed(t, assistant.Config{ModelTitles: true, Provider: model(func(_ context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+			yield(assistant.Delta{Fallback: &assistant.Fallback{Next: spare}})
+			yield(assistant.Delta{Text: "Title"})
+			yield(finished)
+			if req.Instructions != "" {
+				yield(assistant.Delta{Usage: &assistant.Usage{InputTokens: 3, OutputTokens: 4, TotalTokens: 7}})
+			}
+			return nil
+		})}, memory.Open(memory.Config{}))
+		p, topic := s.dialStored()
+		p.in <- fmt.Sprintf(`{"action":"assistant_message","topic":%q,"payload":"x"}`, topic)
+		time.Sleep(time.Minute)
+		w.expect(t, 1)
+		if want := []string{"spare{3 4 7 false}"}; len(w.answers) != 1 || !slices.Equal(w.titled, want) {
+			t.Errorf("%d answers, titles %q, want 1, %q", len(w.answers), w.titled, want)
 		}
 	})
 }

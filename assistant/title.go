@@ -47,11 +47,15 @@ func askTitle(ctx context.Context, t *turn) (string, error) {
 		return "", err
 	}
 	var usage *Usage
-	defer func() { m.pay(usage) }()
+	source := t.assistant.Provider.Source()
+	defer func() { t.assistant.Observer.Titled(source, *m.pay(usage)) }()
 	var b strings.Builder
 	for d, err := range t.assistant.Provider.Stream(ctx, req) {
 		if err != nil {
 			return "", err
+		}
+		if d.Fallback != nil {
+			source = d.Fallback.Next
 		}
 		if d.Usage != nil {
 			usage = d.Usage

@@ -28,7 +28,7 @@ var (
 	answerDuration = histogram("answer_duration_seconds", "Time from a question's turn to the end of its answer.",
 		[]float64{.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600}, "handler", "provider", "model")
 	pieces         = counter("pieces_total", "Pieces of text and reasoning from models.", "handler", "provider", "model")
-	tokens         = counter("tokens_total", "Tokens of answers, by type: input or output. Estimated where the model does not count them; those of titles are not included.", "handler", "provider", "model", "type")
+	tokens         = counter("tokens_total", "Tokens of answers and titles, by type: input or output. Estimated where the model does not count them.", "handler", "provider", "model", "type")
 	providerErrors = counter("provider_errors_total", "Requests that a provider failed, by reason, after its retries; also those that another provider answered then.", "handler", "provider", "model", "reason")
 	fallbacks      = counter("fallbacks_total", "Answers that a provider took over from one that failed.", "handler", "provider", "model")
 

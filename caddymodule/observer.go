@@ -61,6 +61,9 @@ func (o *observer) Answering(start assistant.AnswerStart) assistant.AnswerObserv
 	return a
 }
 
+// Titled counts the tokens.
+func (o *observer) Titled(s assistant.Source, u assistant.Usage) { o.of(s).count(u) }
+
 // of returns the metrics of a model; they are looked up once.
 func (o *observer) of(s assistant.Source) *modelMetrics {
 	if m, ok := o.models.Load(s); ok {
@@ -81,6 +84,11 @@ func (o *observer) of(s assistant.Source) *modelMetrics {
 type modelMetrics struct {
 	firstPiece, duration  prometheus.Observer
 	pieces, input, output prometheus.Counter
+}
+
+func (m *modelMetrics) count(u assistant.Usage) {
+	m.input.Add(float64(u.InputTokens))
+	m.output.Add(float64(u.OutputTokens))
 }
 
 // answering observes one answer.
@@ -114,8 +122,7 @@ func (a *answering) Ended(s assistant.AnswerSummary) {
 	answers.WithLabelValues(a.handler, s.Source.Provider, s.Source.Model, string(s.FinishReason)).Inc()
 	a.countFailure(s.Source, s.Err)
 	a.metrics.duration.Observe(s.Duration.Seconds())
-	a.metrics.input.Add(float64(s.Usage.InputTokens))
-	a.metrics.output.Add(float64(s.Usage.OutputTokens))
+	a.metrics.count(s.Usage)
 	if a.span != nil {
 		tellEnd(a.span, s)
 	}
