@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ func metered(upstream *harness.Upstream, more string) string {
 func scrape(t *testing.T, c *harness.Caddy) string {
 	t.Helper()
 	response, body := harness.Fetch(t, "http://"+c.Admin+"/metrics", nil)
-	if response.StatusCode != 200 {
+	if response.StatusCode != http.StatusOK {
 		t.Fatalf("GET /metrics: %s", response.Status)
 	}
 	return body
