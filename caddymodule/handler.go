@@ -216,6 +216,7 @@ func (h *Handler) start() (err error) {
 	h.settings.Observer = newObserver(h.Name, h.hub.events)
 	h.assistant = assistant.New(h.hub.Hub, h.settings)
 	h.previous = h.hub.Use(h.assistant)
+	providersHealthy.add(h.hub)
 	close(h.started)
 	if h.Retention > 0 {
 		h.hub.Sweep(h.ctx, time.Duration(h.Retention))

@@ -111,6 +111,7 @@ func (h *pooledHub) Destruct() error {
 	if err := h.Close(now); err != nil {
 		h.log.Warn("stop assistant", zap.String("name", h.key.handler), zap.Error(err))
 	}
+	providersHealthy.remove(h)
 	defer close(h.gone)
 	return h.store.Close()
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -112,7 +113,7 @@ func described(t *testing.T) (metrics []metric) {
 		}
 		m := metric{name: found[1], help: found[2], labels: strings.Split(found[3], ",")}
 		switch c.(type) {
-		case *prometheus.GaugeVec:
+		case *prometheus.GaugeVec, *healthCollector:
 			m.kind = "gauge"
 		case *prometheus.CounterVec:
 			m.kind = "counter"
@@ -124,6 +125,65 @@ func described(t *testing.T) (metrics []metric) {
 	return metrics
 }
 
+// lintHub is a hub with a provider, for a metric that shows when there is one.
+func lintHub(t *testing.T) *pooledHub {
+	chain, err := assistant.NewChain(nil, babbling{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := assistant.NewHub(nil, nil)
+	hub.Use(assistant.New(hub, assistant.Config{Provider: chain}))
+	h := &pooledHub{Hub: hub, key: hubKey{handler: "lint"}}
+	t.Cleanup(func() { providersHealthy.remove(h) })
+	return h
+}
+
+// TestProvidersHealthy shows a provider that fails, and the one that answers instead, over a reload.
+func TestProvidersHealthy(t *testing.T) {
+	s, name := newSite(t), fresh()
+	config := "assistant /ws/* {\n name " + name + "\n provider openai down {\n base_url http://127.0.0.1:1/v1\n model m\n max_retries 0\n }\n provider counting {\n model spare\n pieces 1\n }\n}\nmetrics /metrics\n"
+	s.mustLoad(config)
+	series := func(provider, model string) string {
+		return s.scrape()[fmt.Sprintf(`caddy_assistant_providers_healthy{handler=%q,model=%q,provider=%q}`, name, model, provider)]
+	}
+	if got := series("down", "m"); got != "1" {
+		t.Errorf("at first %q, want 1", got)
+	}
+	c := s.dial("")
+	for range 5 { // the fourth and the fifth do not ask it
+		c.send(`{"action":"assistant_message","payload":"x","ref":"1"}`)
+		if _, _, _, err := c.answer(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if down, spare := series("down", "m"), series("counting", "spare"); down != "0" || spare != "1" {
+		t.Errorf("after five questions %q and %q, want 0 and 1", down, spare)
+	}
+	found := s.scrape()
+	for metric, want := range map[string]string{
+		`provider_errors_total{handler=NAME,model="m",provider="down",reason="provider_unavailable"}`: "3",
+		`fallbacks_total{handler=NAME,model="spare",provider="counting"}`:                             "5",
+	} {
+		if got := found[strings.Replace("caddy_assistant_"+metric, "NAME", strconv.Quote(name), 1)]; got != want {
+			t.Errorf("%s = %q, want %s", metric, got, want)
+		}
+	}
+	if s.load("assistant /ws/* {\n name "+name+"\n store sqlite /proc/none/chat.db\n provider demo\n}\n") == nil {
+		t.Error("a store that cannot be opened was taken")
+	}
+	if got := series("down", "m"); got != "0" {
+		t.Errorf("after a configuration that was refused %q, want 0", got)
+	}
+	v, _ := hubs.LoadOrStore(hubKey{name, "memory of " + name}, nil)
+	hub := v.(*pooledHub)
+	hub.release()
+	s.mustLoad("metrics /metrics\n")
+	<-hub.gone
+	if got := series("down", "m"); got != "" {
+		t.Errorf("the handler is gone, and its provider is %q", got)
+	}
+}
+
 // TestMetricsLint holds Prometheus's rules for names and helps.
 func TestMetricsLint(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
@@ -133,6 +193,7 @@ func TestMetricsLint(t *testing.T) {
 		}
 	}
 	lint := prometheus.Labels{"handler": "lint"}
+	providersHealthy.add(lintHub(t))
 	for i, m := range described(t) {
 		values := append([]string{"lint"}, make([]string, len(m.labels)-1)...)
 		switch c := collectors[i].(type) { // a metric shows when it has a child

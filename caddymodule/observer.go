@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -109,7 +110,9 @@ func (a *answering) FirstPiece(after time.Duration) {
 func (a *answering) Piece() { a.metrics.pieces.Inc() }
 
 func (a *answering) FellBack(f assistant.Fallback) {
-	a.countFailure(f.Failed, f.Err)
+	if !errors.Is(f.Err, assistant.ErrPassedOver) { // it was asked
+		a.countFailure(f.Failed, f.Err)
+	}
 	fallbacks.WithLabelValues(a.handler, f.Next.Provider, f.Next.Model).Inc()
 	a.metrics = a.of(f.Next)
 	if a.span != nil {
