@@ -71,7 +71,11 @@ func TestReloadKeepsCounts(t *testing.T) {
 // tryDial opens a socket, or returns the status and Retry-After of what is said instead.
 func (s *site) tryDial(query string, header http.Header) (conn *websocket.Conn, status int, retryAfter string) {
 	s.t.Helper()
-	conn, res, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.port, query), header)
+	address := fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.port, query)
+	conn, res, err := websocket.DefaultDialer.Dial(address, header)
+	for try := 0; err != nil && res == nil && try < 10; try++ { // see dial
+		conn, res, err = websocket.DefaultDialer.Dial(address, header)
+	}
 	if res == nil {
 		s.t.Fatal(err)
 	}

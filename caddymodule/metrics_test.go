@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
-	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
@@ -80,9 +79,8 @@ func TestMetricsReload(t *testing.T) {
 		}
 	}
 	for i, query := range []string{"user=ann&conversation=x", "user=bob", "user=cid"} {
-		_, _, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.port, query), nil)
-		if (err == nil) != (i == 1) {
-			t.Errorf("%s: %v", query, err)
+		if conn, status, _ := s.tryDial(query, nil); (conn != nil) != (i == 1) {
+			t.Errorf("%s: %d", query, status)
 		}
 	}
 	found := s.scrape()
