@@ -128,7 +128,7 @@ func (p *params) budget(dst **Budget) error {
 	if err := p.take(1, what); err != nil {
 		return err
 	}
-	n, per, ok := ratio(p.args[0], math.MaxInt64/2)
+	n, per, ok := ratio(p.args[0], math.MaxInt32)
 	if !ok {
 		return p.expected(what)
 	}
