@@ -23,7 +23,7 @@ func (c *conversation) work() {
 // startLocked makes t the running turn; false when the server stops.
 func (c *conversation) startLocked(t *turn) bool {
 	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
-	if !c.hub.begin(t) {
+	if !c.hub.begin(c, t) {
 		return false
 	}
 	c.running = t

@@ -144,7 +144,7 @@ func (c *conversation) settleLocked() {
 		c.alone = nil
 	}
 	switch {
-	case !c.stored() || c.followers > 0:
+	case !c.stored() || c.followers > 0 || c.deleted:
 	case c.running == nil:
 		window := defaultResumeWindow
 		if a := c.hub.Using(); a != nil {

@@ -219,7 +219,7 @@ func (r *request) onRenameConversation(ctx context.Context, p RenameConversation
 
 func (r *request) onDeleteConversation(context.Context, DeleteConversationPayload) error {
 	follows := r.follows()
-	if err := r.assistant.hub.remove(r); err != nil {
+	if err := r.assistant.hub.remove(r.peer.User, r.id, r); err != nil {
 		return storeFailed(err)
 	}
 	if follows {

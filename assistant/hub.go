@@ -36,11 +36,12 @@ type Hub struct {
 	inUse   map[string]*conversation
 
 	mu        sync.Mutex
-	draining  bool               // no new sessions and turns
-	closed    bool               // no new goroutines
-	answering map[*turn]struct{} // turns that run
-	quiet     chan struct{}      // closed when it drains and no turn runs
+	draining  *drain                  // no new sessions and turns; nil = serving
+	closing   bool                    // and that for good
+	closed    bool                    // no new goroutines
+	answering map[*turn]*conversation // turns that run
 	sessions  map[*Session]struct{}
+	entered   uint64 // sessions so far
 	wg        sync.WaitGroup
 }
 
@@ -49,7 +50,7 @@ func NewHub(store Store, log *zap.Logger) *Hub {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	h := &Hub{store: store, log: log, accounts: newAccounts(), quiet: make(chan struct{}), answering: make(map[*turn]struct{}),
+	h := &Hub{store: store, log: log, accounts: newAccounts(), answering: make(map[*turn]*conversation),
 		sessions: make(map[*Session]struct{}), inUse: make(map[string]*conversation)}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h
@@ -81,29 +82,12 @@ func (h *Hub) Go(f func()) bool {
 	return true
 }
 
-// Draining tells whether the Hub is being closed: new connections should be refused.
-func (h *Hub) Draining() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.draining
-}
-
 // Close refuses new sessions and turns, tells clients, waits until running answers have ended or ctx is
 // done, interrupts the rest, closes every session with 1012 (service restart) and waits for all that, a
 // second at most. Its error tells that something was still alive then.
 func (h *Hub) Close(ctx context.Context) error {
-	h.drain()
-	select {
-	case <-h.quiet:
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	grace, cancel := h.quieten(ctx, h.drain(true))
 	defer cancel()
-	h.interrupt()
-	select {
-	case <-h.quiet: // so that sessions can still show how their answers ended
-	case <-grace.Done():
-	}
 	h.cancel(errStopping)
 	h.mu.Lock()
 	h.closed = true
@@ -121,46 +105,24 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 }
 
-// drain lets no turn begin, and says so to clients.
-func (h *Hub) drain() {
+// begin counts a turn of c that is about to run; false once the hub drains.
+func (h *Hub) begin(c *conversation, t *turn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.draining {
-		return
+	if h.draining != nil {
+		return false
 	}
-	h.draining = true
-	if len(h.answering) == 0 {
-		close(h.quiet)
-	}
-	for s := range h.sessions {
-		s.notify(notice(NoticeDraining))
-	}
-}
-
-func (h *Hub) interrupt() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for t := range h.answering {
-		t.cancel(errStopping)
-	}
-}
-
-// begin counts a turn that is about to run; false once the hub drains.
-func (h *Hub) begin(t *turn) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.draining {
-		h.answering[t] = struct{}{}
-	}
-	return !h.draining
+	t.since = time.Now()
+	h.answering[t] = c
+	return true
 }
 
 func (h *Hub) end(t *turn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.answering, t)
-	if len(h.answering) == 0 && h.draining {
-		close(h.quiet)
+	if len(h.answering) == 0 && h.draining != nil {
+		close(h.draining.quiet)
 	}
 }
 
@@ -168,9 +130,11 @@ func (h *Hub) end(t *turn) {
 func (h *Hub) enter(s *Session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.entered++
+	s.id, s.since = h.entered, time.Now()
 	h.sessions[s] = struct{}{}
-	if h.draining {
-		s.notify(notice(NoticeDraining))
+	if h.draining != nil {
+		s.drain(h.draining)
 	}
 }
 
@@ -251,14 +215,14 @@ func (h *Hub) evict(c *conversation) {
 	}
 }
 
-// remove deletes a conversation, in use or not.
-func (h *Hub) remove(r *request) error {
-	c, err := h.open(r.peer.User, r.id, 0)
+// remove deletes a user's conversation, in use or not; by is who asked for it, nil where no client did.
+func (h *Hub) remove(user, id string, by *request) error {
+	c, err := h.open(user, id, 0)
 	if err != nil {
 		return err
 	}
 	defer c.unfollow()
-	err = c.remove(r)
+	err = c.remove(by)
 	if err == nil {
 		h.forget(c)
 	}

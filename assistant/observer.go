@@ -112,6 +112,7 @@ const (
 	CloseMalformed CloseCause = "malformed" // too many malformed frames
 	CloseRefused   CloseCause = "refused"   // a message that must not be accepted: too big, binary, not UTF-8
 	CloseDraining  CloseCause = "draining"  // the server stops
+	CloseOperator  CloseCause = "operator"  // somebody closed it from outside
 	CloseInternal  CloseCause = "internal"  // a fault of the server
 )
 
@@ -128,6 +129,8 @@ func closeCause(cause error) CloseCause {
 		return CloseTooSlow
 	case errors.Is(cause, errMalformed):
 		return CloseMalformed
+	case errors.Is(cause, errDisconnected):
+		return CloseOperator
 	case errors.As(cause, &coded):
 		return CloseRefused
 	case code == closeServiceRestart:

@@ -43,6 +43,8 @@ type Session struct {
 	ctx       context.Context // ends with the session; its cause is why
 	cancel    context.CancelCauseFunc
 	closed    chan struct{} // closed when conn is
+	id        uint64        // set by Hub.enter, like since
+	since     time.Time
 
 	// the reader's
 	malformed []time.Time // when malformed frames came, within malformedWindow

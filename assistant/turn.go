@@ -43,7 +43,8 @@ type turn struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
-	done chan struct{} // closed after its last event
+	done  chan struct{} // closed after its last event
+	since time.Time     // when it began to run; under the hub's lock
 
 	// under the conversation's lock while it runs
 	shown     bool // between its start and its end

@@ -1,0 +1,158 @@
+package assistant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// ErrAnonymous says that anonymous conversations are nobody's: they cannot be listed, exported or erased
+// together.
+var ErrAnonymous = errors.New("anonymous conversations belong to no user")
+
+// ErrInUse says that a user made conversations faster than they could be erased.
+var ErrInUse = errors.New("the user keeps creating conversations; close the user's sockets first")
+
+// listPage is how many conversations are read from the store at once.
+const listPage = 100
+
+// Whole is a conversation with all its messages, oldest first.
+type Whole struct {
+	Conversation
+	Messages []Message `json:"messages"`
+}
+
+// Conversations lists at most limit of a user's conversations, the last updated first, that come after
+// the one that cursor names; "" is the first page. next is the cursor of the next page, "" on the last.
+func (h *Hub) Conversations(ctx context.Context, user, cursor string, limit int) (page []Conversation, next string, err error) {
+	after, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", ErrNotFound
+	}
+	if user == "" {
+		return nil, "", ErrAnonymous
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	page, err = h.store.List(ctx, user, after, limit+1)
+	if err == nil && len(page) > limit {
+		page = page[:limit]
+		next = cursorOf(page[limit-1])
+	}
+	return page, next, err
+}
+
+// maxReadings bounds how often a list is read again that changes all the time.
+const maxReadings = 10
+
+// Export yields all conversations of a user, one at a time: no more than one is in memory. One that changes
+// meanwhile is there once, as it was before or after; a running answer is as far as it is stored. An error
+// is the last value.
+func (h *Hub) Export(ctx context.Context, user string) iter.Seq2[Whole, error] {
+	return func(yield func(Whole, error) bool) {
+		if user == "" {
+			yield(Whole{}, ErrAnonymous)
+			return
+		}
+		// A conversation that is used while the list is read moves to its start, and is missed where its
+		// place had not come yet: another reading finds it.
+		seen := make(map[string]bool)
+		for range maxReadings {
+			before := len(seen)
+			for c, err := range h.list(ctx, user) {
+				if err != nil {
+					yield(Whole{}, err)
+					return
+				}
+				if seen[c.ID] {
+					continue
+				}
+				messages, err := h.messages(ctx, user, c.ID)
+				if errors.Is(err, ErrNotFound) {
+					continue // deleted meanwhile
+				}
+				if !yield(Whole{c, messages}, err) || err != nil {
+					return
+				}
+				seen[c.ID] = true
+			}
+			if len(seen) == before {
+				return
+			}
+		}
+	}
+}
+
+// list yields a user's conversations, the last updated first.
+func (h *Hub) list(ctx context.Context, user string) iter.Seq2[Conversation, error] {
+	return func(yield func(Conversation, error) bool) {
+		cursor := ""
+		for {
+			page, next, err := h.Conversations(ctx, user, cursor, listPage)
+			if err != nil {
+				yield(Conversation{}, err)
+				return
+			}
+			for _, c := range page {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			cursor = next
+		}
+	}
+}
+
+// messages are all that a conversation has in the store.
+func (h *Hub) messages(ctx context.Context, user, id string) ([]Message, error) {
+	pages, before := [][]Message{{}}, ""
+	for {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		page, more, err := h.store.Messages(ctx, user, id, before, listPage)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		pages = append(pages, page)
+		if !more || len(page) == 0 {
+			slices.Reverse(pages)
+			return slices.Concat(pages...), nil
+		}
+		before = page[0].ID
+	}
+}
+
+// Erase stops the running answers in all conversations of a user, tells their subscribers that they are
+// deleted, and deletes them. It returns how many there were, also with an error; those are gone, and
+// Erase may be called again for the rest. Sockets stay open, and so do their own conversations, which are
+// not stored.
+func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
+	began, late := now(), 0
+	for late < maxReadings {
+		page, _, err := h.Conversations(ctx, user, "", listPage)
+		if err != nil || len(page) == 0 {
+			return erased, err
+		}
+		if !slices.ContainsFunc(page, func(c Conversation) bool { return c.CreatedAt.Before(began) }) {
+			late++ // all were made since
+		}
+		for _, c := range page {
+			if ctx.Err() != nil {
+				return erased, context.Cause(ctx)
+			}
+			err := h.remove(user, c.ID, nil)
+			if err != nil && !errors.Is(err, ErrNotFound) { // else somebody else was faster
+				return erased, fmt.Errorf("delete conversation: %w", err)
+			}
+			if err == nil {
+				erased++
+			}
+		}
+	}
+	return erased, ErrInUse
+}
