@@ -82,6 +82,26 @@ func (h *Hub) Go(f func()) bool {
 	return true
 }
 
+// ErrClosed says that a Hub is closed.
+var ErrClosed = errors.New("assistant is closed")
+
+// Do calls f with a context that ends with ctx and with the Hub, which waits for f. Once the Hub is closed
+// it returns ErrClosed and does nothing.
+func (h *Hub) Do(ctx context.Context, f func(context.Context) error) error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return ErrClosed
+	}
+	h.wg.Add(1)
+	h.mu.Unlock()
+	defer h.wg.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(h.ctx, func() { cancel(errStopping) })()
+	return f(ctx)
+}
+
 // Close refuses new sessions and turns, tells clients, waits until running answers have ended or ctx is
 // done, interrupts the rest, closes every session with 1012 (service restart) and waits for all that, a
 // second at most. Its error tells that something was still alive then.

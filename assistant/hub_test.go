@@ -2,6 +2,7 @@ package assistant_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +57,29 @@ func TestHubCloseIsBounded(t *testing.T) {
 			t.Errorf("close: %v after %v", err, time.Since(start))
 		}
 		close(release)
+	})
+}
+
+// TestHubDo holds that Close ends what Do has called, and waits for it.
+func TestHubDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(nil)
+		ended := false
+		go func() {
+			_ = h.Do(t.Context(), func(ctx context.Context) error {
+				<-ctx.Done()
+				time.Sleep(100 * time.Millisecond)
+				ended = true
+				return nil
+			})
+		}()
+		synctest.Wait()
+		if err := h.Close(t.Context()); err != nil || !ended {
+			t.Errorf("close: %v; ended: %v", err, ended)
+		}
+		if err := h.Do(t.Context(), func(context.Context) error { t.Error("called"); return nil }); !errors.Is(err, assistant.ErrClosed) {
+			t.Errorf("afterwards: %v", err)
+		}
 	})
 }
 

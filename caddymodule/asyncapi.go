@@ -75,7 +75,7 @@ var closeCodes = map[int]string{
 	1000: "The client closed the connection.",
 	1003: "A binary message.",
 	1007: "A text message that is not UTF-8.",
-	1008: "Twenty malformed frames within a minute, or a client that is too slow.",
+	1008: "Twenty malformed frames within a minute, a client that is too slow, or an operator who closed the connection.",
 	1009: "A message over the limit.",
 	1011: "A fault of the server.",
 	1012: "The server restarts: connect again.",

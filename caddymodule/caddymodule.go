@@ -11,6 +11,7 @@
 //	http.assistant.stores.sqlite        [SQLite]: in a file
 //	http.assistant.stores.postgres      [Postgres]: in a database, also of several nodes
 //	assistant                           [App]: where the handlers of one configuration meet
+//	admin.api.assistant                 [Admin]: /assistant/ of Caddy's admin API
 //	caddy.fs.assistant_chat             [ChatPage]: the chat page as a file system
 package caddymodule
 
@@ -28,6 +29,7 @@ func init() {
 	caddy.RegisterModule(SQLite{})
 	caddy.RegisterModule(Postgres{})
 	caddy.RegisterModule(App{})
+	caddy.RegisterModule(Admin{})
 	caddy.RegisterModule(ChatPage{})
 
 	httpcaddyfile.RegisterDirective("assistant", parseAssistant)

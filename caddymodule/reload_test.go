@@ -76,6 +76,7 @@ func (c *counting) want(instructions string) string {
 type site struct {
 	t       *testing.T
 	port    int
+	admin   string // address of the admin API, or off
 	options string // global ones, besides what all sites have
 }
 
@@ -92,13 +93,13 @@ func newSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
-	return &site{t: t, port: l.Addr().(*net.TCPAddr).Port}
+	return &site{t: t, port: l.Addr().(*net.TCPAddr).Port, admin: "off"}
 }
 
 // load makes Caddy serve these handlers, as caddy reload --force does.
 func (s *site) load(handlers string) error {
 	s.t.Helper()
-	text := fmt.Sprintf("{\n admin off\n persist_config off\n log {\n output discard\n }\n%s\n}\nhttp://127.0.0.1:%d {\n%s\n}\n", s.options, s.port, handlers)
+	text := fmt.Sprintf("{\n admin %s\n persist_config off\n log {\n output discard\n }\n%s\n}\nhttp://127.0.0.1:%d {\n%s\n}\n", s.admin, s.options, s.port, handlers)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,176 @@
+package caddymodule
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"go.uber.org/zap"
+)
+
+// handlerInfo is a handler and what it is doing.
+type handlerInfo struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	assistant.Activity
+}
+
+func (h *Handler) info() handlerInfo { return handlerInfo{h.Name, h.Address, h.hub.Activity()} }
+
+func listHandlers(w http.ResponseWriter, _ *http.Request) error {
+	list := page[handlerInfo]{Items: []handlerInfo{}}
+	for _, h := range runningHandlers() {
+		list.Items = append(list.Items, h.info())
+	}
+	return answer(w, list)
+}
+
+func showHandler(op operation) error { return answer(op.w, op.info()) }
+
+// providerInfo is a model that a handler may ask.
+type providerInfo struct {
+	Provider string `json:"provider"`
+	Model    string `json:"model"`
+}
+
+func listProviders(op operation) error {
+	source := op.chain.Source()
+	return answer(op.w, page[providerInfo]{Items: []providerInfo{{source.Provider, source.Model}}})
+}
+
+func listSockets(op operation) error {
+	limit, err := op.limit()
+	if err != nil {
+		return err
+	}
+	var after uint64
+	if cursor := op.query().Get("cursor"); cursor != "" {
+		if after, err = strconv.ParseUint(cursor, 10, 64); err != nil {
+			return errCursor
+		}
+	}
+	sockets := op.hub.Sockets(after, limit+1, op.keep())
+	return answer(op.w, paged(sockets, limit, func(s assistant.Socket) string { return strconv.FormatUint(s.ID, 10) }))
+}
+
+var errCursor = refuse(http.StatusBadRequest, "cursor: expected the next_cursor of a page")
+
+func closeSockets(op operation) error {
+	user, err := op.user()
+	if err != nil {
+		return err
+	}
+	return answer(op.w, map[string]int{"sockets": op.hub.CloseSockets(user)})
+}
+
+func closeSocket(op operation) error {
+	id, err := strconv.ParseUint(op.r.PathValue("id"), 10, 64)
+	if err != nil || !op.hub.CloseSocket(id) {
+		return refuse(http.StatusNotFound, "no open socket has this id")
+	}
+	op.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func listAnswers(op operation) error {
+	limit, err := op.limit()
+	if err != nil {
+		return err
+	}
+	answers := op.hub.Answers(op.query().Get("cursor"), limit+1, op.keep())
+	return answer(op.w, paged(answers, limit, func(a assistant.Answer) string { return a.ID }))
+}
+
+func stopAnswer(op operation) error {
+	if !op.hub.StopAnswer(op.r.PathValue("id")) {
+		return refuse(http.StatusNotFound, "no running answer has this id")
+	}
+	op.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// conversationInfo is a conversation without what was said.
+type conversationInfo struct {
+	ID        string    `json:"conversation_id"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+func listConversations(op operation) error {
+	user, userErr := op.user()
+	limit, limitErr := op.limit()
+	if err := cmp.Or(userErr, limitErr); err != nil {
+		return err
+	}
+	conversations, next, err := op.hub.Conversations(op.r.Context(), user, op.query().Get("cursor"), limit)
+	if errors.Is(err, assistant.ErrNotFound) {
+		return errCursor
+	}
+	if err != nil {
+		return err
+	}
+	list := page[conversationInfo]{Items: []conversationInfo{}, Next: next}
+	for _, c := range conversations {
+		list.Items = append(list.Items, conversationInfo{c.ID, c.CreatedAt, c.UpdatedAt})
+	}
+	return answer(op.w, list)
+}
+
+func eraseConversations(op operation) error {
+	user, err := op.user()
+	if err != nil {
+		return err
+	}
+	n, err := op.hub.Erase(op.r.Context(), user)
+	op.log.Info("conversations erased", zap.String("user", user), zap.Int("conversations", n), zap.Error(err))
+	if err != nil {
+		return err
+	}
+	return answer(op.w, map[string]int{"conversations": n})
+}
+
+func exportConversations(op operation) error {
+	user, err := op.user()
+	if err != nil {
+		return err
+	}
+	op.w.Header().Set("Content-Type", "application/x-ndjson")
+	out := json.NewEncoder(op.w)
+	out.SetEscapeHTML(false)
+	n := 0
+	for c, err := range op.hub.Export(op.r.Context(), user) {
+		if err == nil {
+			err = out.Encode(c)
+		}
+		if err != nil && n == 0 {
+			return err
+		}
+		if err != nil {
+			op.log.Error("export broke off", zap.String("user", user), zap.Int("conversations", n), zap.Error(err))
+			panic(http.ErrAbortHandler) // the only way to tell a client that has read the status
+		}
+		n++
+	}
+	op.log.Info("conversations exported", zap.String("user", user), zap.Int("conversations", n))
+	return nil
+}
+
+func drainHandler(op operation) error {
+	// It goes on when its client goes.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(op.r.Context()), time.Duration(op.DrainTimeout))
+	defer cancel()
+	op.hub.Drain(ctx)
+	return answer(op.w, op.info())
+}
+
+func resumeHandler(op operation) error {
+	if !op.hub.Resume() {
+		return assistant.ErrClosed
+	}
+	return answer(op.w, op.info())
+}
