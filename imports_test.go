@@ -28,6 +28,7 @@ func TestImports(t *testing.T) {
 		{"assistant/sqlite", []string{caddy, gorilla, openai, module + "asyncapi"}},
 		{"assistant/postgres", []string{caddy, gorilla, openai, module + "asyncapi"}},
 		{"asyncapi", []string{caddy, gorilla, openai, sql}},
+		{"termchat", []string{caddy, openai, sql, module + "asyncapi"}},
 		{"webchat", append(outside, module)},
 	}
 	for _, r := range rules {

@@ -1,0 +1,208 @@
+package termchat
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// receive takes a frame, or the end of the connection.
+func (c *chat) receive(r received) error {
+	f := r.frame
+	switch {
+	case r.err != nil:
+		return c.broken(r.err)
+	case f.Topic != "" && f.Topic != c.topic(), f.Seq != 0 && f.Seq <= c.seq && f.Action != "snapshot":
+		return nil // of another conversation, or seen
+	case f.Seq != 0:
+		c.seq = f.Seq
+	}
+	switch f.Action {
+	case "conversation_created":
+		c.Conversation = decode[assistant.Conversation](f).ID
+		c.enter()
+	case "subscribed":
+		return c.onSubscribed(decode[assistant.SubscribedPayload](f))
+	case "snapshot":
+		return c.onSnapshot(decode[assistant.SnapshotPayload](f))
+	case "user_message":
+		if q := c.asked; q != nil && decode[assistant.UserMessagePayload](f).ClientID == q.id {
+			q.accepted = true
+		}
+	case "streaming_start":
+		c.onStart(decode[assistant.StreamingStartPayload](f).MessageID)
+	case "streaming":
+		if c.mine() {
+			c.show(decode[assistant.StreamingPayload](f).Content)
+		}
+	case "notice":
+		if f.Ref != "" && c.asked != nil && f.Ref == c.asked.id {
+			c.note("[%s]\n", decode[assistant.NoticePayload](f).Detail)
+		}
+	case "error":
+		return c.onError(f)
+	case "complete_streaming":
+		return c.onComplete(decode[assistant.CompleteStreamingPayload](f))
+	case "conversation_deleted":
+		return errors.New("the conversation was deleted")
+	}
+	return nil
+}
+
+// mine tells whether the answer that is under way is the one that is waited for.
+func (c *chat) mine() bool { return c.asked != nil && c.current != "" && c.asked.answer == c.current }
+
+func (c *chat) onSubscribed(p assistant.SubscribedPayload) error {
+	if !p.Recovered {
+		c.epoch, c.seq, c.entering = p.Epoch, 0, true
+		return nil // the snapshot follows
+	}
+	return c.entered(nil)
+}
+
+func (c *chat) onSnapshot(p assistant.SnapshotPayload) error {
+	if !c.entering {
+		return nil // another client has changed what was said before
+	}
+	c.entering = false
+	return c.entered(&p)
+}
+
+// entered goes on where the connection was lost, or begins.
+func (c *chat) entered(s *assistant.SnapshotPayload) error {
+	again := c.ready
+	c.ready, c.lost, c.tries = true, time.Time{}, 0
+	switch {
+	case !again && c.Question != "":
+		c.ask(c.Question)
+	case !again:
+		c.note("[conversation %s]\n", c.Conversation)
+		for _, m := range s.Messages {
+			c.recall(m)
+		}
+		c.prompt()
+	case c.asked == nil:
+		c.prompt()
+	case s != nil:
+		return c.catchUp(*s)
+	case !c.asked.accepted:
+		c.sendQuestion()
+	default:
+		c.stop()
+	}
+	return nil
+}
+
+// recall shows a message of before.
+func (c *chat) recall(m assistant.Message) {
+	if m.Role == assistant.RoleUser {
+		c.note("> %s\n", m.Content)
+	} else {
+		c.note("%s\n", m.Content)
+	}
+}
+
+// catchUp shows what is missing of the answer, by what the conversation is like now.
+func (c *chat) catchUp(s assistant.SnapshotPayload) error {
+	q := c.asked
+	i := slices.IndexFunc(s.Messages, func(m assistant.Message) bool { return m.ClientID == q.id })
+	switch {
+	case i < 0 && q.accepted:
+		return errors.New("the question was removed from the conversation")
+	case i < 0:
+		c.sendQuestion()
+		return nil
+	}
+	q.accepted = true
+	if i+1 < len(s.Messages) {
+		answer := s.Messages[i+1]
+		c.onStart(answer.ID)
+		c.showRest(answer.Content)
+		return c.onComplete(assistant.CompleteStreamingPayload{MessageID: answer.ID, FinishReason: answer.FinishReason})
+	}
+	if s.Streaming != nil {
+		c.onStart(s.Streaming.MessageID)
+		c.showRest(s.Streaming.Content)
+	}
+	return nil
+}
+
+// showRest shows what the terminal does not have of the answer's text. A server that crashed may have less
+// than it had shown.
+func (c *chat) showRest(text string) {
+	shown := c.asked.shown.String()
+	rest, ok := strings.CutPrefix(text, shown)
+	switch {
+	case ok:
+		c.show(rest)
+	case !strings.HasPrefix(shown, text):
+		c.show("\n" + text)
+	}
+}
+
+func (c *chat) onStart(id string) {
+	c.current = id
+	if q := c.asked; q != nil && q.accepted && q.answer == "" {
+		q.answer = id
+		c.stop()
+	}
+}
+
+// onError is about the request to enter, the question, or an answer; after the latter comes its end.
+func (c *chat) onError(f frame) error {
+	p := decode[assistant.ErrorPayload](f)
+	detail := p.Detail
+	if detail == "" {
+		detail = "the server does not understand the question"
+	}
+	switch {
+	case f.Ref == refEnter:
+		return fmt.Errorf("open the conversation: %s", Printable(detail))
+	case c.mine():
+		c.note("\n[%s]", detail)
+	case c.asked != nil && f.Ref == c.asked.id && p.Reason != assistant.ReasonDraining: // then another connection comes
+		c.note("[%s]\n", detail)
+		return c.ended(errors.New(Printable(detail)))
+	}
+	return nil
+}
+
+// onComplete ends an answer.
+func (c *chat) onComplete(p assistant.CompleteStreamingPayload) error {
+	mine := c.mine() && p.MessageID == c.current
+	c.current = ""
+	if !mine {
+		return nil
+	}
+	_, _ = fmt.Fprintln(c.Out)
+	switch p.FinishReason {
+	case assistant.FinishStop:
+		return c.ended(nil)
+	case assistant.FinishStopped:
+		if c.asked.stopping {
+			return c.ended(ErrInterrupted)
+		}
+	}
+	c.note("[the answer ended: %s]\n", p.FinishReason)
+	if p.FinishReason == assistant.FinishLength {
+		return c.ended(nil)
+	}
+	return c.ended(fmt.Errorf("the answer is not complete: %s", Printable(string(p.FinishReason))))
+}
+
+// ended is the end of a question: that of the chat, where it was the only one.
+func (c *chat) ended(err error) error {
+	c.asked = nil
+	if c.Question == "" {
+		c.prompt()
+		return nil
+	}
+	if err == nil {
+		err = errEnd
+	}
+	return err
+}
