@@ -58,7 +58,7 @@ func (a *App) add(h *Handler) error {
 		switch {
 		case other.Name == h.Name:
 			return fmt.Errorf("two assistant handlers are named %q; give one of them another name", h.Name)
-		case other.storeKey == h.storeKey:
+		case other.storeKey == h.storeKey && h.storeKey != "":
 			return fmt.Errorf("the assistant handlers %q and %q have the same store; give one of them another", other.Name, h.Name)
 		}
 	}

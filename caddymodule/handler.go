@@ -160,17 +160,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up h. It opens no connection and creates no file: start does.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.ctx, h.log, h.started = ctx, ctx.Logger(), make(chan struct{})
-	h.Name = cmp.Or(h.Name, "assistants")
-	h.Description = cmp.Or(h.Description, "AI Assistant WebSocket API")
-	h.Address = cmp.Or(h.Address, "/ws/assistants/")
-	h.User = cmp.Or(h.User, "{http.auth.user.id}")
-	h.MaxMessageSize = cmp.Or(h.MaxMessageSize, 1<<20)
-	h.MaxPending = cmp.Or(h.MaxPending, 8)
-	h.PingInterval = cmp.Or(h.PingInterval, caddy.Duration(25*time.Second))
-	h.DrainTimeout = cmp.Or(h.DrainTimeout, caddy.Duration(4*time.Second))
-	if h.Tags == nil {
-		h.Tags = []string{"ai", "chat"}
-	}
+	h.setDefaults()
 	if err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx)); err != nil {
 		return err
 	}
@@ -189,6 +179,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	return app.add(h)
+}
+
+// setDefaults fills in what is not configured.
+func (h *Handler) setDefaults() {
+	h.Name = cmp.Or(h.Name, "assistants")
+	h.Description = cmp.Or(h.Description, "AI Assistant WebSocket API")
+	h.Address = cmp.Or(h.Address, "/ws/assistants/")
+	h.User = cmp.Or(h.User, "{http.auth.user.id}")
+	h.MaxMessageSize = cmp.Or(h.MaxMessageSize, 1<<20)
+	h.MaxPending = cmp.Or(h.MaxPending, 8)
+	h.PingInterval = cmp.Or(h.PingInterval, caddy.Duration(25*time.Second))
+	h.DrainTimeout = cmp.Or(h.DrainTimeout, caddy.Duration(4*time.Second))
+	if h.Tags == nil {
+		h.Tags = []string{"ai", "chat"}
+	}
 }
 
 func (h *Handler) loadStore(ctx caddy.Context) error {

@@ -1,0 +1,164 @@
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "assistant",
+		Usage: "<command>",
+		Short: "Chats with, watches and steers the assistants of a running server",
+		Long: `
+Commands for the assistant handlers of a Caddyfile.
+
+All but asyncapi need a server that runs. They find it at --address, or at the
+admin address of --config, or else at the default one, and need --name only
+where there are several handlers.
+
+Lists are tables for people; with --json they are lines of JSON.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(chatCommand(), asyncAPICommand())
+			cmd.AddCommand(operatorCommands()...)
+		},
+	})
+}
+
+// command is a subcommand whose positional arguments are n or, where n is negative, as many as there are.
+func command(use, short string, n int, run caddycmd.CommandFunc) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: caddycmd.WrapCommandFuncForCobra(run)}
+	if n >= 0 {
+		cmd.Args = cobra.ExactArgs(n)
+	}
+	return cmd
+}
+
+// client adds the flags of a command that speaks to a running server.
+func client(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String("address", "", "Address of the admin API, if it is not the default")
+	cmd.Flags().StringP("config", "c", "", "Configuration file to take the address of the admin API from")
+	cmd.Flags().StringP("adapter", "a", "", "Name of the adapter of that file")
+	cmd.Flags().String("name", "", "Name of the assistant handler")
+	return cmd
+}
+
+// server is a running server, by its admin API.
+type server struct{ address, name string }
+
+// newServer finds the server and, by the flag name or because it is the only one, the handler.
+func newServer(fl caddycmd.Flags) (*server, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
+	if err != nil {
+		return nil, err
+	}
+	s := &server{address, fl.String("name")}
+	if s.name != "" {
+		return s, nil
+	}
+	handlers, err := s.handlers()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, h := range handlers {
+		names = append(names, h.Name)
+	}
+	switch len(names) {
+	case 0:
+		return nil, errors.New("the server has no assistant handler")
+	case 1:
+		s.name = names[0]
+		return s, nil
+	}
+	return nil, fmt.Errorf("the server has several assistant handlers; choose with --name one of %s", strings.Join(names, ", "))
+}
+
+func (s *server) handlers() ([]handlerInfo, error) {
+	var list page[handlerInfo]
+	err := s.read(http.MethodGet, "/assistant/", &list)
+	return list.Items, err
+}
+
+// path is that of one of the handler's resources; query are pairs.
+func (s *server) path(resource string, query ...string) string {
+	values := url.Values{}
+	for i := 0; i < len(query); i += 2 {
+		if query[i+1] != "" {
+			values.Set(query[i], query[i+1])
+		}
+	}
+	path := "/assistant/" + url.PathEscape(s.name) + resource
+	if len(values) > 0 {
+		path += "?" + values.Encode()
+	}
+	return path
+}
+
+// do sends a request. An answer that is no success is an error.
+func (s *server) do(method, path string) (*http.Response, error) {
+	return caddycmd.AdminAPIRequest(s.address, method, path, nil, nil)
+}
+
+// read decodes the answer of a request into body, unless that is nil.
+func (s *server) read(method, path string, body any) error {
+	res, err := s.do(method, path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if body == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(body); err != nil {
+		return fmt.Errorf("decode %s: %w", path, err)
+	}
+	return nil
+}
+
+// list yields the items of all pages. An error is the last value.
+func list[T any](s *server, resource, user string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		for cursor, more := "", true; more; more = cursor != "" {
+			var p page[T]
+			if err := s.read(http.MethodGet, s.path(resource, "user", user, "limit", "1000", "cursor", cursor), &p); err != nil {
+				yield(none, err)
+				return
+			}
+			for _, item := range p.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			cursor = p.Next
+		}
+	}
+}
+
+// succeed is how a command ends that has nothing more to say.
+func succeed(err error) (int, error) {
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	return caddy.ExitCodeSuccess, nil
+}
+
+// output is the file of that name, which must not be there yet; "" and "-" are standard output.
+func output(name string) (*os.File, error) {
+	if cmp.Or(name, "-") == "-" {
+		return os.Stdout, nil
+	}
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}

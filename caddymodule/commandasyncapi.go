@@ -1,0 +1,107 @@
+package caddymodule
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/caddy-assistant/caddy-assistant/asyncapi"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func asyncAPICommand() *cobra.Command {
+	cmd := command("asyncapi", "Prints the AsyncAPI document of a configuration", 0, runAsyncAPI)
+	cmd.Long = cmd.Short + `, the same that a server
+with it serves. No server is needed, and no secret of the configuration: for client
+generators in a build.
+
+The document's server is the site with the asyncapi directive or, where there is
+none, the first with an assistant. Give --server where the site has no name.`
+	cmd.Flags().StringP("config", "c", "", "Configuration file (required)")
+	cmd.Flags().StringP("adapter", "a", "", "Name of its adapter")
+	cmd.Flags().String("server", "", "Where clients reach the site, such as wss://chat.example.com")
+	cmd.Flags().String("format", "json", "json or yaml")
+	cmd.Flags().String("view", "server", "server or client: what client generators take")
+	cmd.Flags().String("channel", "", "Name of the assistant handler to which the document is limited")
+	cmd.Flags().StringP("output", "o", "-", "File to make; - is standard output")
+	return cmd
+}
+
+func runAsyncAPI(fl caddycmd.Flags) (int, error) {
+	if fl.String("config") == "" {
+		return succeed(errors.New("expected a configuration file: --config Caddyfile"))
+	}
+	config, _, _, err := caddycmd.LoadConfig(fl.String("config"), fl.String("adapter"))
+	if err != nil {
+		return succeed(err)
+	}
+	found, err := findMounted(config)
+	if err != nil {
+		return succeed(err)
+	}
+	api, err := found.api(fl.String("server"), fl.String("channel"))
+	if err != nil {
+		return succeed(err)
+	}
+	text, err := render(api, fl.String("format"), asyncapi.View(fl.String("view")))
+	if err != nil {
+		return succeed(err)
+	}
+	out, err := output(fl.String("output"))
+	if err != nil {
+		return succeed(err)
+	}
+	_, err = out.Write(text)
+	return succeed(errors.Join(err, out.Close()))
+}
+
+// api is what the asyncapi handler would describe.
+func (m mounted) api(server, channel string) (asyncapi.API, error) {
+	api := asyncapi.API{Protocol: protocol, Server: m.assistants[0].place.Server}
+	if len(m.documents) > 0 {
+		api.Info, api.Server = m.documents[0].handler.Info, m.documents[0].place.Server
+	}
+	var app App
+	for _, a := range m.assistants {
+		if err := app.add(a.handler); err != nil {
+			return api, err
+		}
+	}
+	api.Channels = app.channels()
+	if channel != "" {
+		api.Channels = slices.DeleteFunc(api.Channels, func(c asyncapi.Channel) bool { return c.Name != channel })
+	}
+	if len(api.Channels) == 0 {
+		return api, fmt.Errorf("no assistant handler is named %q", channel)
+	}
+	if server != "" {
+		u, err := url.Parse(server)
+		if err != nil || u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" || cmp.Or(u.Path, "/") != "/" {
+			return api, fmt.Errorf("server: expected a URL like wss://chat.example.com, found %q", server)
+		}
+		api.Server = asyncapi.Server{Host: u.Host, TLS: u.Scheme == "wss"}
+	}
+	if api.Server.Host == "" {
+		return api, errors.New("the configuration does not say where clients reach the site; give --server, such as wss://chat.example.com")
+	}
+	return api, nil
+}
+
+func render(api asyncapi.API, format string, view asyncapi.View) ([]byte, error) {
+	if view != asyncapi.ServerView && view != asyncapi.ClientView {
+		return nil, fmt.Errorf("view: expected server or client, found %q", view)
+	}
+	document, err := asyncapi.Build(api, view)
+	switch {
+	case err != nil:
+		return nil, err
+	case format == "json":
+		return document.JSON(), nil
+	case format == "yaml":
+		return document.YAML()
+	}
+	return nil, fmt.Errorf("format: expected json or yaml, found %q", format)
+}

@@ -1,0 +1,250 @@
+package caddymodule
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/termchat"
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// operatorCommands are the ones on top of the admin API.
+func operatorCommands() []*cobra.Command {
+	status := client(command("status", "Shows the assistant handlers and what they are doing", 0, runStatus))
+	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
+	answers := client(command("answers", "Lists running answers", 0, runAnswers))
+	stop := client(command("stop <message_id>", "Stops a running answer", 1, runStop))
+	closing := client(command("close (<socket_id> | --user <user>)", "Closes a socket, or all of a user's", -1, runClose))
+	conversations := client(command("conversations <user>", "Lists a user's stored conversations", 1, runConversations))
+	export := client(command("export <user>", "Writes all of a user's conversations, one JSON object a line", 1, runExport))
+	erase := client(command("erase <user>", "Deletes all of a user's conversations", 1, runErase))
+	drain := client(command("drain", "Takes no new sockets and questions, ends answers, closes sockets", 0, runDrain(http.MethodPut)))
+	drain.Long = drain.Short + `.
+
+Running answers have the handler's drain_timeout. The server goes on, and so does
+everything else that it serves. "caddy assistant resume" undoes it; a reload does not.`
+	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
+
+	for _, cmd := range []*cobra.Command{status, sockets, answers, conversations} {
+		cmd.Flags().Bool("json", false, "Print lines of JSON")
+	}
+	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
+		cmd.Flags().StringP("user", "u", "", "Only those of this user")
+	}
+	export.Flags().StringP("output", "o", "-", "File to make; - is standard output")
+	erase.Flags().BoolP("yes", "y", false, "Do not ask")
+	return []*cobra.Command{status, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
+}
+
+// table prints items as they come: lines of JSON, or columns with a heading.
+func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], columns func(T) []any) (int, error) {
+	out, lines := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0), json.NewEncoder(os.Stdout)
+	defer func() { _ = out.Flush() }()
+	if !fl.Bool("json") {
+		_, _ = fmt.Fprintln(out, strings.ReplaceAll(heading, " ", "\t"))
+	}
+	for item, err := range items {
+		switch {
+		case err != nil:
+		case fl.Bool("json"):
+			err = lines.Encode(item)
+		default:
+			var row []string
+			for _, value := range columns(item) {
+				row = append(row, cell(value))
+			}
+			_, err = fmt.Fprintln(out, strings.Join(row, "\t"))
+		}
+		if err != nil {
+			return succeed(err)
+		}
+	}
+	return succeed(nil)
+}
+
+// cell is a value for a terminal: names come from clients.
+func cell(value any) string {
+	if t, ok := value.(time.Time); ok {
+		return t.Local().Format(time.DateTime)
+	}
+	text := termchat.Printable(strings.Join(strings.Fields(fmt.Sprint(value)), " "))
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func runStatus(fl caddycmd.Flags) (int, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
+	if err != nil {
+		return succeed(err)
+	}
+	handlers, err := (&server{address: address}).handlers()
+	items := func(yield func(handlerInfo, error) bool) {
+		for _, h := range handlers {
+			if (fl.String("name") == "" || fl.String("name") == h.Name) && !yield(h, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(handlerInfo{}, err)
+		}
+	}
+	return table(fl, "NAME ADDRESS STATE SOCKETS ANSWERS", items, func(h handlerInfo) []any {
+		return []any{h.Name, h.Address, h.State, h.Sockets, h.Answers}
+	})
+}
+
+func runSockets(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return succeed(err)
+	}
+	items := list[assistant.Socket](s, "/sockets", fl.String("user"))
+	return table(fl, "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", items, func(s assistant.Socket) []any {
+		return []any{s.ID, s.User, s.RemoteAddr, s.Since, s.Received, s.Sent, strings.Join(s.Conversations, " ")}
+	})
+}
+
+func runAnswers(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return succeed(err)
+	}
+	items := list[assistant.Answer](s, "/answers", fl.String("user"))
+	return table(fl, "MESSAGE USER MODEL SINCE WAITING CONVERSATION", items, func(a assistant.Answer) []any {
+		return []any{a.ID, a.User, a.Model, a.Since, a.Waiting, a.Conversation}
+	})
+}
+
+func runConversations(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return succeed(err)
+	}
+	items := list[conversationInfo](s, "/conversations", fl.Arg(0))
+	return table(fl, "CONVERSATION CREATED UPDATED", items, func(c conversationInfo) []any {
+		return []any{c.ID, c.CreatedAt, c.UpdatedAt}
+	})
+}
+
+func runStop(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err == nil {
+		err = s.read(http.MethodDelete, s.path("/answers/"+url.PathEscape(fl.Arg(0))), nil)
+	}
+	return succeed(err)
+}
+
+func runClose(fl caddycmd.Flags) (int, error) {
+	user := fl.String("user")
+	if (len(fl.Args()) == 1) == (user != "") {
+		return succeed(errors.New("expected a socket's id or --user"))
+	}
+	s, err := newServer(fl)
+	if err != nil {
+		return succeed(err)
+	}
+	if user == "" {
+		return succeed(s.read(http.MethodDelete, s.path("/sockets/"+url.PathEscape(fl.Arg(0))), nil))
+	}
+	var closed struct{ Sockets int }
+	if err := s.read(http.MethodDelete, s.path("/sockets", "user", user), &closed); err != nil {
+		return succeed(err)
+	}
+	fmt.Println(plural(closed.Sockets, "socket"), "closed")
+	return succeed(nil)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+func runExport(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return succeed(err)
+	}
+	res, err := s.do(http.MethodGet, s.path("/export", "user", fl.Arg(0)))
+	if err != nil {
+		return succeed(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	out, err := output(fl.String("output"))
+	if err != nil {
+		return succeed(err)
+	}
+	_, err = io.Copy(out, res.Body)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return succeed(fmt.Errorf("the export broke off and is not complete: %w", err))
+	}
+	return succeed(nil)
+}
+
+func runErase(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return succeed(err)
+	}
+	user := fl.Arg(0)
+	if !fl.Bool("yes") {
+		if err := confirm(s, user); err != nil {
+			return succeed(err)
+		}
+	}
+	var erased struct{ Conversations int }
+	if err := s.read(http.MethodDelete, s.path("/conversations", "user", user), &erased); err != nil {
+		return succeed(err)
+	}
+	fmt.Println(plural(erased.Conversations, "conversation"), "erased")
+	return succeed(nil)
+}
+
+// confirm asks whether to go on.
+func confirm(s *server, user string) error {
+	n := 0
+	for _, err := range list[conversationInfo](s, "/conversations", user) {
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	fmt.Fprintf(os.Stderr, "Erase %s of %s for ever? [y/N] ", plural(n, "conversation"), termchat.Printable(user))
+	reply, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	if r := strings.ToLower(strings.TrimSpace(reply)); r != "y" && r != "yes" {
+		return errors.New("nothing was erased")
+	}
+	return nil
+}
+
+func runDrain(method string) caddycmd.CommandFunc {
+	return func(fl caddycmd.Flags) (int, error) {
+		s, err := newServer(fl)
+		if err != nil {
+			return succeed(err)
+		}
+		var info handlerInfo
+		if err := s.read(method, s.path("/drain"), &info); err != nil {
+			return succeed(err)
+		}
+		fmt.Println(info.Name, "is", info.State)
+		return caddy.ExitCodeSuccess, nil
+	}
+}
