@@ -21,7 +21,7 @@ ASSISTANT_PROVIDER ?= $(if $(OPENAI_API_KEY)$(OPENAI_BASE_URL),openai,demo)
 
 MODULES  := . cmd/xbuild e2e
 PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(shell find . -name node_modules -prune -o -name package-lock.json -print))
-SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant asyncapi caddymodule webchat cmd/xbuild \
+SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant asyncapi caddymodule termchat webchat cmd/xbuild \
 	\( -name node_modules -o -name testdata \) -prune -o -type f -not -name '*_test.go' -print)
 
 FUZZTIME ?= 30s

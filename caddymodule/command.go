@@ -30,6 +30,8 @@ where there are several handlers.
 
 Lists are tables for people; with --json they are lines of JSON.`,
 		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = cobra.NoArgs
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			cmd.AddCommand(chatCommand(), asyncAPICommand())
 			cmd.AddCommand(operatorCommands()...)
 		},
@@ -38,7 +40,12 @@ Lists are tables for people; with --json they are lines of JSON.`,
 
 // command is a subcommand whose positional arguments are n or, where n is negative, as many as there are.
 func command(use, short string, n int, run caddycmd.CommandFunc) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: caddycmd.WrapCommandFuncForCobra(run)}
+	wrapped := caddycmd.WrapCommandFuncForCobra(run)
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cmd.SilenceErrors = true // wrapped has logged it
+		return wrapped(cmd, args)
+	}
 	if n >= 0 {
 		cmd.Args = cobra.ExactArgs(n)
 	}

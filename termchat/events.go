@@ -75,12 +75,14 @@ func (c *chat) onSnapshot(p assistant.SnapshotPayload) error {
 // entered goes on where the connection was lost, or begins.
 func (c *chat) entered(s *assistant.SnapshotPayload) error {
 	again := c.ready
+	if !again {
+		c.note("[conversation %s]\n", c.Conversation)
+	}
 	c.ready, c.lost, c.tries = true, time.Time{}, 0
 	switch {
 	case !again && c.Question != "":
 		c.ask(c.Question)
 	case !again:
-		c.note("[conversation %s]\n", c.Conversation)
 		for _, m := range s.Messages {
 			c.recall(m)
 		}
