@@ -138,9 +138,7 @@ func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
 		if err != nil || len(page) == 0 {
 			return erased, err
 		}
-		if !slices.ContainsFunc(page, func(c Conversation) bool { return c.CreatedAt.Before(began) }) {
-			late++ // all were made since
-		}
+		before, fresh := erased, !slices.ContainsFunc(page, func(c Conversation) bool { return c.CreatedAt.Before(began) })
 		for _, c := range page {
 			if ctx.Err() != nil {
 				return erased, context.Cause(ctx)
@@ -152,6 +150,9 @@ func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
 			if err == nil {
 				erased++
 			}
+		}
+		if fresh || erased == before {
+			late++
 		}
 	}
 	return erased, ErrInUse

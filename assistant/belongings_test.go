@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -105,6 +106,50 @@ func TestExportOfWhatMoves(t *testing.T) {
 	if len(seen) != n || seen[id(0)] != 1 {
 		t.Errorf("exported %d conversations, the one that moved %d times", len(seen), seen[id(0)])
 	}
+}
+
+// hugeStore has more than fits into memory.
+type hugeStore struct {
+	assistant.Store
+	conversations, bytes int
+}
+
+func (s hugeStore) List(_ context.Context, _ string, after assistant.Conversation, limit int) (page []assistant.Conversation, _ error) {
+	next := 0
+	if after.ID != "" {
+		_, _ = fmt.Sscanf(after.ID, "00000000-0000-4000-8000-%d", &next)
+		next++
+	}
+	for i := next; i < min(next+limit, s.conversations); i++ {
+		page = append(page, assistant.Conversation{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i)})
+	}
+	return page, nil
+}
+
+func (s hugeStore) Messages(context.Context, string, string, string, int) ([]assistant.Message, bool, error) {
+	return []assistant.Message{{Content: strings.Repeat("x", s.bytes)}}, false, nil
+}
+
+// TestExportNeedsLittleMemory has no more than one conversation in memory.
+func TestExportNeedsLittleMemory(t *testing.T) {
+	const conversations, size = 10_000, 64 << 10
+	hub := assistant.NewHub(hugeStore{nil, conversations, size}, nil)
+	var peak uint64
+	n := 0
+	for c, err := range hub.Export(t.Context(), "ann") {
+		if err != nil || len(c.Messages[0].Content) != size {
+			t.Fatalf("conversation %d: %v", n, err)
+		}
+		if n++; n%100 == 0 {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			peak = max(peak, m.HeapAlloc)
+		}
+	}
+	if n != conversations || peak > conversations*size/10 {
+		t.Errorf("%d conversations of %d bytes needed %d bytes", n, size, peak)
+	}
+	t.Logf("%d MiB were exported with at most %d MiB in use", conversations*size>>20, peak>>20)
 }
 
 // TestErase stops the running answer, tells subscribers, deletes all of one user's and nothing else, and can

@@ -64,15 +64,17 @@ func client(cmd *cobra.Command) *cobra.Command {
 // server is a running server, by its admin API.
 type server struct{ address, name string }
 
+// serverOf is the server that the flags name.
+func serverOf(fl caddycmd.Flags) (*server, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
+	return &server{address, fl.String("name")}, err
+}
+
 // newServer finds the server and, by the flag name or because it is the only one, the handler.
 func newServer(fl caddycmd.Flags) (*server, error) {
-	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
-	if err != nil {
-		return nil, err
-	}
-	s := &server{address, fl.String("name")}
-	if s.name != "" {
-		return s, nil
+	s, err := serverOf(fl)
+	if err != nil || s.name != "" {
+		return s, err
 	}
 	handlers, err := s.handlers()
 	if err != nil {

@@ -89,14 +89,14 @@ func cell(value any) string {
 }
 
 func runStatus(fl caddycmd.Flags) (int, error) {
-	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
+	s, err := serverOf(fl)
 	if err != nil {
 		return succeed(err)
 	}
-	handlers, err := (&server{address: address}).handlers()
+	handlers, err := s.handlers()
 	items := func(yield func(handlerInfo, error) bool) {
 		for _, h := range handlers {
-			if (fl.String("name") == "" || fl.String("name") == h.Name) && !yield(h, nil) {
+			if (s.name == "" || s.name == h.Name) && !yield(h, nil) {
 				return
 			}
 		}
