@@ -1,14 +1,13 @@
 package caddymodule
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
-	"os"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -100,19 +99,21 @@ func (s *server) handlers() ([]handlerInfo, error) {
 	return list.Items, err
 }
 
-// path is that of one of the handler's resources; query are pairs.
-func (s *server) path(resource string, query ...string) string {
-	values := url.Values{}
-	for i := 0; i < len(query); i += 2 {
-		if query[i+1] != "" {
-			values.Set(query[i], query[i+1])
-		}
-	}
+// path is that of one of the handler's resources.
+func (s *server) path(resource string, query url.Values) string {
 	path := "/assistant/" + url.PathEscape(s.name) + resource
-	if len(values) > 0 {
-		path += "?" + values.Encode()
+	if len(query) > 0 {
+		path += "?" + query.Encode()
 	}
 	return path
+}
+
+// ofUser is the query for what is a user's; "" is everybody's.
+func ofUser(user string) url.Values {
+	if user == "" {
+		return url.Values{}
+	}
+	return url.Values{"user": {user}}
 }
 
 // do sends a request. An answer that is no success is an error.
@@ -139,10 +140,12 @@ func (s *server) read(method, path string, body any) error {
 // list yields the items of all pages. An error is the last value.
 func list[T any](s *server, resource, user string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var none T
-		for cursor, more := "", true; more; more = cursor != "" {
+		query := ofUser(user)
+		query.Set("limit", strconv.Itoa(maxLimit))
+		for more := true; more; more = query.Get("cursor") != "" {
 			var p page[T]
-			if err := s.read(http.MethodGet, s.path(resource, "user", user, "limit", "1000", "cursor", cursor), &p); err != nil {
+			if err := s.read(http.MethodGet, s.path(resource, query), &p); err != nil {
+				var none T
 				yield(none, err)
 				return
 			}
@@ -151,23 +154,15 @@ func list[T any](s *server, resource, user string) iter.Seq2[T, error] {
 					return
 				}
 			}
-			cursor = p.Next
+			query.Set("cursor", p.Next)
 		}
 	}
 }
 
-// succeed is how a command ends that has nothing more to say.
-func succeed(err error) (int, error) {
+// exit is how a command ends that has nothing more to say.
+func exit(err error) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	return caddy.ExitCodeSuccess, nil
-}
-
-// output is the file of that name, which must not be there yet; "" and "-" are standard output.
-func output(name string) (*os.File, error) {
-	if cmp.Or(name, "-") == "-" {
-		return os.Stdout, nil
-	}
-	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
@@ -26,36 +27,31 @@ none, the first with an assistant. Give --server where the site has no name.`
 	cmd.Flags().String("format", "json", "json or yaml")
 	cmd.Flags().String("view", "server", "server or client: what client generators take")
 	cmd.Flags().String("channel", "", "Name of the assistant handler to which the document is limited")
-	cmd.Flags().StringP("output", "o", "-", "File to make; - is standard output")
 	return cmd
 }
 
 func runAsyncAPI(fl caddycmd.Flags) (int, error) {
 	if fl.String("config") == "" {
-		return succeed(errors.New("expected a configuration file: --config Caddyfile"))
+		return exit(errors.New("expected a configuration file: --config Caddyfile"))
 	}
 	config, _, _, err := caddycmd.LoadConfig(fl.String("config"), fl.String("adapter"))
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	found, err := findMounted(config)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	api, err := found.api(fl.String("server"), fl.String("channel"))
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	text, err := render(api, fl.String("format"), asyncapi.View(fl.String("view")))
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
-	out, err := output(fl.String("output"))
-	if err != nil {
-		return succeed(err)
-	}
-	_, err = out.Write(text)
-	return succeed(errors.Join(err, out.Close()))
+	_, err = os.Stdout.Write(text)
+	return exit(err)
 }
 
 // api is what the asyncapi handler would describe.

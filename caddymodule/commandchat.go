@@ -53,7 +53,7 @@ const exitInterrupted = 130
 func runChat(fl caddycmd.Flags) (int, error) {
 	config, err := chatConfig(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)
@@ -83,7 +83,7 @@ func runChat(fl caddycmd.Flags) (int, error) {
 	if errors.Is(err, termchat.ErrInterrupted) {
 		return exitInterrupted, nil
 	}
-	return succeed(err)
+	return exit(err)
 }
 
 func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {

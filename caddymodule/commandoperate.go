@@ -45,7 +45,7 @@ everything else that it serves. "caddy assistant resume" undoes it; a reload doe
 	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
 		cmd.Flags().StringP("user", "u", "", "Only those of this user")
 	}
-	export.Flags().StringP("output", "o", "-", "File to make; - is standard output")
+	export.Flags().StringP("output", "o", "-", "File to make, which must not be there; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
 	return []*cobra.Command{status, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
 }
@@ -70,10 +70,10 @@ func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], 
 			_, err = fmt.Fprintln(out, strings.Join(row, "\t"))
 		}
 		if err != nil {
-			return succeed(err)
+			return exit(err)
 		}
 	}
-	return succeed(nil)
+	return exit(nil)
 }
 
 // cell is a value for a terminal: names come from clients.
@@ -91,7 +91,7 @@ func cell(value any) string {
 func runStatus(fl caddycmd.Flags) (int, error) {
 	s, err := serverOf(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	handlers, err := s.handlers()
 	items := func(yield func(handlerInfo, error) bool) {
@@ -112,7 +112,7 @@ func runStatus(fl caddycmd.Flags) (int, error) {
 func runSockets(fl caddycmd.Flags) (int, error) {
 	s, err := newServer(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	items := list[assistant.Socket](s, "/sockets", fl.String("user"))
 	return table(fl, "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", items, func(s assistant.Socket) []any {
@@ -123,7 +123,7 @@ func runSockets(fl caddycmd.Flags) (int, error) {
 func runAnswers(fl caddycmd.Flags) (int, error) {
 	s, err := newServer(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	items := list[assistant.Answer](s, "/answers", fl.String("user"))
 	return table(fl, "MESSAGE USER MODEL SINCE WAITING CONVERSATION", items, func(a assistant.Answer) []any {
@@ -134,7 +134,7 @@ func runAnswers(fl caddycmd.Flags) (int, error) {
 func runConversations(fl caddycmd.Flags) (int, error) {
 	s, err := newServer(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	items := list[conversationInfo](s, "/conversations", fl.Arg(0))
 	return table(fl, "CONVERSATION CREATED UPDATED", items, func(c conversationInfo) []any {
@@ -145,29 +145,29 @@ func runConversations(fl caddycmd.Flags) (int, error) {
 func runStop(fl caddycmd.Flags) (int, error) {
 	s, err := newServer(fl)
 	if err == nil {
-		err = s.read(http.MethodDelete, s.path("/answers/"+url.PathEscape(fl.Arg(0))), nil)
+		err = s.read(http.MethodDelete, s.path("/answers/"+url.PathEscape(fl.Arg(0)), nil), nil)
 	}
-	return succeed(err)
+	return exit(err)
 }
 
 func runClose(fl caddycmd.Flags) (int, error) {
 	user := fl.String("user")
 	if (len(fl.Args()) == 1) == (user != "") {
-		return succeed(errors.New("expected a socket's id or --user"))
+		return exit(errors.New("expected a socket's id or --user"))
 	}
 	s, err := newServer(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	if user == "" {
-		return succeed(s.read(http.MethodDelete, s.path("/sockets/"+url.PathEscape(fl.Arg(0))), nil))
+		return exit(s.read(http.MethodDelete, s.path("/sockets/"+url.PathEscape(fl.Arg(0)), nil), nil))
 	}
 	var closed struct{ Sockets int }
-	if err := s.read(http.MethodDelete, s.path("/sockets", "user", user), &closed); err != nil {
-		return succeed(err)
+	if err := s.read(http.MethodDelete, s.path("/sockets", ofUser(user)), &closed); err != nil {
+		return exit(err)
 	}
 	fmt.Println(plural(closed.Sockets, "socket"), "closed")
-	return succeed(nil)
+	return exit(nil)
 }
 
 func plural(n int, what string) string {
@@ -180,41 +180,43 @@ func plural(n int, what string) string {
 func runExport(fl caddycmd.Flags) (int, error) {
 	s, err := newServer(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
-	res, err := s.do(http.MethodGet, s.path("/export", "user", fl.Arg(0)))
+	res, err := s.do(http.MethodGet, s.path("/export", ofUser(fl.Arg(0))))
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	out, err := output(fl.String("output"))
-	if err != nil {
-		return succeed(err)
+	out := os.Stdout
+	if name := fl.String("output"); name != "-" {
+		if out, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return exit(err)
+		}
 	}
 	_, err = io.Copy(out, res.Body)
 	if err = errors.Join(err, out.Close()); err != nil {
-		return succeed(fmt.Errorf("the export broke off and is not complete: %w", err))
+		err = fmt.Errorf("the export broke off and is not complete: %w", err)
 	}
-	return succeed(nil)
+	return exit(err)
 }
 
 func runErase(fl caddycmd.Flags) (int, error) {
 	s, err := newServer(fl)
 	if err != nil {
-		return succeed(err)
+		return exit(err)
 	}
 	user := fl.Arg(0)
 	if !fl.Bool("yes") {
 		if err := confirm(s, user); err != nil {
-			return succeed(err)
+			return exit(err)
 		}
 	}
 	var erased struct{ Conversations int }
-	if err := s.read(http.MethodDelete, s.path("/conversations", "user", user), &erased); err != nil {
-		return succeed(err)
+	if err := s.read(http.MethodDelete, s.path("/conversations", ofUser(user)), &erased); err != nil {
+		return exit(err)
 	}
 	fmt.Println(plural(erased.Conversations, "conversation"), "erased")
-	return succeed(nil)
+	return exit(nil)
 }
 
 // confirm asks whether to go on.
@@ -238,11 +240,11 @@ func runDrain(method string) caddycmd.CommandFunc {
 	return func(fl caddycmd.Flags) (int, error) {
 		s, err := newServer(fl)
 		if err != nil {
-			return succeed(err)
+			return exit(err)
 		}
 		var info handlerInfo
-		if err := s.read(method, s.path("/drain"), &info); err != nil {
-			return succeed(err)
+		if err := s.read(method, s.path("/drain", nil), &info); err != nil {
+			return exit(err)
 		}
 		fmt.Println(info.Name, "is", info.State)
 		return caddy.ExitCodeSuccess, nil

@@ -1,6 +1,7 @@
 package termchat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -167,7 +168,6 @@ func (c *chat) onError(f frame) error {
 	case c.mine():
 		c.note("\n[%s]", detail)
 	case c.asked != nil && f.Ref == c.asked.id && p.Reason != assistant.ReasonDraining: // then another connection comes
-		c.note("[%s]\n", detail)
 		return c.ended(errors.New(Printable(detail)))
 	}
 	return nil
@@ -184,14 +184,13 @@ func (c *chat) onComplete(p assistant.CompleteStreamingPayload) error {
 	switch p.FinishReason {
 	case assistant.FinishStop:
 		return c.ended(nil)
+	case assistant.FinishLength:
+		c.note("[the answer was cut: the model reached its limit of tokens]\n")
+		return c.ended(nil)
 	case assistant.FinishStopped:
 		if c.asked.stopping {
 			return c.ended(ErrInterrupted)
 		}
-	}
-	c.note("[the answer ended: %s]\n", p.FinishReason)
-	if p.FinishReason == assistant.FinishLength {
-		return c.ended(nil)
 	}
 	return c.ended(fmt.Errorf("the answer is not complete: %s", Printable(string(p.FinishReason))))
 }
@@ -199,12 +198,12 @@ func (c *chat) onComplete(p assistant.CompleteStreamingPayload) error {
 // ended is the end of a question: that of the chat, where it was the only one.
 func (c *chat) ended(err error) error {
 	c.asked = nil
-	if c.Question == "" {
-		c.prompt()
-		return nil
+	switch {
+	case c.Question != "":
+		return cmp.Or(err, errEnd)
+	case err != nil && !errors.Is(err, ErrInterrupted):
+		c.note("[%v]\n", err)
 	}
-	if err == nil {
-		err = errEnd
-	}
-	return err
+	c.prompt()
+	return nil
 }
