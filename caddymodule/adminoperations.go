@@ -134,6 +134,9 @@ func eraseConversations(op operation) error {
 	return answer(op.w, map[string]int{"conversations": n})
 }
 
+// exportTimeout is how long the client of an export may take for one conversation.
+const exportTimeout = time.Minute
+
 func exportConversations(op operation) error {
 	user, err := op.user()
 	if err != nil {
@@ -142,9 +145,12 @@ func exportConversations(op operation) error {
 	op.w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(op.w)
 	out.SetEscapeHTML(false)
+	control := http.NewResponseController(op.w)
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	n := 0
 	for c, err := range op.hub.Export(op.r.Context(), user) {
 		if err == nil {
+			_ = control.SetWriteDeadline(time.Now().Add(exportTimeout))
 			err = out.Encode(c)
 		}
 		if err != nil && n == 0 {

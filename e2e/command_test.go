@@ -137,13 +137,13 @@ func openTerminal(t *testing.T, c *harness.Caddy, args ...string) *terminal {
 	return term
 }
 
-// wait reads until the terminal shows text, and forgets everything up to there.
-func (term *terminal) wait(text string) {
+// wait reads until the terminal shows text, forgets everything up to there, and returns what came before it.
+func (term *terminal) wait(text string) (before string) {
 	term.t.Helper()
 	for deadline := time.After(harness.Patience); ; {
-		if _, rest, ok := strings.Cut(term.text, text); ok {
+		if before, rest, ok := strings.Cut(term.text, text); ok {
 			term.text = rest
-			return
+			return before
 		}
 		select {
 		case chunk, ok := <-term.chunks:
@@ -208,6 +208,29 @@ func TestChatTerminal(t *testing.T) {
 	term.press("\x03")
 	if status := term.status(); status != 130 || strings.Contains(term.text, "status") {
 		t.Errorf("the second Ctrl-C: exit status %d, %q", status, term.text)
+	}
+}
+
+// TestChatRestart kills the server in the middle of an answer: the chat comes back, shows no text twice, and
+// goes on.
+func TestChatRestart(t *testing.T) {
+	c := startChats(t)
+	term := openTerminal(t, c, "--url", "ws://"+c.Addr+"/ws/assistants/?user=ann")
+	term.wait("> ")
+	term.press("Go on for ever.\n")
+	term.wait("[2J]0;owned")
+	c.Kill(t)
+	term.wait("connecting again")
+	if again := term.wait("[the answer is not complete: interrupted]"); strings.Contains(again, "You said") {
+		t.Errorf("text is shown twice: %q", again)
+	}
+	term.wait("> ")
+	term.press("And now?\n")
+	term.wait("You said: And now?")
+	term.wait("> ")
+	term.press("\x04")
+	if status := term.status(); status != 0 {
+		t.Errorf("exit status %d", status)
 	}
 }
 
