@@ -21,7 +21,7 @@ import (
 //
 //	GET    /assistant/                                 the handlers, with what they are doing
 //	GET    /assistant/<name>                           one of them
-//	GET    /assistant/<name>/providers                 its models
+//	GET    /assistant/<name>/providers                 its models, and which of them are passed over
 //	GET    /assistant/<name>/sockets[?user=]           open sockets
 //	DELETE /assistant/<name>/sockets?user=             close all of a user's, with 1008
 //	DELETE /assistant/<name>/sockets/<socket_id>       close one

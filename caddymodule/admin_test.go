@@ -162,7 +162,7 @@ func TestAdminSees(t *testing.T) {
 	if got := must[handlerInfo](s, 200, "GET", "/assistant/assistants"); got.Sockets != 2 || got.Answers != 2 || got.State != assistant.StateServing || got.Address != "/ws/" {
 		t.Errorf("the handler is %+v", got)
 	}
-	if got := must[page[providerInfo]](s, 200, "GET", "/assistant/assistants/providers"); !slices.Equal(got.Items, []providerInfo{{"counting", "m"}}) {
+	if got := must[page[providerInfo]](s, 200, "GET", "/assistant/assistants/providers"); !slices.Equal(got.Items, []providerInfo{{Provider: "counting", Model: "m", State: assistant.CircuitClosed}}) {
 		t.Errorf("the providers are %+v", got)
 	}
 	first := must[page[assistant.Socket]](s, 200, "GET", "/assistant/assistants/sockets?limit=1")

@@ -32,15 +32,23 @@ func listHandlers(w http.ResponseWriter, _ *http.Request) error {
 
 func showHandler(op operation) error { return answer(op.w, op.info()) }
 
-// providerInfo is a model that a handler may ask.
+// providerInfo is a model of a handler, and how it is.
 type providerInfo struct {
-	Provider string `json:"provider"`
-	Model    string `json:"model"`
+	Provider string                 `json:"provider"`
+	Model    string                 `json:"model"`
+	State    assistant.CircuitState `json:"state"`
+	Since    time.Time              `json:"since,omitzero"` // of the last change between closed and not
+	Until    time.Time              `json:"until,omitzero"` // when an open circuit may be tried
+	Failures int                    `json:"failures"`       // in a row
+	Reason   assistant.Reason       `json:"reason,omitempty"`
 }
 
 func listProviders(op operation) error {
-	source := op.chain.Source()
-	return answer(op.w, page[providerInfo]{Items: []providerInfo{{source.Provider, source.Model}}})
+	list := page[providerInfo]{Items: []providerInfo{}}
+	for _, h := range op.chain.Health() {
+		list.Items = append(list.Items, providerInfo{h.Provider, h.Model, h.State, h.Since.UTC(), h.Until.UTC(), h.Failures, h.Reason})
+	}
+	return answer(op.w, list)
 }
 
 func listSockets(op operation) error {

@@ -25,6 +25,7 @@ import (
 // operatorCommands are the ones on top of the admin API.
 func operatorCommands() []*cobra.Command {
 	status := client(command("status", "Shows the assistant handlers and what they are doing", 0, runStatus))
+	providers := client(command("providers", "Lists the models of a handler, and which are passed over", 0, runProviders))
 	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
 	answers := client(command("answers", "Lists running answers", 0, runAnswers))
 	stop := client(command("stop <message_id>", "Stops a running answer", 1, runStop))
@@ -39,7 +40,7 @@ Running answers have the handler's drain_timeout. The server goes on, and so doe
 everything else that it serves. "caddy assistant resume" undoes it; a reload does not.`
 	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
 
-	for _, cmd := range []*cobra.Command{status, sockets, answers, conversations} {
+	for _, cmd := range []*cobra.Command{status, providers, sockets, answers, conversations} {
 		cmd.Flags().Bool("json", false, "Print lines of JSON")
 	}
 	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
@@ -47,7 +48,7 @@ everything else that it serves. "caddy assistant resume" undoes it; a reload doe
 	}
 	export.Flags().StringP("output", "o", "-", "File to make, which must not be there; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
-	return []*cobra.Command{status, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
+	return []*cobra.Command{status, providers, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
 }
 
 // table prints items as they come: lines of JSON, or columns with a heading.
@@ -78,11 +79,11 @@ func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], 
 
 // cell is a value for a terminal: names come from clients.
 func cell(value any) string {
-	if t, ok := value.(time.Time); ok {
+	if t, ok := value.(time.Time); ok && !t.IsZero() {
 		return t.Local().Format(time.DateTime)
 	}
 	text := termchat.Printable(strings.Join(strings.Fields(fmt.Sprint(value)), " "))
-	if text == "" {
+	if text == "" || value == (time.Time{}) {
 		return "-"
 	}
 	return text
@@ -106,6 +107,17 @@ func runStatus(fl caddycmd.Flags) (int, error) {
 	}
 	return table(fl, "NAME ADDRESS STATE SOCKETS ANSWERS", items, func(h handlerInfo) []any {
 		return []any{h.Name, h.Address, h.State, h.Sockets, h.Answers}
+	})
+}
+
+func runProviders(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	items := list[providerInfo](s, "/providers", "")
+	return table(fl, "PROVIDER MODEL STATE FAILURES REASON UNTIL", items, func(p providerInfo) []any {
+		return []any{p.Provider, p.Model, p.State, p.Failures, p.Reason, p.Until}
 	})
 }
 

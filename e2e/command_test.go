@@ -243,6 +243,9 @@ func TestOperate(t *testing.T) {
 	if out := succeeds(t, c, "status"); !strings.Contains(out, "assistants  /ws/assistants/  serving  0        0") {
 		t.Errorf("status:\n%s", out)
 	}
+	if out := succeeds(t, c, "providers"); !strings.Contains(out, "openai    gpt-4o  closed  0         -       -") {
+		t.Errorf("providers:\n%s", out)
+	}
 	var item struct {
 		ID string `json:"conversation_id"`
 	}
