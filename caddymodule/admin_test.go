@@ -1,20 +1,26 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	"github.com/caddyserver/caddy/v2"
 	"github.com/gorilla/websocket"
+	"go.uber.org/zap"
 )
 
 // newAdminSite is a site with an admin API.
@@ -349,4 +355,52 @@ func TestAdminDrain(t *testing.T) {
 	c = s.dial("user=ann")
 	c.send(`{"action":"assistant_message","payload":"count"}`)
 	c.until("streaming")
+}
+
+// failingStore answers so many reads of messages, and no more.
+type failingStore struct {
+	assistant.Store
+	reads int
+}
+
+func (s *failingStore) Messages(ctx context.Context, owner, id, before string, limit int) ([]assistant.Message, bool, error) {
+	if s.reads--; s.reads < 0 {
+		return nil, false, errors.New("password of the database")
+	}
+	return s.Store.Messages(ctx, owner, id, before, limit)
+}
+
+// TestAdminStoreFails tells of a store that fails without what it says, and cuts an export off.
+func TestAdminStoreFails(t *testing.T) {
+	for reads := range 2 {
+		store := memory.Open(memory.Config{})
+		for i := range 2 {
+			id, now := fmt.Sprintf("00000000-0000-4000-8000-%012d", i), time.Now()
+			if err := store.Create(t.Context(), "ann", assistant.Conversation{ID: id, CreatedAt: now, UpdatedAt: now}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h := &Handler{log: zap.NewNop(), hub: &pooledHub{Hub: assistant.NewHub(&failingStore{store, reads}, nil)}}
+		failed := make(chan error, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			failed <- describe(exportConversations(operation{h, w, r}))
+		}))
+		res, err := server.Client().Get(server.URL + "/?user=ann")
+		if err == nil {
+			_, err = io.Copy(io.Discard, res.Body)
+			_ = res.Body.Close()
+		}
+		server.Close()
+		switch reads {
+		case 0:
+			fault, ok := errors.AsType[caddy.APIError](<-failed)
+			if !ok || fault.HTTPStatus != http.StatusServiceUnavailable || fault.Message == "" || strings.Contains(fault.Message, "password") {
+				t.Errorf("at first: %+v", fault)
+			}
+		case 1:
+			if err == nil {
+				t.Error("an export that is not complete looks as if it were")
+			}
+		}
+	}
 }
