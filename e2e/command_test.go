@@ -327,6 +327,23 @@ func TestOperate(t *testing.T) {
 	fails(t, c, "connection refused", "status", "--address", c.Addr[:strings.LastIndex(c.Addr, ":")]+":1")
 }
 
+// named is a site with a name, whose secrets are in the environment.
+const named = `
+chat.shop.test {
+	assistant /ws/* {
+		provider openai
+		store postgres {env.DATABASE_URL}
+	}
+	asyncapi /asyncapi/* {
+		contact "Example team" https://example.com/team team@example.com
+		license "Apache 2.0" https://www.apache.org/licenses/LICENSE-2.0
+	}
+}
+:9090 {
+	respond hi
+}
+`
+
 // TestAsyncAPICommand prints what a server with the configuration serves, without one: no secret is there, no
 // connection is opened and no file made. The specification's own parser takes it.
 func TestAsyncAPICommand(t *testing.T) {
@@ -356,7 +373,7 @@ func TestAsyncAPICommand(t *testing.T) {
 	}
 
 	site := filepath.Join(t.TempDir(), "Caddyfile")
-	if err := os.WriteFile(site, []byte("chat.example.com {\n assistant /ws/* {\n provider openai\n store postgres {env.DATABASE_URL}\n }\n}\n:9090 {\n respond hi\n}"), 0o600); err != nil {
+	if err := os.WriteFile(site, []byte(named), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	text := succeeds(t, build, "asyncapi", "--config", site, "--adapter", "caddyfile")
@@ -365,7 +382,7 @@ func TestAsyncAPICommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), "node", "asyncapi/validate.mjs", document).CombinedOutput(); err != nil {
-		t.Errorf("@asyncapi/parser: %v\n%s", err, out)
+		t.Errorf("%v\n%s", err, out)
 	}
 	servers := func(text string) string {
 		var d struct{ Servers map[string]map[string]string }
@@ -374,7 +391,7 @@ func TestAsyncAPICommand(t *testing.T) {
 		}
 		return fmt.Sprint(d.Servers)
 	}
-	if got := servers(text); !strings.HasPrefix(got, "map[production:map[host:chat.example.com ") || !strings.Contains(got, "protocol:wss]") {
+	if got := servers(text); !strings.HasPrefix(got, "map[production:map[host:chat.shop.test ") || !strings.Contains(got, "protocol:wss]") {
 		t.Errorf("servers of a site with a name: %s", got)
 	}
 	text = succeeds(t, build, "asyncapi", "--config", site, "--adapter", "caddyfile", "--server", "ws://localhost:1234")
