@@ -135,7 +135,7 @@ func eraseConversations(op operation) error {
 		return err
 	}
 	n, err := op.hub.Erase(op.r.Context(), user)
-	op.log.Info("conversations erased", zap.String("user", user), zap.Int("conversations", n), zap.Error(err))
+	op.log.Info("conversations erased", zap.String("handler", op.Name), zap.String("user", user), zap.Int("conversations", n), zap.Error(err))
 	if err != nil {
 		return err
 	}
@@ -165,12 +165,12 @@ func exportConversations(op operation) error {
 			return err
 		}
 		if err != nil {
-			op.log.Error("export broke off", zap.String("user", user), zap.Int("conversations", n), zap.Error(err))
+			op.log.Error("export broke off", zap.String("handler", op.Name), zap.String("user", user), zap.Int("conversations", n), zap.Error(err))
 			panic(http.ErrAbortHandler) // the only way to tell a client that has read the status
 		}
 		n++
 	}
-	op.log.Info("conversations exported", zap.String("user", user), zap.Int("conversations", n))
+	op.log.Info("conversations exported", zap.String("handler", op.Name), zap.String("user", user), zap.Int("conversations", n))
 	return nil
 }
 
