@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -280,7 +281,7 @@ func TestOperate(t *testing.T) {
 	}
 
 	for _, path := range []string{"", "assistants", "assistants/sockets", "assistants/answers", "assistants/providers", "assistants/conversations?user=ann", "assistants/export?user=ann"} {
-		if response, body := harness.Fetch(t, "http://"+c.Admin+"/assistant/"+path, nil); response.StatusCode != 200 || strings.Contains(body, canary) {
+		if response, body := harness.Fetch(t, "http://"+c.Admin+"/assistant/"+path, nil); response.StatusCode != http.StatusOK || strings.Contains(body, canary) {
 			t.Errorf("/assistant/%s: %s %s", path, response.Status, body)
 		}
 	}
