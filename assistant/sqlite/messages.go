@@ -69,7 +69,7 @@ func (s *Store) Messages(ctx context.Context, owner, id, before string, limit in
 func position(ctx context.Context, tx *sql.Tx, owner, id, messageID string) (int64, error) {
 	var seq sql.NullInt64
 	err := tx.QueryRowContext(ctx, `SELECT CASE ?3 WHEN '' THEN ?4 ELSE (SELECT seq FROM message WHERE conversation_id = ?1 AND id = ?3) END
-		FROM conversation WHERE id = ?1 AND owner = ?2`, id, owner, messageID, math.MaxInt64).Scan(&seq)
+		FROM conversation WHERE id = ?1 AND owner = ?2`, id, owner, messageID, int64(math.MaxInt64)).Scan(&seq)
 	if err == nil && !seq.Valid {
 		err = assistant.ErrNotFound
 	}
