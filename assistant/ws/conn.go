@@ -2,9 +2,11 @@ package ws
 
 import (
 	"cmp"
+	"compress/flate"
 	"errors"
 	"io"
 	"math"
+	"net"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -23,13 +25,13 @@ func (o Options) writeTimeout() time.Duration { return cmp.Or(o.WriteTimeout, 10
 // Conn is an open WebSocket connection. One goroutine may call Recv while another calls Send; Close may
 // be called at any time, by anyone, and ends both. Pings are sent and answered by itself.
 type Conn struct {
-	ws           *websocket.Conn
-	net          *netConn
-	maxSize      int64
-	writeTimeout time.Duration
-	pinger       *time.Timer
-	sending      lock // held by Send, so that a close frame comes after its messages
-	closeOnce    sync.Once
+	ws        *websocket.Conn
+	net       *netConn
+	maxSize   int64
+	pinger    *time.Timer
+	sending   lock // held by Send, so that a close frame comes after its messages
+	receiving lock // held by Recv, and by Close when it waits for the peer's answer
+	closeOnce sync.Once
 }
 
 // CloseError is a message that must not be accepted: the connection is to be closed with its code.
@@ -47,28 +49,50 @@ var (
 	errBinary  = &CloseError{websocket.CloseUnsupportedData, "binary messages are not supported"}
 	errNotUTF8 = &CloseError{websocket.CloseInvalidFramePayloadData, "text message is not valid UTF-8"}
 	errTooBig  = &CloseError{websocket.CloseMessageTooBig, "message is too big"}
+	errDeflate = &CloseError{websocket.CloseInvalidFramePayloadData, "message is not valid deflate data"}
 )
 
 func newConn(conn *websocket.Conn, nc *netConn, o Options) *Conn {
-	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize(), writeTimeout: o.writeTimeout(), sending: newLock()}
+	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize(), sending: newLock(), receiving: newLock()}
+	// Recv bounds messages. This bounds what one may take on the wire and be nothing: empty blocks of deflate.
+	conn.SetReadLimit(2*c.maxSize + 1<<10)
 	c.pinger = time.AfterFunc(math.MaxInt64, func() { c.ping(o.pingInterval()) })
 	c.pinger.Reset(o.pingInterval()) // only now, so that ping finds the field set
 	return c
 }
 
-// ping runs on the timer's goroutine, which gorilla allows beside Send. Any byte from the peer counts as
-// its answer: netConn.Read waits for twice the interval.
+// ping runs on the timer's goroutine, which gorilla allows beside Send, and comes behind a Send that is under
+// way. Any byte from the peer counts as its answer.
 func (c *Conn) ping(interval time.Duration) {
-	if c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.writeTimeout)) == nil {
-		c.pinger.Reset(interval)
+	if c.net.silence() >= 2*interval {
+		c.net.giveUp()
+		return
 	}
+	// No deadline: whoever it waits for has one.
+	if c.ws.WriteControl(websocket.PingMessage, nil, time.Time{}) != nil {
+		c.net.giveUp()
+		return
+	}
+	c.pinger.Reset(min(interval, 2*interval-c.net.silence()))
 }
 
 // Recv returns the next text message. Its error is permanent: a [*CloseError] for a message that must
 // not be accepted, io.EOF when the peer closed in order, anything else when the connection broke.
 func (c *Conn) Recv() ([]byte, error) {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	data, err := c.recv()
+	if err == nil && c.net.closing.Load() != 0 {
+		return nil, net.ErrClosed // what comes after Close is nobody's
+	}
+	return data, err
+}
+
+func (c *Conn) recv() ([]byte, error) {
 	kind, r, err := c.ws.NextReader()
 	switch {
+	case errors.Is(err, websocket.ErrReadLimit):
+		return nil, errTooBig
 	case websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived):
 		return nil, io.EOF
 	case err != nil:
@@ -76,8 +100,12 @@ func (c *Conn) Recv() ([]byte, error) {
 	case kind != websocket.TextMessage:
 		return nil, errBinary
 	}
-	data, err := io.ReadAll(io.LimitReader(r, c.maxSize+1))
+	data, err := io.ReadAll(io.LimitReader(r, c.maxSize+1)) // inflated, where it is compressed
 	switch {
+	case errors.Is(err, websocket.ErrReadLimit):
+		return nil, errTooBig
+	case notDeflate(err):
+		return nil, errDeflate
 	case err != nil:
 		return nil, err
 	case int64(len(data)) > c.maxSize:
@@ -88,6 +116,13 @@ func (c *Conn) Recv() ([]byte, error) {
 	return data, nil
 }
 
+// notDeflate tells a fault in compressed data from one of the connection, whose early end gorilla tells as a
+// close error.
+func notDeflate(err error) bool {
+	var corrupt flate.CorruptInputError
+	return errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
 // Send writes text messages, in one system call for each 64 KiB of them. An error is permanent.
 func (c *Conn) Send(messages ...[]byte) error {
 	c.sending.Lock()
@@ -95,6 +130,7 @@ func (c *Conn) Send(messages ...[]byte) error {
 	c.net.cork()
 	var err error
 	for i := 0; i < len(messages) && err == nil; i++ {
+		c.ws.EnableWriteCompression(len(messages[i]) >= minDeflated)
 		err = c.ws.WriteMessage(websocket.TextMessage, messages[i])
 	}
 	return errors.Join(err, c.net.flush())
@@ -113,9 +149,22 @@ func (c *Conn) Close(code int, reason string) error {
 		err = c.ws.WriteControl(websocket.CloseMessage, message, deadline)
 		c.sending.Unlock()
 		if err == nil || errors.Is(err, websocket.ErrCloseSent) {
+			c.net.endWriting()
+			c.awaitAnswer()
 			c.net.drain()
 		}
-		err = errors.Join(err, c.net.Conn.Close())
+		err = errors.Join(err, c.net.hangUp())
 	})
 	return err
+}
+
+// awaitAnswer reads until the peer has answered the close frame, or broken off.
+func (c *Conn) awaitAnswer() {
+	c.receiving.Lock() // Recv ends with the next message, or by the deadline
+	defer c.receiving.Unlock()
+	for {
+		if _, _, err := c.ws.NextReader(); err != nil {
+			return
+		}
+	}
 }

@@ -164,8 +164,8 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// TestSilentPeer holds that a peer which is silent for two intervals is dropped, whether it reads or not,
-// and that any byte counts as a sign of life.
+// TestSilentPeer holds that a peer which is silent for two intervals is dropped, or does not take a ping within
+// WriteTimeout, and that any byte counts as a sign of life.
 func TestSilentPeer(t *testing.T) {
 	const interval = 20 * time.Second
 	for _, test := range []struct {
@@ -175,7 +175,7 @@ func TestSilentPeer(t *testing.T) {
 		want  time.Duration
 	}{
 		{"reads", true, nil, 40 * time.Second},
-		{"does not read", false, nil, 40 * time.Second},
+		{"does not read", false, nil, 30 * time.Second},
 		{"sends a slow message", true, frame(fin|text, "hello"), 10*30*time.Second + 40*time.Second},
 		{"sends slow pongs", true, frames(frame(fin|pong, ""), frame(fin|pong, "")), 11*30*time.Second + 40*time.Second},
 	} {
@@ -262,6 +262,35 @@ func TestSlowPeer(t *testing.T) {
 		}
 		_ = p.Conn.Close()
 		_ = c.Close(1000, "")
+	})
+}
+
+// TestSilentDuringSend holds that a peer which reads slowly and sends nothing is not taken for gone while a Send
+// is under way, however long: pings wait behind it. Afterwards it has the usual time.
+func TestSilentDuringSend(t *testing.T) {
+	const interval = 3 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		c, p := open(t, ws.Options{PingInterval: interval})
+		ended := make(chan time.Time, 1)
+		go func() {
+			_, _ = recv(c)
+			ended <- time.Now()
+		}()
+		sending := make(chan error, 1)
+		go func() { sending <- c.Send([]byte(strings.Repeat("x", 1<<20))) }()
+		for left := 1<<20 + 10; left > 0; left -= 16 << 10 {
+			_, _ = io.ReadFull(p, make([]byte, min(16<<10, left)))
+			time.Sleep(time.Second) // the bubble's
+		}
+		if err := <-sending; err != nil {
+			t.Errorf("send: %v", err)
+		}
+		sent := time.Now()
+		collect(p, false)
+		if end := <-ended; end.Sub(sent) < interval || end.Sub(sent) > 3*interval {
+			t.Errorf("dropped %v after the message was taken", end.Sub(sent))
+		}
+		_ = c.Close(1011, "")
 	})
 }
 

@@ -3,8 +3,10 @@ package ws
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net"
 	"net/http"
@@ -12,6 +14,15 @@ import (
 	"sync/atomic"
 	"time"
 )
+
+// opening is how a request becomes a connection.
+type opening interface {
+	// ready tells what is in the way, before anything is written.
+	ready() error
+	// accept sends gorilla's answer to the handshake. It returns the connection, and what the client has
+	// sent together with its request.
+	accept(answer *http.Response) (conn net.Conn, early []byte, err error)
+}
 
 // hijacker is the http.ResponseWriter that gorilla upgrades. It is only ever asked to Hijack.
 type hijacker struct {
@@ -24,21 +35,62 @@ func (h hijacker) Write([]byte) (int, error) { return 0, http.ErrHijacked }
 func (h hijacker) WriteHeader(int)           {}
 
 func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if err := h.nc.opening.ready(); err != nil {
+		return nil, nil, err
+	}
 	none := bytes.NewReader(nil)
 	return h.nc, bufio.NewReadWriter(bufio.NewReaderSize(none, 16), bufio.NewWriterSize(h.nc, 16)), nil
 }
 
+// upgrade takes the connection of an HTTP/1.1 request over.
+type upgrade struct{ w http.ResponseWriter }
+
+// ready looks for what an http.ResponseController would find.
+func (u upgrade) ready() error {
+	for layer := range layers(u.w) {
+		if _, ok := layer.(http.Hijacker); ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("take over the connection: %w", http.ErrNotSupported)
+}
+
+func (u upgrade) accept(answer *http.Response) (net.Conn, []byte, error) {
+	maps.Copy(u.w.Header(), answer.Header)
+	u.w.WriteHeader(answer.StatusCode)
+	conn, rw, err := http.NewResponseController(u.w).Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("take over the connection: %w", err)
+	}
+	early := make([]byte, rw.Reader.Buffered())
+	_, _ = io.ReadFull(rw.Reader, early)
+	return conn, early, rw.Flush()
+}
+
+// layers are w and the writers that it wraps, down to the server's own.
+func layers(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
+	return func(yield func(http.ResponseWriter) bool) {
+		for yield(w) {
+			wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+			if !ok {
+				return
+			}
+			w = wrapper.Unwrap()
+		}
+	}
+}
+
 // netConn is the net.Conn under gorilla. Its first write is gorilla's answer to the handshake, which
-// is replayed on the real response writer; from then on it is the hijacked connection.
+// is replayed on the real response writer; from then on it is the hijacked connection, or the stream.
 //
 // Between cork and flush, writes are gathered, so that several frames cost one system call.
 type netConn struct {
-	net.Conn                     // nil until the handshake is answered
-	w        http.ResponseWriter // nil afterwards
-	idle     time.Duration       // how long a read may wait
-	timeout  time.Duration       // how long a write may take
-	early    []byte              // what the client sent together with its handshake
-	closing  atomic.Int64        // Unix nanoseconds after which nothing may wait any longer; 0 = open
+	net.Conn               // nil until the handshake is answered
+	opening  opening       // nil afterwards
+	timeout  time.Duration // how long a write may take
+	early    []byte        // what the client sent together with its handshake
+	silent   atomic.Int64  // Unix nanoseconds since when a read waits for the peer; 0 = none does
+	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait any longer; 0 = open
 
 	mu      lock // held during writes
 	corked  bool
@@ -61,13 +113,15 @@ const (
 	maxPooled = 64 << 10
 	// maxWrite is what one system call takes.
 	maxWrite = 64 << 10
+	// waited is how long a write takes only when the peer does not keep up.
+	waited = time.Second
 )
 
 func (c *netConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.w != nil:
+	case c.opening != nil:
 		return len(p), c.switchProtocols(p)
 	case c.corked:
 		return c.pending.Write(p)
@@ -75,16 +129,31 @@ func (c *netConn) Write(p []byte) (int, error) {
 	return len(p), c.writeLocked(p)
 }
 
-// writeLocked gives every maxWrite bytes the full timeout, so that a slow peer gets large messages too.
+// writeLocked gives every maxWrite bytes the full timeout, so that a slow peer gets large messages too. What
+// it takes after it has made us wait is a sign of life: meanwhile no ping can ask for another.
 func (c *netConn) writeLocked(p []byte) error {
+	start := time.Now()
 	for len(p) > 0 && c.broken == nil {
 		n := min(len(p), maxWrite)
-		if c.broken = c.limit(c.Conn.SetWriteDeadline, c.timeout); c.broken == nil {
+		if c.broken = c.limitWrite(); c.broken == nil {
 			_, c.broken = c.Conn.Write(p[:n])
 		}
 		p = p[n:]
+		if c.broken == nil && time.Since(start) >= waited {
+			c.heard()
+		}
 	}
 	return c.broken
+}
+
+// limitWrite gives the next write its time. It looks at closing last and expire sets it first, so that of the
+// two deadlines the end of closing stays.
+func (c *netConn) limitWrite() error {
+	err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+	if ns := c.closing.Load(); ns != 0 {
+		err = c.Conn.SetWriteDeadline(time.Unix(0, ns))
+	}
+	return err
 }
 
 // switchProtocols sends gorilla's answer through the response writer and takes the connection over.
@@ -94,45 +163,44 @@ func (c *netConn) switchProtocols(answer []byte) error {
 		return fmt.Errorf("read handshake answer: %w", err)
 	}
 	_ = res.Body.Close()
-	maps.Copy(c.w.Header(), res.Header)
-	c.w.WriteHeader(res.StatusCode)
-	conn, rw, err := http.NewResponseController(c.w).Hijack()
-	if err != nil {
-		return fmt.Errorf("take over the connection: %w", err)
-	}
-	c.w, c.Conn = nil, conn
-	if n := rw.Reader.Buffered(); n > 0 {
-		c.early = make([]byte, n)
-		_, _ = io.ReadFull(rw.Reader, c.early)
-	}
-	return rw.Flush()
+	c.Conn, c.early, err = c.opening.accept(res)
+	c.opening = nil
+	return err
 }
 
-// Read waits for at most the idle time. Once the connection closes, what still comes is drain's.
+// Read waits until the peer is taken for gone, see [netConn.silence].
 func (c *netConn) Read(p []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
 		c.early = c.early[n:]
 		return n, nil
 	}
-	if err := c.limit(c.Conn.SetReadDeadline, c.idle); err != nil {
-		return 0, err
-	}
-	n, err := c.Conn.Read(p)
-	if c.closing.Load() != 0 {
-		return 0, net.ErrClosed
-	}
-	return n, err
+	c.silent.Store(time.Now().UnixNano())
+	defer c.silent.Store(0)
+	return c.Conn.Read(p)
 }
 
-// limit sets a deadline in d from now, or the end of closing. It looks at closing last and expire sets it
-// first, so that of the two the end of closing stays.
-func (c *netConn) limit(set func(time.Time) error, d time.Duration) error {
-	err := set(time.Now().Add(d))
-	if ns := c.closing.Load(); ns != 0 {
-		err = set(time.Unix(0, ns))
+// heard notes a sign of life while a read waits.
+func (c *netConn) heard() {
+	if since := c.silent.Load(); since != 0 {
+		c.silent.CompareAndSwap(since, time.Now().UnixNano())
 	}
-	return err
+}
+
+// silence is how long the peer has let a read wait.
+func (c *netConn) silence() time.Duration {
+	since := c.silent.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since))
+}
+
+// giveUp ends the read under way, as one that has waited too long.
+func (c *netConn) giveUp() {
+	if c.closing.Load() == 0 {
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // SetDeadline and the others are called by gorilla. Reads and writes set their own deadlines: a write here
@@ -174,11 +242,26 @@ func (c *netConn) expire(at time.Time) {
 	_ = c.Conn.SetDeadline(at)
 }
 
-// drain tells the peer that nothing more comes and reads until it has gone too, so that the close
-// frame is not lost to a reset when the peer is still sending.
-func (c *netConn) drain() {
+// endWriting tells the peer that nothing more comes.
+func (c *netConn) endWriting() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_, _ = io.Copy(io.Discard, c.Conn)
+}
+
+// drain reads until the peer has gone too, so that the close frame is not lost to a reset when the peer is
+// still sending. A stream loses nothing when it ends.
+func (c *netConn) drain() {
+	if _, ok := c.Conn.(*streamConn); !ok {
+		_, _ = io.Copy(io.Discard, c.Conn)
+	}
+}
+
+// hangUp closes the connection. Nothing is written to it afterwards, not even by a ping that is just due: an
+// HTTP handler may then return, and take a stream's response writer with it.
+func (c *netConn) hangUp() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = cmp.Or(c.broken, net.ErrClosed)
+	return c.Conn.Close()
 }

@@ -1,6 +1,9 @@
 // Package ws carries whole JSON text messages over WebSocket (RFC 6455) with gorilla/websocket: the
 // handshake through any chain of response writers, limits, deadlines, keep-alive and an orderly close.
 //
+// HTTP/1.1, HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220) share all of it: gorilla is given a net.Conn, and only
+// how that comes from the request differs.
+//
 // It knows nothing of the messages' meaning and imports nothing of this project.
 package ws
 
@@ -30,6 +33,10 @@ type Options struct {
 	// pages may connect; "*" allows all. Empty means the origin of the server itself. Requests without
 	// an Origin header, which browsers do not make, are always allowed.
 	Origins []string
+	// Compression accepts permessage-deflate (RFC 7692) from clients that offer it. MaxMessageSize then
+	// bounds what a message becomes, before it is in memory. Default: off, since it costs time and memory
+	// and the pieces of an answer are too small to gain.
+	Compression bool
 }
 
 // HandshakeError is a request that cannot be upgraded. Nothing but headers has been written.
@@ -47,15 +54,14 @@ func IsUpgrade(r *http.Request) bool {
 	return websocket.IsWebSocketUpgrade(r) || isExtendedConnect(r)
 }
 
-func isExtendedConnect(r *http.Request) bool {
-	return r.Method == http.MethodConnect && (r.Header.Get(":protocol") == "websocket" || r.Proto == "websocket")
-}
-
 // Upgrade answers the handshake of r and returns the open connection. Errors are [*HandshakeError].
 //
 // It works behind response writers that only have Unwrap, as Caddy's do: gorilla's own Upgrade asserts
 // http.Hijacker and answers 500 there (caddyserver/caddy#7913). The answer goes through w, so that
 // status and headers are seen by whatever wraps it.
+//
+// With HTTP/1.1 the connection is the Conn's own and the HTTP handler may return. With HTTP/2 and HTTP/3 it
+// is a stream of the request's, and the handler must stay until [Conn.Close] has returned.
 func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	switch {
 	case !IsUpgrade(r):
@@ -66,15 +72,19 @@ func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 		return nil, &HandshakeError{http.StatusUpgradeRequired, errors.New("this address speaks WebSocket only")}
 	case !OriginAllowed(r, o.Origins):
 		return nil, &HandshakeError{http.StatusForbidden, fmt.Errorf("origin %.100q is not allowed", r.Header.Get("Origin"))}
-	case isExtendedConnect(r):
-		return nil, &HandshakeError{http.StatusNotImplemented, errors.New("WebSocket over HTTP/2 and HTTP/3 is not supported")}
 	}
-	nc := &netConn{w: w, mu: newLock(), idle: 2 * o.pingInterval(), timeout: o.writeTimeout()}
+	nc := &netConn{opening: upgrade{w}, mu: newLock(), timeout: o.writeTimeout()}
+	if isExtendedConnect(r) {
+		nc.opening = newStreamConn(w, r.Body)
+		r = asUpgrade(r)
+	}
 	var refused error
 	upgrader := websocket.Upgrader{
 		ReadBufferSize:  512, // an idle connection keeps it; larger messages are read past it
 		WriteBufferPool: &writeBuffers,
 		CheckOrigin:     func(*http.Request) bool { return true }, // done above
+
+		EnableCompression: o.Compression && offersDeflate(r),
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455 section 4.4
 			refused = &HandshakeError{status, reason}

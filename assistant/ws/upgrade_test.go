@@ -166,16 +166,16 @@ func TestUpgradeRefuses(t *testing.T) {
 			}, http.StatusForbidden, http.Header{}, `origin "https://evil.example" is not allowed`,
 		},
 		{
-			"HTTP/2", func(r *http.Request) {
+			"old version by HTTP/2", func(r *http.Request) {
 				r.Method, r.ProtoMajor, r.Proto = http.MethodConnect, 2, "HTTP/2.0"
-				r.Header = http.Header{":protocol": {"websocket"}}
-			}, http.StatusNotImplemented, http.Header{}, "WebSocket over HTTP/2 and HTTP/3 is not supported",
+				r.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"8"}}
+			}, http.StatusBadRequest, http.Header{"Sec-Websocket-Version": {"13"}}, "unsupported version",
 		},
 		{
-			"HTTP/3", func(r *http.Request) {
+			"foreign page by HTTP/3", func(r *http.Request) {
 				r.Method, r.ProtoMajor, r.Proto = http.MethodConnect, 3, "websocket"
-				r.Header = http.Header{}
-			}, http.StatusNotImplemented, http.Header{}, "WebSocket over HTTP/2 and HTTP/3 is not supported",
+				r.Header = http.Header{"Origin": {"null"}}
+			}, http.StatusForbidden, http.Header{}, `origin "null" is not allowed`,
 		},
 		{
 			"POST", func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed,
@@ -240,12 +240,25 @@ func handshakeRequest(t *testing.T) *http.Request {
 	return r
 }
 
-// TestUpgradeWithoutHijack shows a writer that cannot give its connection away: an error, no panic.
-func TestUpgradeWithoutHijack(t *testing.T) {
-	c, err := ws.Upgrade(httptest.NewRecorder(), handshakeRequest(t), ws.Options{})
-	refused, ok := errors.AsType[*ws.HandshakeError](err)
-	if !ok || c != nil || refused.Status != http.StatusInternalServerError || !errors.Is(err, http.ErrNotSupported) {
-		t.Errorf("got %v, %v", c, err)
+// TestUpgradeUnable shows writers that cannot give their connection away, or have no deadlines: an error, and
+// nothing written that a log would take for an answer.
+func TestUpgradeUnable(t *testing.T) {
+	stream := handshakeRequest(t)
+	stream.Method, stream.ProtoMajor, stream.Proto = http.MethodConnect, 3, "websocket"
+	for want, r := range map[string]*http.Request{
+		"take over the connection: feature not supported": handshakeRequest(t),
+		"set deadlines: feature not supported":            stream,
+	} {
+		w := httptest.NewRecorder()
+		log := &recording{onlyUnwrap: onlyUnwrap{w}}
+		c, err := ws.Upgrade(log, r, ws.Options{})
+		refused, ok := errors.AsType[*ws.HandshakeError](err)
+		if !ok || c != nil || refused.Status != http.StatusInternalServerError || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, %v; want %s", c, err, want)
+		}
+		if log.status != 0 || w.Flushed || w.Body.Len() > 0 {
+			t.Errorf("answered %d %q", log.status, w.Body)
+		}
 	}
 }
 

@@ -2,12 +2,15 @@ package ws_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +21,20 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs the tests in a process that has had HTTP/2's extended CONNECT on from its start.
+func TestMain(m *testing.M) {
+	const on = "http2xconnect=1"
+	if !strings.Contains(os.Getenv("GODEBUG"), on) {
+		again := exec.CommandContext(context.Background(), os.Args[0], os.Args[1:]...)
+		again.Env = append(os.Environ(), "GODEBUG="+on)
+		again.Stdout, again.Stderr = os.Stdout, os.Stderr
+		if again.Run() != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // handshake is what a browser sends.
 const handshake = "GET /chat HTTP/1.1\r\n" +
@@ -36,6 +52,10 @@ type peer struct {
 	t        testing.TB
 	response *http.Response // what answered the handshake
 	err      error          // why next read nothing more
+}
+
+func newPeer(t testing.TB, conn net.Conn) *peer {
+	return &peer{Conn: conn, Reader: bufio.NewReader(conn), t: t}
 }
 
 func (p *peer) Read(b []byte) (int, error) { return p.Reader.Read(b) }
@@ -74,6 +94,13 @@ func serve(t testing.TB, conn net.Conn, server *http.Server, o ws.Options, wrap 
 		}
 		conns <- c
 	})
+	serveConn(t, conn, server)
+	return conns
+}
+
+// serveConn lets server serve one connection until the test ends.
+func serveConn(t testing.TB, conn net.Conn, server *http.Server) {
+	t.Helper()
 	l := &listener{conn: conn, closed: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = server.Serve(l) })
@@ -82,14 +109,13 @@ func serve(t testing.TB, conn net.Conn, server *http.Server, o ws.Options, wrap 
 		_ = server.Close()
 		wg.Wait()
 	})
-	return conns
 }
 
 // connect sends a request and reads the answer's head.
 func connect(t testing.TB, conn net.Conn, request string) *peer {
 	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
-	p := &peer{Conn: conn, Reader: bufio.NewReader(conn), t: t}
+	p := newPeer(t, conn)
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}

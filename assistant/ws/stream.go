@@ -1,0 +1,131 @@
+package ws
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// isExtendedConnect tells whether r opens a WebSocket on a stream: over HTTP/2 (RFC 8441, where Go keeps the
+// protocol among the headers) or HTTP/3 (RFC 9220, where quic-go puts it in place of the version).
+func isExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect && (r.Header.Get(":protocol") == "websocket" || r.Proto == "websocket")
+}
+
+// asUpgrade is the extended CONNECT r as the request of HTTP/1.1 that gorilla knows. The key matters only
+// to the answer's Sec-WebSocket-Accept, which a stream does not have.
+func asUpgrade(r *http.Request) *http.Request {
+	r = r.WithContext(r.Context()) // a copy
+	r.Method, r.Header = http.MethodGet, r.Header.Clone()
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-Websocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
+	return r
+}
+
+// streamConn is the stream of an extended CONNECT as a net.Conn: what is read is the request's body, what is
+// written the answer's. It is open as long as the HTTP handler runs.
+type streamConn struct {
+	w     http.ResponseWriter
+	ctrl  *http.ResponseController // of w
+	body  io.ReadCloser
+	inner *http.ResponseController // of the writer that w wraps
+
+	mu    sync.Mutex
+	abort *time.Timer
+	done  bool // the handler may return: inner must not be touched any more
+}
+
+func newStreamConn(w http.ResponseWriter, body io.ReadCloser) *streamConn {
+	s := &streamConn{w: w, ctrl: http.NewResponseController(w), body: body}
+	for layer := range layers(w) {
+		s.inner = http.NewResponseController(layer) // the last one stays
+	}
+	return s
+}
+
+// ready tells whether the writer allows what a stream needs.
+func (s *streamConn) ready() error {
+	if err := errors.Join(s.ctrl.SetReadDeadline(time.Time{}), s.ctrl.SetWriteDeadline(time.Time{})); err != nil {
+		return fmt.Errorf("set deadlines: %w", err)
+	}
+	return nil
+}
+
+// accept answers the extended CONNECT as gorilla answered the upgrade, without what only HTTP/1.1 has
+// (RFC 8441 section 5).
+func (s *streamConn) accept(answer *http.Response) (net.Conn, []byte, error) {
+	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Accept"} {
+		answer.Header.Del(name)
+	}
+	maps.Copy(s.w.Header(), answer.Header)
+	s.w.WriteHeader(http.StatusOK)
+	return s, nil, s.ctrl.Flush()
+}
+
+func (s *streamConn) Read(p []byte) (int, error) { return s.body.Read(p) }
+
+// Write clears the deadline that was set for it: on HTTP/2 that is a timer, which would end the stream when
+// nothing is written at all.
+func (s *streamConn) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	if err == nil {
+		err = s.ctrl.Flush()
+	}
+	if err == nil {
+		err = s.ctrl.SetWriteDeadline(time.Time{})
+	}
+	return n, err
+}
+
+func (s *streamConn) SetReadDeadline(t time.Time) error  { return s.ctrl.SetReadDeadline(t) }
+func (s *streamConn) SetWriteDeadline(t time.Time) error { return s.ctrl.SetWriteDeadline(t) }
+
+// abortGrace is what a write of the close frame, whose own deadline is the same, may have to come to its end
+// by itself.
+const abortGrace = 50 * time.Millisecond
+
+// SetDeadline ends also what is under way. It is called once, and then Close.
+func (s *streamConn) SetDeadline(t time.Time) error {
+	s.mu.Lock()
+	s.abort = time.AfterFunc(time.Until(t)+abortGrace, s.abortWrite)
+	s.mu.Unlock()
+	return s.ctrl.SetReadDeadline(t)
+}
+
+// abortWrite ends a write under way, which nobody but the server's own writer allows beside it: those around
+// it, as Caddy's, keep deadlines without a lock. They may also set one of their own over this one, so it is
+// done until Close.
+func (s *streamConn) abortWrite() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.done {
+		_ = s.inner.SetWriteDeadline(time.Unix(1, 0))
+		s.abort.Reset(abortGrace)
+	}
+}
+
+// Close ends reading. The server ends the stream when the handler returns: what was written arrives before.
+func (s *streamConn) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done = true
+	if s.abort != nil {
+		s.abort.Stop()
+	}
+	return s.body.Close()
+}
+
+// LocalAddr and RemoteAddr are asked by nobody.
+func (s *streamConn) LocalAddr() net.Addr  { return nil }
+func (s *streamConn) RemoteAddr() net.Addr { return nil }
+
+var (
+	_ net.Conn = (*streamConn)(nil)
+	_ opening  = (*streamConn)(nil)
+)
