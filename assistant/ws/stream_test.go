@@ -249,15 +249,14 @@ func TestHandlerReturns(t *testing.T) {
 		}, nil},
 		{"peer does not read", func(c *ws.Conn) {
 			sent := make(chan error)
-			begun := make(chan struct{})
-			go func() {
-				close(begun)
-				sent <- c.Send([]byte(strings.Repeat("x", 64<<20)))
-			}()
-			<-begun
+			go func() { sent <- c.Send([]byte(strings.Repeat("x", 64<<20))) }()
+			_, _ = c.Recv() // the peer has begun to read
 			_ = c.Close(1012, "")
 			<-sent
-		}, nil},
+		}, func(p *peer) {
+			p.read(10)
+			p.write(frame(fin|text, "enough"))
+		}},
 		{"peer breaks off", func(c *ws.Conn) {
 			_, err := recv(c)
 			_ = c.Close(closeCode(err), "")

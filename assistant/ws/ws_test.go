@@ -213,12 +213,32 @@ func (p *peer) write(data []byte) {
 	}
 }
 
-// next reads a frame from the server and tells it as text: "text hello", "close 1000 bye", "ping". At the
-// end it returns the error's text and sets err.
+// next reads a message or control frame from the server and tells it as text: "text hello", "close 1000 bye",
+// "ping", and "deflated hello" of a message that came compressed. At the end it returns the error's text and
+// sets err.
 func (p *peer) next() string {
-	head := p.read(2)
-	if p.err != nil {
+	head, payload := p.frame()
+	for p.err == nil && head[0]&fin == 0 {
+		next, more := p.frame()
+		if next[0]&^fin != continuation {
+			return fmt.Sprintf("odd frame %x after %x", next, head)
+		}
+		head[0] |= next[0] & fin
+		payload = append(payload, more...)
+	}
+	switch {
+	case p.err != nil && len(payload) == 0:
 		return p.err.Error()
+	case p.err != nil:
+		return "within a frame: " + p.err.Error()
+	}
+	return describe(head, payload)
+}
+
+func (p *peer) frame() (head, payload []byte) {
+	head = p.read(2)
+	if p.err != nil {
+		return head, nil
 	}
 	length := uint64(head[1] & 0x7f)
 	switch length {
@@ -227,11 +247,7 @@ func (p *peer) next() string {
 	case 127:
 		length = binary.BigEndian.Uint64(p.read(8))
 	}
-	payload := p.read(length)
-	if p.err != nil {
-		return "within a frame: " + p.err.Error()
-	}
-	return describe(head, payload)
+	return head, p.read(length)
 }
 
 func (p *peer) read(n uint64) []byte {
@@ -245,6 +261,9 @@ func (p *peer) read(n uint64) []byte {
 func describe(head, payload []byte) string {
 	names := map[byte]string{continuation: "continuation", text: "text", binaryMessage: "binary", closing: "close", ping: "ping", pong: "pong"}
 	name := names[head[0]&0xf]
+	if head[0] == fin|rsv1|text {
+		return strings.TrimSpace("deflated " + inflate(payload))
+	}
 	if head[0]&0xf0 != fin || head[1]&0x80 != 0 || name == "" {
 		return fmt.Sprintf("odd frame %x", head)
 	}
