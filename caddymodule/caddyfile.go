@@ -63,6 +63,7 @@ func matchedPath(matchers caddy.ModuleMap) string {
 //		retention        <duration>
 //		origins          <origin...>
 //		max_message_size <size>
+//		compression      off | on
 //		max_pending      <n>
 //		ping_interval    <duration>
 //		write_timeout    <duration>
@@ -88,6 +89,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"instructions":     func(p *params) error { return p.text(&h.Instructions) },
 		"origins":          func(p *params) error { return p.origins(&h.Origins) },
 		"max_message_size": func(p *params) error { return p.size(&h.MaxMessageSize) },
+		"compression":      func(p *params) error { return p.onOff(&h.Compression) },
 		"max_pending":      func(p *params) error { return number(p, &h.MaxPending, 1, math.MaxInt32) },
 		"ping_interval":    func(p *params) error { return p.duration(&h.PingInterval) },
 		"write_timeout":    func(p *params) error { return p.duration(&h.WriteTimeout) },

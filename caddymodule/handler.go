@@ -53,6 +53,10 @@ type Handler struct {
 	// Default: 1048576 (1 MiB)
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
 
+	// Whether messages are compressed with clients that offer it (permessage-deflate). It costs time and
+	// memory, and the pieces of an answer are too small to gain. Default: false
+	Compression bool `json:"compression,omitempty"`
+
 	// How many questions of one conversation may wait while another is answered; one more gets the error
 	// busy. Default: 8
 	MaxPending int `json:"max_pending,omitempty"`
@@ -223,6 +227,7 @@ func (h *Handler) start() (err error) {
 	h.previous = h.hub.Use(h.assistant)
 	providersHealthy.add(h.hub)
 	close(h.started)
+	tellHTTP2(h.log)
 	if h.Retention > 0 {
 		h.hub.Sweep(h.ctx, time.Duration(h.Retention))
 	}
@@ -260,10 +265,10 @@ func (h *Handler) Cleanup() error {
 	return nil
 }
 
-// ServeHTTP upgrades the request and returns; the session goes on in a goroutine of its own. An idle
-// connection then costs less memory than under a ServeHTTP that blocks, since the middleware chain's
-// stack and net/http's buffers are let go. So the access log tells when the socket opened, and
-// the handler's own log when and why it ended.
+// ServeHTTP upgrades the request. With HTTP/1.1 it returns and the session goes on in a goroutine of its own:
+// an idle connection then costs less memory than under a ServeHTTP that blocks, since the middleware chain's
+// stack and net/http's buffers are let go. So the access log tells when the socket opened, and the handler's
+// own log when and why it ended. With HTTP/2 and HTTP/3 it returns when the socket has ended.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
 	defer func() { h.countRefusal(err) }()
 	select {
@@ -292,24 +297,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 			return err
 		}
 	}
+	restore := liftIdleTimeouts(r)
 	conn, err := ws.Upgrade(w, r, ws.Options{
-		MaxMessageSize: h.MaxMessageSize, Origins: h.Origins,
+		MaxMessageSize: h.MaxMessageSize, Origins: h.Origins, Compression: h.Compression,
 		PingInterval: time.Duration(h.PingInterval), WriteTimeout: time.Duration(h.WriteTimeout),
 	})
 	if err != nil {
+		restore()
 		refused, _ := errors.AsType[*ws.HandshakeError](err)
 		return caddyhttp.Error(refused.Status, err)
 	}
-	h.hub.acquire()
-	served = h.hub.Go(func() {
-		defer func() { go h.hub.release() }() // the last one waits for this goroutine
-		defer release()
-		_ = h.assistant.Serve(conn, peer)
-	})
-	if !served { // it has begun to stop since
-		h.hub.release()
-		_ = conn.Close(1012, "server is stopping")
-	}
+	served = h.serve(conn, peer, r, release)
 	return nil
 }
 

@@ -74,10 +74,11 @@ func (c *counting) want(instructions string) string {
 
 // site is a Caddy in this process.
 type site struct {
-	t       *testing.T
-	port    int
-	admin   string // address of the admin API, or off
-	options string // global ones, besides what all sites have
+	t           *testing.T
+	port        int
+	admin       string // address of the admin API, or off
+	options     string // global ones, besides what all sites have
+	certificate string // file for TLS
 }
 
 func newSite(t *testing.T) *site {
@@ -99,7 +100,12 @@ func newSite(t *testing.T) *site {
 // load makes Caddy serve these handlers, as caddy reload --force does.
 func (s *site) load(handlers string) error {
 	s.t.Helper()
-	text := fmt.Sprintf("{\n admin %s\n persist_config off\n log {\n output discard\n }\n%s\n}\nhttp://127.0.0.1:%d {\n%s\n}\n", s.admin, s.options, s.port, handlers)
+	return s.loadSite(fmt.Sprintf("http://127.0.0.1:%d", s.port), handlers)
+}
+
+func (s *site) loadSite(address, handlers string) error {
+	s.t.Helper()
+	text := fmt.Sprintf("{\n admin %s\n persist_config off\n log {\n output discard\n }\n%s\n}\n%s {\n%s\n}\n", s.admin, s.options, address, handlers)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,324 @@
+package caddymodule
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/gorilla/websocket"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/net/http2"
+)
+
+// TestMain runs the tests in a process that has had HTTP/2's extended CONNECT on from its start.
+func TestMain(m *testing.M) {
+	if overHTTP2 {
+		os.Exit(m.Run())
+	}
+	again := exec.CommandContext(context.Background(), os.Args[0], os.Args[1:]...)
+	again.Env = append(os.Environ(), "GODEBUG=http2xconnect=1")
+	again.Stdout, again.Stderr = os.Stdout, os.Stderr
+	if again.Run() != nil {
+		os.Exit(1)
+	}
+}
+
+// clients make clients of HTTP/2 and HTTP/3.
+var clients = map[string]func(*testing.T) http.RoundTripper{
+	"HTTP/2": func(t *testing.T) http.RoundTripper {
+		c := &http2.Transport{TLSClientConfig: anyCertificate()}
+		t.Cleanup(c.CloseIdleConnections)
+		return c
+	},
+	"HTTP/3": func(t *testing.T) http.RoundTripper {
+		c := &http3.Transport{TLSClientConfig: anyCertificate()}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	},
+}
+
+func anyCertificate() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}
+}
+
+// mustLoadTLS makes Caddy serve these handlers by HTTP/1.1, HTTP/2 and HTTP/3.
+func (s *site) mustLoadTLS(handlers string) {
+	s.t.Helper()
+	if s.certificate == "" {
+		s.certificate = writeCertificate(s.t)
+	}
+	handlers = fmt.Sprintf("bind 127.0.0.1\ntls %s %[1]s\n%s", s.certificate, handlers)
+	if err := s.loadSite(fmt.Sprintf("https://localhost:%d", s.port), handlers); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// writeCertificate makes a file with a certificate for localhost and its key.
+func writeCertificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := t.TempDir() + "/localhost.pem"
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// dialBy opens a socket by a version of HTTP.
+func (s *site) dialBy(protocol, query string, header http.Header) (*socket, *http.Response, error) {
+	s.t.Helper()
+	address := fmt.Sprintf("127.0.0.1:%d", s.port)
+	dialer := &websocket.Dialer{TLSClientConfig: anyCertificate(), NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}}
+	if client, ok := clients[protocol]; ok {
+		dialer.NetDialTLSContext = func(context.Context, string, string) (net.Conn, error) {
+			return openStream(s.t, client(s.t), address), nil
+		}
+	}
+	conn, res, err := dialer.DialContext(s.t.Context(), fmt.Sprintf("wss://localhost:%d/ws/?%s", s.port, query), header)
+	if err != nil {
+		return nil, res, err
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	return &socket{s.t, conn}, res, nil
+}
+
+// openStream returns a connection on which gorilla's client can speak HTTP/1.1: its upgrade is made an extended
+// CONNECT, what follows are the stream's bytes.
+func openStream(t *testing.T, client http.RoundTripper, address string) net.Conn {
+	near, far := net.Pipe()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer func() { _ = far.Close() }()
+		if err := bridge(t.Context(), client, address, far); err != nil {
+			t.Errorf("bridge: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		_ = near.Close()
+		wg.Wait()
+	})
+	return near
+}
+
+func bridge(ctx context.Context, client http.RoundTripper, address string, far net.Conn) error {
+	from := bufio.NewReader(far)
+	upgrade, err := http.ReadRequest(from)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodConnect, "https://"+address+upgrade.RequestURI, io.NopCloser(from))
+	if err != nil {
+		return err
+	}
+	r.Host, r.Header = upgrade.Host, upgrade.Header.Clone()
+	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Key"} {
+		r.Header.Del(name)
+	}
+	if _, ok := client.(*http2.Transport); ok {
+		r.Header[":protocol"] = []string{"websocket"}
+	} else {
+		r.Proto = "websocket"
+	}
+	res, err := client.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	defer func() { _ = far.Close() }() // first: it ends the request
+	if res.StatusCode != http.StatusOK {
+		_, err = fmt.Fprintf(far, "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", res.StatusCode)
+		return err
+	}
+	sum := sha1.Sum([]byte(upgrade.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	_, err = fmt.Fprintf(far, "HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+	if err == nil {
+		_, _ = io.Copy(far, res.Body)
+	}
+	return err
+}
+
+// every are the versions of HTTP that a socket can come by.
+var every = []string{"HTTP/1.1", "HTTP/2", "HTTP/3"}
+
+// TestOneConversationByEveryProtocol follows one conversation from three sockets, one for each version of HTTP,
+// while Caddy is reloaded: each gets every piece, under the same number.
+func TestOneConversationByEveryProtocol(t *testing.T) {
+	s := newSite(t)
+	config := handler("model m\n pieces 200", "drain_timeout 1s")
+	s.mustLoadTLS(config)
+	topic := ""
+	sockets := make([]*socket, len(every))
+	for i, protocol := range every {
+		c, _, err := s.dialBy(protocol, "user=ann", nil)
+		if err != nil {
+			t.Fatalf("%s: %v", protocol, err)
+		}
+		if topic == "" {
+			topic = c.create()
+		}
+		c.send(`{"action":"subscribe","topic":%q}`, topic)
+		c.until("snapshot")
+		sockets[i] = c
+	}
+	sockets[1].send(`{"action":"assistant_message","payload":"count","topic":%q}`, topic)
+	pieces := make([][]string, len(every))
+	var streaming, done sync.WaitGroup
+	streaming.Add(len(every))
+	for i, c := range sockets {
+		done.Go(func() {
+			pieces[i] = append(pieces[i], c.until("streaming").String())
+			streaming.Done()
+			for f, err := c.next(); f.Action != "complete_streaming"; f, err = c.next() {
+				if err != nil {
+					t.Errorf("%s: %v", every[i], err)
+					return
+				}
+				pieces[i] = append(pieces[i], f.String())
+			}
+		})
+	}
+	streaming.Wait()
+	for range 3 {
+		s.mustLoadTLS(config)
+	}
+	done.Wait()
+	for i, protocol := range every {
+		if len(pieces[i]) != 201 || !slices.Equal(pieces[i], pieces[0]) {
+			t.Errorf("%s: got %d pieces, %q", protocol, len(pieces[i]), pieces[i])
+		}
+	}
+	s.mustLoadTLS("respond gone")
+	for i, protocol := range every {
+		sockets[i].until("notice")
+		if _, err := sockets[i].next(); !websocket.IsCloseError(err, websocket.CloseServiceRestart) {
+			t.Errorf("%s: closed with %v", protocol, err)
+		}
+	}
+}
+
+// create makes a conversation and returns its topic.
+func (c *socket) create() string {
+	c.t.Helper()
+	c.send(`{"action":"create_conversation"}`)
+	var info assistant.Conversation
+	if err := json.Unmarshal(c.until("conversation_created").Payload, &info); err != nil {
+		c.t.Fatal(err)
+	}
+	return "conversation:" + info.ID
+}
+
+func (f frame) String() string { return fmt.Sprintf("%d %s %s", f.Seq, f.Action, f.Payload) }
+
+// TestIdleSockets holds that the server's idle timeouts do not end a socket whose client has nothing to say,
+// nor one to which nothing is said.
+func TestIdleSockets(t *testing.T) {
+	s := newSite(t)
+	s.options = "servers {\n timeouts {\n read_body_idle 100ms\n write_idle 100ms\n}\n}"
+	s.mustLoadTLS(handler("model m\n pieces 100", "ping_interval 1h"))
+	for _, protocol := range every {
+		t.Run(protocol, func(t *testing.T) {
+			c, _, err := s.dialBy(protocol, "user=ann", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The answer takes five times the timeout, without a word from the client.
+			c.send(`{"action":"assistant_message","payload":"count","ref":"1"}`)
+			if _, text, _, err := c.answer(); err != nil || text != (&counting{"m", 100}).want("") {
+				t.Errorf("%v after %q", err, text)
+			}
+			// During another's, this one has neither sent nor got anything.
+			other, _, err := s.dialBy(protocol, "user=bob", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other.send(`{"action":"assistant_message","payload":"count","ref":"1"}`)
+			other.until("complete_streaming")
+			c.send(`{"action":"ping"}`)
+			c.until("pong")
+		})
+	}
+}
+
+// TestRefusedByEveryProtocol holds that origins and owners are asked for before a stream is opened too.
+func TestRefusedByEveryProtocol(t *testing.T) {
+	s := newSite(t)
+	s.mustLoadTLS(handler("pieces 1", ""))
+	for _, protocol := range every {
+		for _, test := range []struct {
+			query, origin string
+			status        int
+		}{
+			{"", "https://evil.example", http.StatusForbidden},
+			{"", fmt.Sprintf("http://localhost:%d", s.port), http.StatusForbidden},
+			{"user=ann&conversation=00000000-0000-4000-8000-000000000000", "", http.StatusNotFound},
+			{"", fmt.Sprintf("https://localhost:%d", s.port), http.StatusOK},
+		} {
+			header := http.Header{}
+			if test.origin != "" {
+				header.Set("Origin", test.origin)
+			}
+			_, res, err := s.dialBy(protocol, test.query, header)
+			if (err == nil) != (test.status == http.StatusOK) || res == nil || err != nil && res.StatusCode != test.status {
+				t.Errorf("%s, %s %s: got %v, %v, want %d", protocol, test.query, test.origin, res, err, test.status)
+			}
+		}
+	}
+}
+
+// TestCompression negotiates compression where it is on, and answers what is large enough compressed.
+func TestCompression(t *testing.T) {
+	s := newSite(t)
+	for word, want := range map[string]bool{"off": false, "on": true} {
+		s.mustLoad(handler("pieces 1", "compression "+word))
+		dialer := &websocket.Dialer{EnableCompression: true}
+		conn, res, err := dialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/?user=ann", s.port), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.HasPrefix(res.Header.Get("Sec-Websocket-Extensions"), "permessage-deflate"); got != want {
+			t.Errorf("compression %s: negotiated is %v", word, got)
+		}
+		c := &socket{t, conn}
+		c.send(`{"action":%q}`, strings.Repeat("ping", 1000))
+		if f := c.until("error"); !strings.Contains(string(f.Payload), "union_tag_invalid") {
+			t.Errorf("got %s", f.Payload)
+		}
+		_ = conn.Close()
+	}
+}
