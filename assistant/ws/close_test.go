@@ -35,7 +35,7 @@ func TestCloseIsBounded(t *testing.T) {
 		{"peer answers and stays", func(p *peer) {
 			p.next()
 			p.write(frame(fin|closing, closePayload(1001, "")))
-		}, nil, closeTimeout},
+		}, nil, 0},
 		{"peer sends on and on", func(p *peer) {
 			collect(p, false)
 			flood(p, frame(fin|text, strings.Repeat("x", 1000)))

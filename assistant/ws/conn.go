@@ -150,21 +150,27 @@ func (c *Conn) Close(code int, reason string) error {
 		c.sending.Unlock()
 		if err == nil || errors.Is(err, websocket.ErrCloseSent) {
 			c.net.endWriting()
-			c.awaitAnswer()
-			c.net.drain()
+			if !c.answered() {
+				c.net.drain()
+			}
 		}
 		err = errors.Join(err, c.net.hangUp())
 	})
 	return err
 }
 
-// awaitAnswer reads until the peer has answered the close frame, or broken off.
-func (c *Conn) awaitAnswer() {
+// answered reads until the peer answers the close frame, as it may have done before, or breaks off. After an
+// answer nothing comes and the connection can be closed at once (RFC 6455 section 7.1.1).
+func (c *Conn) answered() bool {
 	c.receiving.Lock() // Recv ends with the next message, or by the deadline
 	defer c.receiving.Unlock()
 	for {
-		if _, _, err := c.ws.NextReader(); err != nil {
-			return
+		_, _, err := c.ws.NextReader()
+		if answer, ok := errors.AsType[*websocket.CloseError](err); ok {
+			return answer.Code != websocket.CloseAbnormalClosure // gorilla's word for the end of the connection
+		}
+		if err != nil {
+			return false
 		}
 	}
 }
