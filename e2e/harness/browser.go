@@ -45,6 +45,7 @@ func Open(t testing.TB, c *Caddy, path string) *Page {
 		chromedp.NoSandbox, // root has no other choice
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("ignore-certificate-errors", c.secure),
 		chromedp.Flag("disable-quic", true))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)

@@ -30,6 +30,7 @@ type Caddy struct {
 	Logs  *Logs
 
 	t       testing.TB
+	secure  bool // the site is reached by HTTPS
 	env     []string
 	started bool
 	cmd     *exec.Cmd
@@ -138,7 +139,12 @@ func (c *Caddy) Command(env []string, args ...string) *exec.Cmd {
 }
 
 // URL is the site's URL of path.
-func (c *Caddy) URL(path string) string { return "http://" + c.Addr + path }
+func (c *Caddy) URL(path string) string {
+	if c.secure {
+		return "https://" + c.Addr + path
+	}
+	return "http://" + c.Addr + path
+}
 
 // Get requests a path of the site and returns the answer and its whole body.
 func (c *Caddy) Get(t testing.TB, path string) (*http.Response, string) {

@@ -44,12 +44,15 @@ func (f Frame) Content() string {
 }
 
 // Dial opens the assistant's socket.
-func Dial(t testing.TB, c *Caddy) *Client {
+func Dial(t testing.TB, c *Caddy) *Client { t.Helper(); return DialBy(t, c, "HTTP/1.1") }
+
+// DialBy opens the assistant's socket by one of the [Protocols].
+func DialBy(t testing.TB, c *Caddy, protocol string) *Client {
 	t.Helper()
 	document := published(t)
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, c.URL(AssistantPath), nil)
+	conn, _, err := websocket.Dial(ctx, c.URL(AssistantPath), &websocket.DialOptions{HTTPClient: clientBy(t, protocol)})
 	if err != nil {
 		t.Fatalf("open socket: %v", err)
 	}
