@@ -53,11 +53,12 @@ var (
 )
 
 func newConn(conn *websocket.Conn, nc *netConn, o Options) *Conn {
-	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize(), sending: newLock(), receiving: newLock()}
+	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize()}
 	// Recv bounds messages. This bounds what one may take on the wire and be nothing: empty blocks of deflate.
 	conn.SetReadLimit(2*c.maxSize + 1<<10)
-	c.pinger = time.AfterFunc(math.MaxInt64, func() { c.ping(o.pingInterval()) })
-	c.pinger.Reset(o.pingInterval()) // only now, so that ping finds the field set
+	interval := o.pingInterval() // all of o would stay in memory with the function
+	c.pinger = time.AfterFunc(math.MaxInt64, func() { c.ping(interval) })
+	c.pinger.Reset(interval) // only now, so that ping finds the field set
 	return c
 }
 

@@ -92,19 +92,38 @@ type netConn struct {
 	silent   atomic.Int64  // Unix nanoseconds since when a read waits for the peer; 0 = none does
 	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait any longer; 0 = open
 
-	mu      lock // held during writes
-	corked  bool
-	pending *bytes.Buffer // what was written since cork
+	mu      lock          // held during writes
+	pending *bytes.Buffer // what was written since cork; nil = not corked
 	broken  error         // of the first write that failed: half a frame may be out, so nothing may follow
 }
 
-// lock is a mutex, but a goroutine that waits for it is durably blocked in the eyes of testing/synctest: a
-// write may take long.
-type lock chan struct{}
+// lock is a mutex that is had in the order of asking, so that Close need not wait for more than one of many
+// Sends. A goroutine that waits for it is durably blocked in the eyes of testing/synctest: a write may take
+// long. It is smaller than a channel, which idle connections feel.
+type lock struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	asked   uint32 // how often it was asked for,
+	given   uint32 // and given back
+}
 
-func newLock() lock    { return make(lock, 1) }
-func (l lock) Lock()   { l <- struct{}{} }
-func (l lock) Unlock() { <-l }
+func (l *lock) Lock() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed.L = &l.mu
+	turn := l.asked
+	l.asked++
+	for turn != l.given {
+		l.changed.Wait()
+	}
+}
+
+func (l *lock) Unlock() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.given++
+	l.changed.Broadcast()
+}
 
 var corkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
@@ -123,7 +142,7 @@ func (c *netConn) Write(p []byte) (int, error) {
 	switch {
 	case c.opening != nil:
 		return len(p), c.switchProtocols(p)
-	case c.corked:
+	case c.pending != nil:
 		return c.pending.Write(p)
 	}
 	return len(p), c.writeLocked(p)
@@ -220,14 +239,14 @@ func (c *netConn) Close() error {
 func (c *netConn) cork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.corked, c.pending = true, corkBuffers.Get().(*bytes.Buffer)
+	c.pending = corkBuffers.Get().(*bytes.Buffer)
 }
 
 func (c *netConn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pending := c.pending
-	c.corked, c.pending = false, nil
+	c.pending = nil
 	err := c.writeLocked(pending.Bytes())
 	if pending.Cap() <= maxPooled {
 		pending.Reset()

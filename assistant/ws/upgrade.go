@@ -73,7 +73,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	case !OriginAllowed(r, o.Origins):
 		return nil, &HandshakeError{http.StatusForbidden, fmt.Errorf("origin %.100q is not allowed", r.Header.Get("Origin"))}
 	}
-	nc := &netConn{opening: upgrade{w}, mu: newLock(), timeout: o.writeTimeout()}
+	nc := &netConn{opening: upgrade{w}, timeout: o.writeTimeout()}
 	if isExtendedConnect(r) {
 		nc.opening = newStreamConn(w, r.Body)
 		r = asUpgrade(r)
