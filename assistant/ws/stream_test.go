@@ -62,6 +62,7 @@ func overHTTP2(t testing.TB, o ws.Options, use func(*ws.Conn)) *peer {
 	server := &http.Server{Handler: handle(o, use), Protocols: new(http.Protocols)}
 	server.Protocols.SetUnencryptedHTTP2(true)
 	serveConn(t, far, server)
+	//nolint:staticcheck // http.Transport refuses a header named :protocol
 	client, err := new(http2.Transport).NewClientConn(near)
 	if err != nil {
 		t.Fatal(err)
