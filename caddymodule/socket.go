@@ -29,6 +29,7 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 		defer ended()
 		defer func() { go h.hub.release() }() // the last one waits for this goroutine
 		defer release()
+		defer func() { _ = conn.Close(1011, "") }() // should Serve panic: a stream must not outlive its request
 		_ = h.assistant.Serve(conn, peer)
 	})
 	if !served {

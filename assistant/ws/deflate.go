@@ -10,9 +10,9 @@ import (
 // not become much less: without a context that outlives the message, deflate has nothing to refer to.
 const minDeflated = 512
 
-// offersDeflate tells whether r offers a permessage-deflate (RFC 7692) that gorilla can keep to. It does not
-// look at parameters: an offer that asks for a smaller window of the server's must be declined, since gorilla
-// compresses with the largest one.
+// offersDeflate tells whether r offers a permessage-deflate (RFC 7692) that gorilla keeps to, which itself does
+// not look at parameters: it always compresses with the largest window, so that an offer which asks the server
+// for a smaller one must be declined.
 func offersDeflate(r *http.Request) bool {
 	for offer := range strings.SplitSeq(strings.Join(r.Header.Values("Sec-Websocket-Extensions"), ","), ",") {
 		name, params, _ := strings.Cut(offer, ";")

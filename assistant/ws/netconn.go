@@ -89,7 +89,7 @@ type netConn struct {
 	opening  opening       // nil afterwards
 	timeout  time.Duration // how long a write may take
 	early    []byte        // what the client sent together with its handshake
-	silent   atomic.Int64  // Unix nanoseconds since when a read waits for the peer; 0 = none does
+	silent   atomic.Int64  // since when a read waits for the peer, see now; 0 = none does
 	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait any longer; 0 = open
 
 	mu      lock          // held during writes
@@ -194,7 +194,7 @@ func (c *netConn) Read(p []byte) (int, error) {
 		c.early = c.early[n:]
 		return n, nil
 	}
-	c.silent.Store(time.Now().UnixNano())
+	c.silent.Store(now())
 	defer c.silent.Store(0)
 	return c.Conn.Read(p)
 }
@@ -202,7 +202,7 @@ func (c *netConn) Read(p []byte) (int, error) {
 // heard notes a sign of life while a read waits.
 func (c *netConn) heard() {
 	if since := c.silent.Load(); since != 0 {
-		c.silent.CompareAndSwap(since, time.Now().UnixNano())
+		c.silent.CompareAndSwap(since, now())
 	}
 }
 
@@ -212,8 +212,13 @@ func (c *netConn) silence() time.Duration {
 	if since == 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, since))
+	return time.Duration(now() - since)
 }
+
+var started = time.Now()
+
+// now is a time in nanoseconds that goes on evenly, whatever becomes of the machine's clock.
+func now() int64 { return int64(time.Since(started)) }
 
 // giveUp ends the read under way, as one that has waited too long.
 func (c *netConn) giveUp() {

@@ -38,7 +38,7 @@ type streamConn struct {
 
 	mu    sync.Mutex
 	abort *time.Timer
-	done  bool // the handler may return: inner must not be touched any more
+	done  bool // the handler may return: the writers must not be touched any more
 }
 
 func newStreamConn(w http.ResponseWriter, body io.ReadCloser) *streamConn {
@@ -83,8 +83,17 @@ func (s *streamConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *streamConn) SetReadDeadline(t time.Time) error  { return s.ctrl.SetReadDeadline(t) }
 func (s *streamConn) SetWriteDeadline(t time.Time) error { return s.ctrl.SetWriteDeadline(t) }
+
+// SetReadDeadline may be called at any time, also after Close.
+func (s *streamConn) SetReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done {
+		return net.ErrClosed
+	}
+	return s.ctrl.SetReadDeadline(t)
+}
 
 // abortGrace is what a write of the close frame, whose own deadline is the same, may have to come to its end
 // by itself.

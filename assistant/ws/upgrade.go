@@ -61,7 +61,7 @@ func IsUpgrade(r *http.Request) bool {
 // status and headers are seen by whatever wraps it.
 //
 // With HTTP/1.1 the connection is the Conn's own and the HTTP handler may return. With HTTP/2 and HTTP/3 it
-// is a stream of the request's, and the handler must stay until [Conn.Close] has returned.
+// is a stream of the request's, and the handler must stay until Close and Recv have returned.
 func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	switch {
 	case !IsUpgrade(r):

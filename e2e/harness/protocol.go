@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -67,8 +68,9 @@ func clientBy(t testing.TB, protocol string) *http.Client {
 	anyCertificate := &tls.Config{InsecureSkipVerify: true}
 	switch protocol {
 	case "HTTP/2":
+		//nolint:staticcheck // http.Transport refuses a header named :protocol
 		transport := &http2.Transport{TLSClientConfig: anyCertificate}
-		t.Cleanup(transport.CloseIdleConnections)
+		t.Cleanup(transport.CloseIdleConnections) //nolint:staticcheck // as above
 		return &http.Client{Transport: extendedConnect{transport, http.Header{":protocol": {"websocket"}}, ""}}
 	case "HTTP/3":
 		transport := &http3.Transport{TLSClientConfig: anyCertificate}
@@ -94,9 +96,7 @@ func (e extendedConnect) RoundTrip(upgrade *http.Request) (*http.Response, error
 	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Key"} {
 		r.Header.Del(name)
 	}
-	for name, values := range e.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, e.header)
 	response, err := e.RoundTripper.RoundTrip(r)
 	if err != nil || response.StatusCode != http.StatusOK {
 		return response, err
