@@ -13,6 +13,7 @@ import (
 // TestProtocols: a socket is the same by every version of HTTP, and the access log tells it as what it is.
 func TestProtocols(t *testing.T) {
 	c := harness.StartSecure(t, demo+"log\n")
+	c.WaitLog(t, func(e harness.Entry) bool { return e["logger"] == "http.handlers.assistant" && e["on"] == true })
 	for _, protocol := range harness.Protocols {
 		t.Run(protocol, func(t *testing.T) {
 			client := harness.DialBy(t, c, protocol)
