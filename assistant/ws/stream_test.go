@@ -279,6 +279,24 @@ func TestHandlerReturns(t *testing.T) {
 	}
 }
 
+// TestIdle holds that a connection on which nothing is written for longer than WriteTimeout lives on.
+func TestIdle(t *testing.T) {
+	everyProtocol(t, func(t *testing.T, open func(ws.Options, func(*ws.Conn)) *peer) {
+		p := open(ws.Options{WriteTimeout: 50 * time.Millisecond, PingInterval: 150 * time.Millisecond}, echoAll)
+		for range 3 {
+			if got := p.next(); got != "ping" {
+				t.Fatalf("got %q", got)
+			}
+			p.write(frame(fin|pong, ""))
+		}
+		p.write(frame(fin|text, "hello"))
+		if got := p.next(); got != "text hello" {
+			t.Errorf("got %q", got)
+		}
+		_ = p.Conn.Close()
+	})
+}
+
 // TestNothingAfterHandler closes while pings are due all the time: none may touch a response writer whose
 // handler has returned, which would be a panic on the timer's goroutine.
 func TestNothingAfterHandler(t *testing.T) {
