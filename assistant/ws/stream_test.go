@@ -282,8 +282,8 @@ func TestHandlerReturns(t *testing.T) {
 // TestIdle holds that a connection on which nothing is written for longer than WriteTimeout lives on.
 func TestIdle(t *testing.T) {
 	everyProtocol(t, func(t *testing.T, open func(ws.Options, func(*ws.Conn)) *peer) {
-		p := open(ws.Options{WriteTimeout: 50 * time.Millisecond, PingInterval: 150 * time.Millisecond}, echoAll)
-		for range 3 {
+		p := open(ws.Options{WriteTimeout: 300 * time.Millisecond, PingInterval: 400 * time.Millisecond}, echoAll)
+		for range 2 {
 			if got := p.next(); got != "ping" {
 				t.Fatalf("got %q", got)
 			}
