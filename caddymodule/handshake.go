@@ -44,7 +44,6 @@ func (h *Handler) refusals() map[int]string {
 	statuses := map[int]string{
 		403: "The page's origin is not allowed.",
 		426: "The request is no WebSocket handshake.",
-		501: "The request came by HTTP/2 or HTTP/3.",
 		503: "The server stops, has as many connections as it may, or cannot reach its store: try again after Retry-After.",
 	}
 	if h.Conversation != "" {
