@@ -173,6 +173,7 @@ func TestCloseTwice(t *testing.T) {
 // TestCloseDuringTraffic closes at any moment of a busy connection: what the peer gets is whole messages
 // in order, then the close frame, then the end; and nothing that Recv returns is made up.
 func TestCloseDuringTraffic(t *testing.T) {
+	ws.SetCloseTimeout(t, time.Minute)
 	for i := range 60 {
 		near, far := tcpPipe(t)
 		conns := serve(t, far, &http.Server{}, ws.Options{}, nil)

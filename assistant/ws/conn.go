@@ -16,7 +16,7 @@ import (
 
 // closeTimeout is how long Close waits for the peer: several round trips around the world, and half of
 // what a server that stops has left.
-const closeTimeout = 500 * time.Millisecond
+var closeTimeout = 500 * time.Millisecond
 
 func (o Options) maxMessageSize() int64       { return cmp.Or(o.MaxMessageSize, 1<<20) }
 func (o Options) pingInterval() time.Duration { return cmp.Or(o.PingInterval, 25*time.Second) }
