@@ -80,12 +80,13 @@ e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, As
 ##@ Now and then
 
 .PHONY: fuzz
-fuzz: ## Fuzz each target for FUZZTIME
-	grep -rE --include='*_test.go' '^func Fuzz' assistant asyncapi caddymodule | \
-	sed -E 's|^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*).*|\1 \2|' | \
+fuzz: ## Fuzz each target for FUZZTIME, all of them whatever fails
+	failed=0; \
 	while read -r package target; do \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$package"; \
-	done
+		echo "fuzz $$target"; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$package" </dev/null || failed=1; \
+	done < <(grep -rE --include='*_test.go' '^func Fuzz' assistant asyncapi caddymodule | sed -E 's|^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*).*|\1 \2|'); \
+	exit $$failed
 
 .PHONY: bench
 bench: ## Benchmarks
