@@ -58,6 +58,7 @@ func TestFaults(t *testing.T) {
 		{name: "400 context, vLLM", answer: fail(400, `{"error":{"message":"This model's maximum context length is 4096 tokens.","type":"BadRequestError","param":null,"code":400}}`), reason: overflow},
 		{name: "400 context, llama.cpp", answer: fail(400, `{"error":{"code":400,"message":"too long","type":"exceed_context_size_error"}}`), reason: overflow},
 		{name: "400 filter", answer: fail(400, failure("", "content_filter")), reason: filtered},
+		{name: "endless header", answer: func(w *reply) { w.Header().Set("X-Filler", strings.Repeat("x", 100<<10)); good(w) }, reason: unavailable, log: "exceeded", took: 1125 * time.Millisecond, requests: 3},
 		{name: "401", answer: fail(401, failure("invalid_request_error", "invalid_api_key")), reason: rejected, log: "status 401"},
 		{name: "403", answer: fail(403, failure("", "")), reason: rejected, log: "status 403"},
 		{name: "404", answer: fail(404, `{"error":{"message":"model 'x' not found","type":"not_found_error"}}`), reason: rejected, log: "model 'x' not found"},

@@ -26,14 +26,17 @@ const (
 	maxRetryDelay = 5 * time.Second
 	// maxErrorBody is how much of an error's body is read; the SDK itself has no bound.
 	maxErrorBody = 64 << 10
+	// maxHeader is how much of a response's header is read; net/http's own bound is 10 MB.
+	maxHeader = 64 << 10
 )
 
 // newTransport makes the connections of one provider. They take no part in the environment's proxies.
 func newTransport() *http.Transport {
 	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		DialContext:         dialer.DialContext,
-		TLSHandshakeTimeout: 10 * time.Second,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxResponseHeaderBytes: maxHeader,
 		// HTTP/1.1, where each answer has a connection of its own, unless TLS negotiates better. net/http
 		// keeps 2 idle connections by default, which would make a new one for nearly every short answer.
 		ForceAttemptHTTP2:   true,

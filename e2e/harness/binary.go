@@ -13,14 +13,14 @@ import (
 // Binary is the path of the Caddy under test: $ASSISTANT_CADDY, or else the one that make builds.
 func Binary(t testing.TB) string {
 	t.Helper()
-	path, err := binary()
+	path, err := findBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-var binary = sync.OnceValues(func() (string, error) {
+var findBinary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("ASSISTANT_CADDY"); path != "" {
 		return path, nil
 	}

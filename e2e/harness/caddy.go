@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,8 @@ type Caddy struct {
 	Logs  *Logs
 
 	t       testing.TB
-	secure  bool // the site is reached by HTTPS
+	secure  bool     // the site is reached by HTTPS
+	wrap    []string // a command that runs its arguments, before the binary
 	env     []string
 	started bool
 	cmd     *exec.Cmd
@@ -50,7 +52,14 @@ func Site(directives string) string {
 // panicked. A failed test shows Caddy's log.
 func Start(t testing.TB, caddyfile string, env ...string) *Caddy {
 	t.Helper()
+	return StartIn(t, nil, caddyfile, env...)
+}
+
+// StartIn is [Start] under a command that becomes the one in its arguments, such as setpriv.
+func StartIn(t testing.TB, wrap []string, caddyfile string, env ...string) *Caddy {
+	t.Helper()
 	c := New(t)
+	c.wrap = wrap
 	config := filepath.Join(c.Home, "Caddyfile")
 	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
 		t.Fatal(err)
@@ -71,7 +80,7 @@ func (c *Caddy) run() {
 	defer ready.Close()
 
 	// With --pingback Caddy connects to ready once it serves: nobody has to poll.
-	c.cmd = c.Command(c.env, "run", "--config", filepath.Join(c.Home, "Caddyfile"), "--adapter", "caddyfile", "--pingback", ready.Addr().String())
+	c.cmd = c.command(c.wrap, c.env, "run", "--config", filepath.Join(c.Home, "Caddyfile"), "--adapter", "caddyfile", "--pingback", ready.Addr().String())
 	c.exited = make(chan struct{})
 	c.cmd.Stdin = strings.NewReader("ready")
 	c.cmd.Stdout, c.cmd.Stderr = c.Logs, c.Logs
@@ -122,8 +131,14 @@ func New(t testing.TB) *Caddy {
 // Command is the binary under test with the environment that [Start] gives it.
 func (c *Caddy) Command(env []string, args ...string) *exec.Cmd {
 	c.t.Helper()
+	return c.command(nil, env, args...)
+}
+
+func (c *Caddy) command(wrap, env []string, args ...string) *exec.Cmd {
+	c.t.Helper()
 	// The test's context would kill the process before it is asked to stop.
-	cmd := exec.CommandContext(context.Background(), Binary(c.t), args...)
+	line := slices.Concat(wrap, []string{Binary(c.t)}, args)
+	cmd := exec.CommandContext(context.Background(), line[0], line[1:]...)
 	cmd.Dir = c.Home
 	_, port, _ := net.SplitHostPort(c.Addr)
 	cmd.Env = append([]string{

@@ -34,6 +34,20 @@ func (l *Logs) String() string {
 	return text
 }
 
+// Len is how much text there is, for [Logs.Since].
+func (l *Logs) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Len()
+}
+
+// Since is the text after the first n bytes.
+func (l *Logs) Since(n int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text.Bytes()[n:])
+}
+
 // snapshot returns the text so far and a channel that is closed when there is more.
 func (l *Logs) snapshot() (string, <-chan struct{}) {
 	l.mu.Lock()
