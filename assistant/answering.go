@@ -126,7 +126,7 @@ func (c *conversation) storedLength(t *turn) (int, error) {
 	return len(last[0].Content), nil
 }
 
-// finish stores the answer whole and shows its end.
+// finish stores the answer whole (finishing.go) and shows its end.
 func (c *conversation) finish(t *turn, err error) {
 	question := t.question
 	question.Status = StatusComplete
@@ -135,7 +135,7 @@ func (c *conversation) finish(t *turn, err error) {
 	}
 	ended := now()
 	if fault := c.storeEnd(t, question, ended); fault != nil {
-		t.finish, err = FinishError, fault
+		err = fault
 	}
 	t.logContent(c.id, t.answer())
 	t.logEnd(c.id, err)
@@ -184,26 +184,6 @@ func (c *conversation) rescue(t *turn) {
 	} else {
 		t.refuse(c, describeError(err))
 	}
-}
-
-// finishTries is how often the end of an answer is offered to the store.
-const finishTries = 3
-
-// storeEnd stores the final messages. A conversation that has been deleted meanwhile is no fault.
-func (c *conversation) storeEnd(t *turn, question Message, at time.Time) (err error) {
-	if !c.stored() {
-		return nil
-	}
-	for try := range finishTries {
-		ctx, cancel := c.hub.storeContext()
-		err = c.hub.store.Finish(ctx, c.owner, c.id, at, question, t.answer())
-		cancel()
-		if err == nil || errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		time.Sleep(time.Duration(try+1) * 100 * time.Millisecond)
-	}
-	return &storageError{err}
 }
 
 // again answers a question that was asked before, from memory or the store: as its turn was, without

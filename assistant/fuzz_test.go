@@ -261,7 +261,9 @@ func list(t *testing.T, p *pipe, cursor string, limit int) (ids []string, next s
 	if frames[0].Action == "error" {
 		return nil, ""
 	}
-	var page struct{ Payload assistant.ConversationsPayload }
+	var page struct {
+		Payload assistant.ConversationsPayload
+	}
 	if err := json.Unmarshal([]byte(frames[0].text), &page); err != nil || frames[0].Action != "conversations" {
 		t.Fatalf("%s: %v", frames[0].text, err)
 	}
@@ -274,4 +276,3 @@ func list(t *testing.T, p *pipe, cursor string, limit int) (ids []string, next s
 	}
 	return ids, page.Payload.NextCursor
 }
-

@@ -182,7 +182,7 @@ func TestObserverEnds(t *testing.T) {
 		{"panics", model(func(context.Context, assistant.Request, func(assistant.Delta) bool) error { panic("out of order") }), "", []assistant.FinishReason{"error"}, "internal"},
 		{"fails with an error that panics", fails(oddError{}), "", []assistant.FinishReason{"error"}, "internal"},
 		{"store panics at the start", echoes, "Begin", nil, "internal"},
-		{"store panics at the end", echoes, "Finish", []assistant.FinishReason{"error"}, "internal"},
+		{"store panics at the end", echoes, "Finish", []assistant.FinishReason{"error"}, "storage_unavailable"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -224,8 +224,8 @@ func TestStorePanicsDuringAnswer(t *testing.T) {
 		{"Begin", false, []string{"error"}, "internal"},
 		{"Extend", false, []string{"streaming_start", "streaming", "complete_streaming"}, ""}, // from memory
 		{"Extend", true, []string{"streaming_start", "error", "complete_streaming"}, "storage_unavailable"},
-		{"Finish", false, []string{"streaming_start", "streaming", "error", "complete_streaming"}, "internal"},
-		{"Finish", true, []string{"streaming_start", "streaming", "error", "complete_streaming"}, "internal"},
+		{"Finish", false, []string{"streaming_start", "streaming", "error", "complete_streaming"}, "storage_unavailable"},
+		{"Finish", true, []string{"streaming_start", "streaming", "error", "complete_streaming"}, "storage_unavailable"},
 	} {
 		t.Run(fmt.Sprint(test.method, " strict ", test.strict), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
