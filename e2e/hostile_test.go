@@ -95,9 +95,9 @@ func TestHostile(t *testing.T) {
 			t.Run(h.input, func(t *testing.T) { table.add(h, withstand(t, c, h)) })
 		}
 	}
+	table.title("The store")
 	for _, h := range hostileStores {
-		table.title("The store")
-		t.Run(h.input, func(t *testing.T) { table.add(h.hostile, h.run(t)) })
+		t.Run(h.input, func(t *testing.T) { table.add(hostile{input: h.input, peak: h.peak}, h.run(t)) })
 	}
 	table.compare()
 }
