@@ -25,6 +25,7 @@ SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant as
 	\( -name node_modules -o -name testdata \) -prune -o -type f -not -name '*_test.go' -print)
 
 FUZZTIME ?= 30s
+SOAK     ?= 10m
 
 ##@ Use
 
@@ -88,6 +89,14 @@ fuzz: ## Fuzz each target for FUZZTIME, all of them whatever fails
 	done < <(grep -rE --include='*_test.go' '^func Fuzz' assistant asyncapi caddymodule | sed -E 's|^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*).*|\1 \2|'); \
 	exit $$failed
 
+.PHONY: hardening
+hardening: caddy ## Attack the built server ten times as long as make test does
+	HARDENING=1 ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 30m -v -run '^TestHostile$$' .
+
+.PHONY: soak
+soak: caddy ## Thousands of sockets, cuts, reloads and outages of the database, for SOAK
+	SOAK=$(SOAK) ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 0 -v -run '^TestSoak$$' .
+
 .PHONY: bench
 bench: ## Benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -98,4 +107,4 @@ clean: ## Remove what was built and installed here
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

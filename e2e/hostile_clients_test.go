@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 const (
 	honestPath    = harness.AssistantPath
 	impatientPath = "/ws/impatient/"
+	limitedPath   = "/ws/limited/"
 	largePath     = "/ws/large/"
 )
 
@@ -88,7 +90,7 @@ var hostileClients = []hostile{
 		})
 	}},
 	{"10 sockets that ask for 4 MB and read one byte a second", 512, func(s *siege) string {
-		return s.each(10, 10*effort, func(int) string {
+		return s.each(10, 10, func(int) string {
 			return s.gone(impatientPath, func(r *harness.Raw) {
 				_ = r.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 				_ = r.Say(`{"action":"assistant_message","payload":"4 MB"}`)
@@ -100,7 +102,7 @@ var hostileClients = []hostile{
 		})
 	}},
 	{"4 sockets that ask for a pong 200,000 times and read none", 384, func(s *siege) string {
-		return s.each(4, 4*effort, func(int) string {
+		return s.each(4, 4, func(int) string {
 			return s.gone(impatientPath, func(r *harness.Raw) {
 				_ = r.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 				ping := fmt.Sprintf(`{"action":"ping","ref":%q}`, strings.Repeat("x", 64))
@@ -167,7 +169,7 @@ var hostileClients = []hostile{
 		})
 	}},
 	{"64 messages of 1 MiB that lack their last byte, all held open", 512, func(s *siege) string {
-		return s.each(64, 64*effort, func(int) string {
+		return s.each(64, 64, func(int) string {
 			return s.with(largePath, func(r *harness.Raw) string {
 				frame := harness.AppendFrame(nil, harness.Fin|harness.OpText, []byte(`{"action":"ping"`+strings.Repeat(" ", 1<<20-len(`{"action":"ping"}`))+`}`))
 				_, _ = r.Write(frame[:len(frame)-1])
@@ -217,6 +219,31 @@ var hostileClients = []hostile{
 	{"5 sockets that ask 1,000 questions at once each", 384, func(s *siege) string {
 		return s.each(5, 5, func(i int) string {
 			return s.with(honestPath, func(r *harness.Raw) string { return askMany(r, 1000) })
+		})
+	}},
+	{"500 sockets of a user who has as many as max_connections lets one have", 384, func(s *siege) string {
+		const most = 10
+		for range most {
+			r, err := harness.DialRaw(s.Caddy, limitedPath+"?user=mallory")
+			if err != nil {
+				return err.Error()
+			}
+			defer r.Reset()
+		}
+		return s.each(500, 32, func(int) string {
+			return s.with(limitedPath+"?user=mallory", func(*harness.Raw) string { return "let in" })
+		})
+	}},
+	{"a user who asks 1,000 questions, one after the other, where rate is 5/1h", 384, func(s *siege) string {
+		return s.with(limitedPath+"?user=mallet", func(r *harness.Raw) string {
+			outcomes := map[string]int{}
+			for range 1000 {
+				if err := r.Say(`{"action":"assistant_message","payload":"again","ref":"x"}`); err != nil {
+					return err.Error()
+				}
+				outcomes[untilAnswer(r)]++
+			}
+			return fmt.Sprintf("%d answered, %d refused as rate_limited", outcomes["answered"], outcomes["rate_limited"])
 		})
 	}},
 	{"2,000 attempts at another user's conversation, and at ones that do not exist", 384, func(s *siege) string {
@@ -374,6 +401,23 @@ func askMany(r *harness.Raw, n int) string {
 	return "as many answered as may wait, the rest refused as busy"
 }
 
+// untilAnswer reads what becomes of a question: "answered", or why not.
+func untilAnswer(r *harness.Raw) string {
+	for {
+		m, err := r.Receive()
+		switch {
+		case err != nil:
+			return err.Error()
+		case m.Action == "complete_streaming":
+			return "answered"
+		case m.Action == "error":
+			var p struct{ Reason string }
+			_ = json.Unmarshal(m.Payload, &p)
+			return p.Reason
+		}
+	}
+}
+
 // createAs makes a stored conversation with a question, and returns its id.
 func createAs(c *harness.Caddy, user string) (id string, err error) {
 	r, err := harness.DialRaw(c, honestPath+"?user="+user)
@@ -431,7 +475,7 @@ func stormOfResumes(s *siege) string {
 	}
 	outcome := make(chan string, 1)
 	go func() { outcome <- wholeAnswer(f) }()
-	all := s.each(50, 50*effort, func(int) string {
+	all := s.each(50, 50, func(int) string {
 		return s.with(honestPath+"?user=storm", func(r *harness.Raw) string {
 			f := newFollower(id, r)
 			for range 100 {

@@ -60,6 +60,13 @@ const fortress = `
 		max_message_size 64KiB
 		import model 3s
 	}
+	assistant /ws/limited/* {
+		name limited
+		user {query.user}
+		rate 5/1h
+		max_connections 100 per_user 10
+		import model 1m
+	}
 	assistant /ws/large/* {
 		name large
 		import model 1m

@@ -13,6 +13,8 @@ import (
 type Upstream struct {
 	URL   string       // base URL for the provider
 	Calls <-chan *Call // every request, as it arrives
+
+	server *httptest.Server
 }
 
 // Call is one answer that was asked for, by either of OpenAI's APIs.
@@ -61,8 +63,11 @@ func NewUpstream(t testing.TB, answer func(*Call)) *Upstream {
 		answer(call)
 	}))
 	t.Cleanup(server.Close)
-	return &Upstream{URL: server.URL + "/v1", Calls: calls}
+	return &Upstream{URL: server.URL + "/v1", Calls: calls, server: server}
 }
+
+// CloseConnections ends the connections that wait for the next request, and all others.
+func (u *Upstream) CloseConnections() { u.server.CloseClientConnections() }
 
 // Question is the last message.
 func (c *Call) Question() string { return c.Messages[len(c.Messages)-1].Content }
