@@ -290,7 +290,7 @@ func (s *siege) each(n, workers int, f func(i int) string) string {
 func ending(r *harness.Raw) string {
 	for {
 		_, err := r.Receive()
-		closed, ok := errors.AsType[harness.Closed](err)
+		closed, ok := errors.AsType[harness.ClosedError](err)
 		switch {
 		case ok:
 			return closed.Error()

@@ -30,7 +30,7 @@ func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	p := &Postgres{bin: postgresPrograms(t)}
 	var err error
-	if p.folder, err = os.MkdirTemp("", "postgres-test-"); err != nil { // t.TempDir is root's only
+	if p.folder, err = os.MkdirTemp("", "postgres-test-"); err != nil { //nolint:usetesting // t.TempDir lets nobody else in
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(p.folder) })
@@ -108,15 +108,15 @@ func (p *Postgres) Start(t testing.TB) {
 
 // untilReady reads what a server says until it is ready; the rest is read by nobody, so that it can go on.
 func untilReady(said io.Reader) error {
-	text := ""
+	var text strings.Builder
 	for lines := bufio.NewScanner(said); lines.Scan(); {
-		text += lines.Text() + "\n"
+		text.WriteString(lines.Text() + "\n")
 		if strings.HasSuffix(lines.Text(), "database system is ready to accept connections") {
 			go func() { _, _ = io.Copy(io.Discard, said) }() // until the server ends
 			return nil
 		}
 	}
-	return errors.New(text)
+	return errors.New(text.String())
 }
 
 // Stop ends all sessions and the server.

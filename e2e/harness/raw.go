@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -52,11 +53,8 @@ func DialRaw(c *Caddy, path string, fields ...string) (*Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := Request(c, path)
-	for _, field := range fields {
-		request += field + "\r\n"
-	}
-	status, err := r.Answer(request + "\r\n")
+	fields = append(fields, "", "") // ends the last line, and the header
+	status, err := r.Answer(Request(c, path) + strings.Join(fields, "\r\n"))
 	if err == nil && status != http.StatusSwitchingProtocols {
 		err = fmt.Errorf("no socket: status %d", status)
 	}
@@ -134,7 +132,7 @@ type Message struct {
 	Seq     uint64
 }
 
-// Receive returns the next text message. It answers pings; a close frame is a [Closed].
+// Receive returns the next text message. It answers pings; a close frame is a [ClosedError].
 func (r *Raw) Receive() (m Message, err error) {
 	for {
 		opcode, payload, err := r.Next()
@@ -146,17 +144,17 @@ func (r *Raw) Receive() (m Message, err error) {
 				return m, err
 			}
 		case opcode == OpClose && len(payload) >= 2:
-			return m, Closed(binary.BigEndian.Uint16(payload))
+			return m, ClosedError(binary.BigEndian.Uint16(payload))
 		case opcode == OpText:
 			return m, json.Unmarshal(payload, &m)
 		}
 	}
 }
 
-// Closed is the code of a close frame.
-type Closed uint16
+// ClosedError is the code of a close frame.
+type ClosedError uint16
 
-func (c Closed) Error() string { return fmt.Sprintf("closed with %d", uint16(c)) }
+func (c ClosedError) Error() string { return fmt.Sprintf("closed with %d", uint16(c)) }
 
 // Reset drops the connection with a TCP reset instead of an end.
 func (r *Raw) Reset() {
