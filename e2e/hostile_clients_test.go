@@ -101,7 +101,7 @@ var hostileClients = []hostile{
 			}, "dropped after write_timeout, or for want of a pong")
 		})
 	}},
-	{"4 sockets that ask for a pong 200,000 times and read none", 384, func(s *siege) string {
+	{"4 sockets that ask for a pong 200,000 times and read none", 512, func(s *siege) string {
 		return s.each(4, 4, func(int) string {
 			return s.gone(impatientPath, func(r *harness.Raw) {
 				_ = r.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)

@@ -180,12 +180,12 @@ func (o *outage) answer(call *harness.Call) {
 
 func (o *outage) start() {
 	upstream := harness.NewUpstream(o.t, o.answer)
-	o.Caddy = harness.StartIn(o.t, o.wrap, model+harness.Site(`
+	o.Caddy = harness.StartIn(o.t, o.wrap, models+harness.Site(`
 		assistant /ws/assistants/* {
 			store `+o.store+`
 			user {query.user}
 			context 1000000
-			import model 1m
+			import patient
 		}
 	`), append(o.env, "UPSTREAM="+upstream.URL)...)
 }

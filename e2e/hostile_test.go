@@ -50,7 +50,7 @@ const fortress = `
 		store sqlite {$HOME}/chat.db
 		user {query.user}
 		max_message_size 64KiB
-		import model 1m
+		import patient
 	}
 	assistant /ws/impatient/* {
 		name impatient
@@ -58,31 +58,37 @@ const fortress = `
 		ping_interval 500ms
 		write_timeout 500ms
 		max_message_size 64KiB
-		import model 3s
+		import impatient
 	}
 	assistant /ws/limited/* {
 		name limited
 		user {query.user}
 		rate 5/1h
 		max_connections 100 per_user 10
-		import model 1m
+		import patient
 	}
 	assistant /ws/large/* {
 		name large
-		import model 1m
+		import patient
 	}
 `
 
-// model gives up soon, so that what only time can end does.
-const model = `(model) {
+// models are one server, which is given the time it needs, or none.
+const models = `(model) {
 	provider openai {
 		base_url {$UPSTREAM}
 		api_key {env.OPENAI_API_KEY}
 		max_retries 0
-		timeout 2s
-		stall_timeout 1s
-		max_duration {args[0]}
+		timeout {args[0]}
+		stall_timeout {args[1]}
+		max_duration {args[2]}
 	}
+}
+(patient) {
+	import model 30s 30s 1m
+}
+(impatient) {
+	import model 2s 1s 3s
 }
 `
 
@@ -93,7 +99,7 @@ const model = `(model) {
 // What happened to each is the table in docs/hardening.md, which -update rewrites.
 func TestHostile(t *testing.T) {
 	upstream := harness.NewUpstream(t, answerAny)
-	c := harness.Start(t, "{\n servers {\n timeouts {\n read_header 1s\n }\n }\n}\n"+model+harness.Site(fortress),
+	c := harness.Start(t, "{\n servers {\n timeouts {\n read_header 1s\n }\n }\n}\n"+models+harness.Site(fortress),
 		"UPSTREAM="+upstream.URL, "OPENAI_API_KEY="+canary)
 	table := &hardening{t: t}
 	for _, group := range groups {

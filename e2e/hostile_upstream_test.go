@@ -103,13 +103,13 @@ var misbehaviours = map[string]func(*harness.Call){
 }
 
 var hostileUpstreams = []hostile{
-	{"a piece of 10 MB", 384, asks("piece of 10 MB", 10)},
-	{"a line without end", 384, asks("line without end", 10)},
-	{"an event without end", 384, asks("event without end", 10)},
+	{"a piece of 10 MB", 384, asksAt(largePath, "piece of 10 MB", 10)},
+	{"a line without end", 384, asksAt(largePath, "line without end", 10)},
+	{"an event without end", 384, asksAt(largePath, "event without end", 10)},
 	{"an answer without end", 512, asksAt(largePath, "answer without end", 2)},
 	{"comments without end, and no piece", 384, asks("comments without end", 2)},
-	{"200,000 empty pieces, then one", 384, asks("empty pieces", 4)},
-	{"a million empty events, then a piece", 384, asks("empty events", 4)},
+	{"200,000 empty pieces, then one", 384, asksAt(largePath, "empty pieces", 4)},
+	{"a million empty events, then a piece", 384, asksAt(largePath, "empty events", 4)},
 	{"a byte every 100 ms that never makes a piece", 384, asks("drip", 20)},
 	{"silence after the first piece", 384, asks("stall", 50)},
 	{"silence from the start", 384, asks("silent", 50)},
@@ -151,6 +151,9 @@ func endOf(r *harness.Raw) string {
 		m, err := r.Receive()
 		if err != nil {
 			return err.Error()
+		}
+		if bytes.Contains(m.Payload, []byte(canary)) {
+			return "the client was told the key"
 		}
 		var p struct {
 			Content      string
