@@ -146,6 +146,7 @@ func (r *request) onUnsubscribe(context.Context, wire.Null) error {
 		return refusal{ReasonUnknownTopic}
 	}
 	r.unfollow(topicOf(r.id))
+	r.forget(topicOf(r.id))
 	return r.reply(r.envelope, msgUnsubscribed.With(wire.Null{}))
 }
 

@@ -1,9 +1,11 @@
 package assistant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -231,6 +233,14 @@ func (s *Session) request(messageID string, last bool) (e wire.Envelope, ok bool
 		delete(s.asked, messageID)
 	}
 	return e, ok
+}
+
+// forget drops the requests of a conversation that the session has left: who comes back before an answer's
+// end sees its frames as any other follower does.
+func (s *Session) forget(topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.asked, func(_ string, e wire.Envelope) bool { return cmp.Or(e.Topic, s.home) == topic })
 }
 
 // summary is what the observer and the log are told of the session's end.
