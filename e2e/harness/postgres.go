@@ -73,7 +73,7 @@ func (p *Postgres) lowerRights(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.as = []string{"setpriv", "--reuid=" + other.Uid, "--regid=" + other.Gid, "--clear-groups", "--"}
+	p.as = []string{"setpriv", "--reuid=" + other.Uid, "--regid=" + other.Gid, "--clear-groups", "--pdeathsig=QUIT", "--"}
 	uid, _ := strconv.Atoi(other.Uid)
 	gid, _ := strconv.Atoi(other.Gid)
 	if err := os.Chown(p.folder, uid, gid); err != nil {
@@ -85,7 +85,7 @@ func (p *Postgres) command(program string, args ...string) *exec.Cmd {
 	line := append(append([]string{}, p.as...), append([]string{filepath.Join(p.bin, program)}, args...)...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = p.folder
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT} // it ends with the test, whatever becomes of that
 	return cmd
 }
 
