@@ -27,13 +27,13 @@ type soak struct {
 func plan(t *testing.T) soak {
 	long := os.Getenv("SOAK")
 	if long == "" {
-		return soak{10 * time.Second, 200, 24, 20 * time.Millisecond, 2 * time.Second, 5 * time.Second, time.Second, 16}
+		return soak{10 * time.Second, 200, 24, 20 * time.Millisecond, 2 * time.Second, 5 * time.Second, time.Second, 12}
 	}
 	duration, err := time.ParseDuration(long)
 	if err != nil {
 		t.Fatalf("SOAK: %v", err)
 	}
-	return soak{duration, 5000, 500, 100 * time.Millisecond, 20 * time.Second, time.Minute, 3 * time.Second, 32}
+	return soak{duration, 5000, 500, 100 * time.Millisecond, 20 * time.Second, time.Minute, 3 * time.Second, 12}
 }
 
 // soaked is generation n of the settings. Their changes reach sockets that are open.
