@@ -19,10 +19,11 @@ import (
 
 // Where the fortress has its assistants.
 const (
-	honestPath    = harness.AssistantPath
-	impatientPath = "/ws/impatient/"
-	limitedPath   = "/ws/limited/"
-	largePath     = "/ws/large/"
+	honestPath     = harness.AssistantPath
+	impatientPath  = "/ws/impatient/"
+	compressedPath = "/ws/compressed/"
+	limitedPath    = "/ws/limited/"
+	largePath      = "/ws/large/"
 )
 
 const sizeLimit = 64 << 10 // the honest one's max_message_size
@@ -185,13 +186,8 @@ var hostileClients = []hostile{
 			})
 		})
 	}},
-	{"100 compression bombs of 64 MiB, where compression is off", 384, func(s *siege) string {
-		bomb := deflate(64 << 20)
-		return s.each(100, 20, func(int) string {
-			return s.told(honestPath, harness.AppendFrame(nil, harness.Fin|harness.Rsv1|harness.OpText, bomb), "",
-				"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover")
-		})
-	}},
+	{"100 compression bombs of 32 MiB, where compression is off", 384, bombs(honestPath)},
+	{"100 compression bombs of 32 MiB, where compression is on", 384, bombs(compressedPath)},
 	{"200 sockets that send random bytes", 384, func(s *siege) string {
 		return s.each(200, 20, func(i int) string {
 			random := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)})
@@ -353,6 +349,16 @@ func fragments(text []byte) (frames []byte) {
 		frames = harness.AppendFrame(frames, first, text[i:i+1])
 	}
 	return frames
+}
+
+// bombs is a case of messages that are larger than the limit only when they are inflated.
+func bombs(path string) func(s *siege) string {
+	return func(s *siege) string {
+		bomb := harness.AppendFrame(nil, harness.Fin|harness.Rsv1|harness.OpText, deflate(32<<20))
+		return s.each(100, 20, func(int) string {
+			return s.told(path, bomb, "", "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover")
+		})
+	}
 }
 
 // deflate is that many spaces, compressed.

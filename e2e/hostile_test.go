@@ -60,6 +60,12 @@ const fortress = `
 		max_message_size 64KiB
 		import impatient
 	}
+	assistant /ws/compressed/* {
+		name compressed
+		compression on
+		max_message_size 64KiB
+		import patient
+	}
 	assistant /ws/limited/* {
 		name limited
 		user {query.user}
