@@ -73,6 +73,7 @@ js: $(PACKAGES) ## JavaScript: syntax, the chat page's tests, and that the docs 
 	find . -name node_modules -prune -o \( -name '*.js' -o -name '*.mjs' \) -print0 | xargs -0 -n 1 node --check
 	node --test e2e/webchat/*.test.mjs
 	npm run --silent check --prefix asyncapi/docs
+	npm run --silent check --prefix webchat
 
 .PHONY: e2e
 e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, AsyncAPI document

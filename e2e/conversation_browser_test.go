@@ -43,8 +43,8 @@ func startChat(t *testing.T, upstream *harness.Upstream, settings string) *harne
 }
 
 const (
-	answerText = `document.querySelector(".message[data-role=assistant] .text")?.textContent`
-	answerDone = `document.querySelector(".message[data-role=assistant]")?.dataset.state === "ended"`
+	answerText = `$(".message[data-role=assistant] .text")?.textContent`
+	answerDone = `$(".message[data-role=assistant]")?.dataset.state === "ended"`
 )
 
 // TestConversationInTwoBrowsers: two browsers on one conversation see the same stream, and the one that
@@ -85,7 +85,7 @@ func TestConversationInTwoBrowsers(t *testing.T) {
 		if text := strings.TrimSpace(harness.Eval[string](page, answerText)); text != want {
 			t.Errorf("the browser %s shows %d characters, want the model's %d:\n%s", name, len(text), len(want), text)
 		}
-		if n := harness.Eval[int](page, `document.querySelectorAll(".message").length`); n != 2 {
+		if n := harness.Eval[int](page, `$$(".message").length`); n != 2 {
 			t.Errorf("the browser %s shows %d messages, want 2", name, n)
 		}
 	}
@@ -93,7 +93,7 @@ func TestConversationInTwoBrowsers(t *testing.T) {
 	// What one browser asks the other sees, too.
 	b.Type("#input", "Again."+kb.Enter)
 	for _, page := range []*harness.Page{a, b} {
-		page.WaitFor(`document.querySelectorAll(".message[data-role=assistant][data-state=ended]").length === 2`)
+		page.WaitFor(`$$(".message[data-role=assistant][data-state=ended]").length === 2`)
 	}
 	if n := len(upstream.Calls); n != 2 {
 		t.Errorf("the model was asked %d times, want 2", n)
@@ -107,7 +107,7 @@ func TestConversationGone(t *testing.T) {
 		call.Finish()
 	}), "")
 	page := harness.Open(t, c, "/assistants/#00000000-0000-4000-8000-000000000000")
-	page.WaitFor(`document.querySelector(".notice")?.textContent.includes("no such conversation") && !location.hash`)
+	page.WaitFor(`$(".notice")?.textContent.includes("no such conversation") && !location.hash`)
 	page.Type("#input", "Hello"+kb.Enter)
 	page.WaitFor(answerDone + ` && location.hash`)
 }
@@ -127,31 +127,33 @@ func TestConversationActions(t *testing.T) {
 	page.Type("#input", "first"+kb.Enter)
 	page.WaitFor(answerDone)
 	page.Click("#new")
-	page.WaitFor(`!location.hash && !document.querySelector(".message")`)
+	page.WaitFor(`!location.hash && !$(".message")`)
 	page.Type("#input", "endless"+kb.Enter)
 	page.WaitFor(answerText + `?.startsWith("This goes")`)
 	page.Click("#stop")
-	page.WaitFor(answerDone + ` && document.querySelector("[data-role=assistant] .note").textContent === "Stopped"`)
+	page.WaitFor(answerDone + ` && $("[data-role=assistant] .note").textContent === "Stopped"`)
 
 	page.Click(".edit")
-	page.WaitFor(`document.querySelector("#input").value.includes("endless")`)
-	harness.Eval[bool](page, `document.querySelector("#input").value = "", true`)
+	page.WaitFor(`$("#input").value.includes("endless")`)
+	harness.Eval[bool](page, `$("#input").value = "", true`)
 	page.Type("#input", "second"+kb.Enter)
 	page.WaitFor(answerDone + ` && ` + answerText + `.includes("second")`)
-	if n := harness.Eval[int](page, `document.querySelectorAll(".message").length`); n != 2 {
+	if n := harness.Eval[int](page, `$$(".message").length`); n != 2 {
 		t.Errorf("after the edit there are %d messages, want 2", n)
 	}
-	harness.Eval[bool](page, `window.old = document.querySelector("[data-role=assistant]"), true`)
+	harness.Eval[bool](page, `window.old = $("[data-role=assistant]"), true`)
 	page.Click(".regenerate")
 	page.WaitFor(answerDone + ` && !window.old.isConnected && ` + answerText + `.includes("second")`)
 
-	page.WaitFor(`document.querySelectorAll("#list li").length === 2`)
-	harness.Eval[bool](page, `document.querySelector("#list li:nth-child(2) a").click(), true`)
+	page.WaitFor(`$$("#list li").length === 2`)
+	harness.Eval[bool](page, `$("#list li:nth-child(2) a").click(), true`)
 	page.WaitFor(`document.title === "first" && ` + answerText + `?.includes("first")`)
-	harness.Eval[bool](page, `window.prompt = () => "renamed", document.querySelector("[aria-current] ~ .rename").click(), true`)
+	page.Run(`$("[aria-current] ~ .rename").click()`)
+	page.Type("input.title", "renamed"+kb.Enter) // what was there is selected
 	page.WaitFor(`document.title === "renamed"`)
-	harness.Eval[bool](page, `window.confirm = () => true, document.querySelector("[aria-current] ~ .delete").click(), true`)
-	page.WaitFor(`document.querySelectorAll("#list li").length === 1 && document.querySelector(".notice") && !location.hash`)
+	page.Run(`$("[aria-current] ~ .delete").click()`)
+	page.Click("#confirm .confirm")
+	page.WaitFor(`$$("#list li").length === 1 && $(".notice") && !location.hash`)
 }
 
 // TestConversationList: somebody who is signed in finds the conversations of another browser.
@@ -165,8 +167,8 @@ func TestConversationList(t *testing.T) {
 	a.WaitFor(answerDone)
 
 	b := harness.Open(t, c, "/assistants/")
-	b.WaitFor(`document.querySelector("#list a")?.textContent === "first"`)
-	harness.Eval[bool](b, `document.querySelector("#list a").click(), true`)
+	b.WaitFor(`$("#list a")?.textContent === "first"`)
+	harness.Eval[bool](b, `$("#list a").click(), true`)
 	b.WaitFor(answerDone + ` && document.title === "first"`)
 }
 
@@ -201,10 +203,10 @@ func TestConversationWithTutorial(t *testing.T) {
 	t.Cleanup(server.Close)
 	c := harness.Start(t, chatFiles+harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
 	page := harness.Open(t, c, "/assistants/#00000000-0000-4000-8000-000000000000")
-	page.WaitFor(`document.body.dataset.kept === "false" && !location.hash`)
+	page.WaitFor(`$("#chat")?.dataset.kept === "false" && !location.hash`)
 	page.Type("#input", "Hello"+kb.Enter)
 	page.WaitFor(answerDone + ` && ` + answerText + ` === "Hello."`)
-	if notices := harness.Eval[string](page, `[...document.querySelectorAll(".notice")].map(e => e.textContent).join()`); notices != "" {
+	if notices := harness.Eval[string](page, `$$(".notice").map(e => e.textContent).join()`); notices != "" {
 		t.Errorf("the page complains: %s", notices)
 	}
 }
@@ -224,10 +226,10 @@ func TestConversationHostileText(t *testing.T) {
 	if text := harness.Eval[string](page, answerText); !strings.Contains(text, "<script>window.harmed = 1</script><img src=x onerror=") {
 		t.Errorf("the answer's markup is not shown as text: %s", text)
 	}
-	if found := harness.Eval[string](page, `[...document.querySelectorAll("#messages :is(script, img, b, [onclick], [onerror], a[href]:not([href^='https:']))")].map(e => e.outerHTML).join()`); found != "" {
+	if found := harness.Eval[string](page, `$$("#messages :is(script, img, b, [onclick], [onerror], a[href]:not([href^='https:']))").map(e => e.outerHTML).join()`); found != "" {
 		t.Errorf("the messages contain %s", found)
 	}
-	if links := harness.Eval[string](page, `[...document.querySelectorAll("#messages a[href]")].map(a => a.href + " " + a.rel).join()`); links != "https://example.com/leak.png noopener,https://example.com/ noopener" {
+	if links := harness.Eval[string](page, `$$("#messages a[href]").map(a => a.href + " " + a.rel).join()`); links != "https://example.com/leak.png noopener,https://example.com/ noopener" {
 		t.Errorf("the answer's links are %s", links)
 	}
 	if harness.Eval[bool](page, `"harmed" in window`) {

@@ -1,35 +1,47 @@
-// Package webchat holds the chat page: plain HTML, CSS and JavaScript modules, without a build step.
+// Package webchat holds the chat page and the element <assistant-chat>, which is all that the page consists of.
 //
-// The page is a client like any other: it speaks the published protocol over one WebSocket and asks no
-// other host for anything. It may be mounted at any path, since all its references are relative. To host
-// it elsewhere, copy the files beside this one and edit the one line of index.html that names the socket.
+// It is a client like any other: it speaks the published protocol over one WebSocket and asks no other host
+// for anything. Its files may be mounted at any path, since all their references are relative. To host them
+// elsewhere, copy those in dist and edit the one line of index.html that names the socket.
 //
-// client.js is the protocol: Connection opens the socket, notices when it is dead and opens it again;
-// Conversation finds the turn that a frame belongs to in the socket's own conversation, which is all that a
-// server of the tutorial has. stored.js follows a stored conversation through cuts and reloads. Neither
-// knows a page, so Node can test them. chat.js is the page: turn.js shows a question and its answer,
-// markdown.js the answer's text, sidebar.js the list of conversations, logs.js the frames.
-// streaming-markdown.js is a package from npm, named at its top. types.d.ts describes the frames and the
-// seams for editors; no browser loads it.
+// "npm run build" makes dist from src: assistant-chat.js is what opening the page costs; others are loaded
+// when they are needed: markdown.js for the first answer, highlight.js for the first block of code, manage.js
+// to rename or delete a conversation, tutorial.js for a server that knows the tutorial's actions alone. "npm run check" compares the two folders. The files
+// are not compressed; Caddy's encode does that.
 //
-// The URL names the conversation: #<id>. Without one the first question creates it.
+// In src, connection.js opens the socket, notices when it is dead and opens it again. stored.js follows a stored
+// conversation through cuts and reloads; tutorial.js finds the turn that a frame belongs to in the socket's own
+// conversation. None knows a page, so Node can test them. assistant-chat.js is the element; chat.js joins what
+// it consists of: layout.js, turn.js for a question and its answer, sidebar.js for the list of conversations,
+// scroll.js, logs.js for the frames. types.d.ts describes the frames and the seams for editors; no browser
+// loads it.
 //
-// Styles, scripts and tests may rely on these:
+// On the page the URL names the conversation: #<id>. Without one the first question creates it. An element
+// in somebody else's page leaves the URL alone, and the browser remembers the conversation.
 //
+// Scripts and tests may rely on these, in the element's shadowRoot:
+//
+//	#chat[data-kept=false]  the server keeps no conversations, so that there is only the socket's own
+//	#chat[data-menu]        the sidebar is shown where space is short
 //	#status[data-state]     connecting, connected, reconnecting, offline, closed
+//	#banner #reconnect      what to know while there is no connection
 //	#log > #messages        the conversation: a .turn for each question, a .notice for what concerns none
+//	#welcome                what is shown until something is said
 //	.turn[data-pending]     its question is not known to be stored
 //	.message[data-role]     user or assistant, with .text, time, .model, .note (how an answer ended, if that
 //	                        is worth a word) and buttons: .copy, a question's .edit, an answer's .regenerate
+//	                        and .usage, which shows .tokens; .reasoning is before the text, folded
 //	.message[data-state]    of a question: queued, sent; of an answer: streaming, ended
+//	.code[data-language]    a block of code in .text, with .copy
 //	.problem .retry         why a turn failed; a button, shown where asking again can help
-//	#input #send #stop #reconnect #latest #new
+//	#input #send #stop #latest #new
 //	#editing #cancel        shown while #input holds a question that is being edited
-//	#conversations          the sidebar, a popover of #menu where space is short: #search, and #list with an
-//	                        li for each conversation: a (aria-current: the one shown), .rename, .delete
-//	body[data-kept=false]   the server keeps no conversations, so that there is only the socket's own
+//	#menu #conversations    the sidebar: #search, and #list with an li[data-id] for each conversation:
+//	                        .title (aria-current: the one shown), .rename, .delete
+//	#confirm                the dialog that asks before it deletes: .cancel, .confirm
 //	#view-logs #logs        the dialog with #logs-list > [data-kind], #logs-clear, #logs-close;
 //	                        kinds are sent, received, connection
+//	#launcher #close        of a floating chat
 //
 // Text is best read as textContent. A question's is as it was typed; an answer's has no Markdown left.
 package webchat
@@ -39,9 +51,17 @@ import (
 	"io/fs"
 )
 
-//go:embed index.html chat.css icon.svg *.js
-var files embed.FS
+//go:embed dist
+var dist embed.FS
 
 // Files is the chat page, with index.html at its root. It is read-only and safe for concurrent use. Its
 // files have no modification time, so whoever serves them decides how they are cached.
-var Files fs.FS = files
+var Files fs.FS = built()
+
+func built() fs.FS {
+	files, err := fs.Sub(dist, "dist")
+	if err != nil {
+		panic(err) // cannot happen: the folder is embedded
+	}
+	return files
+}

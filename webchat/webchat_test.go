@@ -4,33 +4,59 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io/fs"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// firstLoad is the most that opening the page may cost, as gzip sends it: the sources as they are, with
-// comments, and about 4,000 bytes of streaming-markdown.
-const firstLoad = 20_000
+// What opening the page may cost at most, in bytes as gzip sends them; and that with an answer on it, but
+// no code in it.
+const (
+	firstLoad   = 12_000
+	firstAnswer = 16_500
+)
 
 func TestFirstLoad(t *testing.T) {
+	files := contents(t)
 	total := 0
-	for name, text := range contents(t) {
-		size := gzipped(t, text)
-		t.Logf("%5d %s", size, name)
-		total += size
+	weigh := func(limit int, names ...string) {
+		for _, name := range names {
+			size := gzipped(t, files[name])
+			t.Logf("%6d %s", size, name)
+			total += size
+		}
+		if t.Logf("%6d in all, at most %d", total, limit); total > limit {
+			t.Errorf("the page weighs %d bytes, want at most %d", total, limit)
+		}
 	}
-	t.Logf("%5d in all", total)
-	if total > firstLoad {
-		t.Errorf("the page weighs %d bytes, want at most %d", total, firstLoad)
+	first := append(static(t, files, "index.html"), "icon.svg")
+	if want := []string{"index.html", "assistant-chat.js", "icon.svg"}; !slices.Equal(first, want) {
+		t.Errorf("opening the page loads %q, want %q", first, want)
 	}
+	weigh(firstLoad, first...)
+	weigh(firstAnswer, static(t, files, "markdown.js")...)
+}
+
+// static is a file and what it cannot do without.
+func static(t *testing.T, files map[string]string, name string) []string {
+	t.Helper()
+	if files[name] == "" {
+		t.Fatalf("no file %q", name)
+	}
+	names := []string{name}
+	for _, match := range regexp.MustCompile(`(?:script[^>]*src=|from|import)"(?:\./)?([^"]+\.js)"`).FindAllStringSubmatch(files[name], -1) {
+		names = append(names, static(t, files, match[1])...)
+	}
+	return names
 }
 
 // The page may be mounted anywhere, and loads nothing that is not here.
 func TestReferences(t *testing.T) {
 	files := contents(t)
-	reference := regexp.MustCompile(`(?:href|src)="([^"]*)"|from '([^']*\.js)'`)
-	seen := map[string]bool{"index.html": true}
+	reference := regexp.MustCompile(`(?:href|src)="([^"]*)"|(?:from|import) ?\(?"(\.[^"]*)"`)
+	seen := map[string]bool{"index.html": true, "NOTICE.txt": true}
 	for name, text := range files {
 		for _, match := range reference.FindAllStringSubmatch(text, -1) {
 			target := strings.TrimPrefix(match[1]+match[2], "./")
@@ -61,15 +87,28 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-func contents(t *testing.T) map[string]string {
+// The element is to run in pages that forbid what makes markup or code of text.
+func TestSinks(t *testing.T) {
+	sink := regexp.MustCompile(`\.(innerHTML|outerHTML|insertAdjacentHTML|srcdoc)\b|\beval\(|new Function|document\.write|setAttribute\(['"](on|style)`)
+	sources := os.DirFS("src")
+	for name, text := range read(t, sources) {
+		if found := sink.FindString(text); found != "" {
+			t.Errorf("%s contains %q", name, found)
+		}
+	}
+}
+
+func contents(t *testing.T) map[string]string { t.Helper(); return read(t, Files) }
+
+func read(t *testing.T, from fs.FS) map[string]string {
 	t.Helper()
-	names, err := fs.Glob(Files, "*")
+	names, err := fs.Glob(from, "*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	files := make(map[string]string)
 	for _, name := range names {
-		text, err := fs.ReadFile(Files, name)
+		text, err := fs.ReadFile(from, name)
 		if err != nil {
 			t.Fatal(err)
 		}

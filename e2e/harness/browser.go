@@ -5,14 +5,19 @@ import (
 	"fmt"
 	"net/url"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // Page is a tab of a headless Chromium that shows a site.
@@ -20,10 +25,13 @@ import (
 // When the test ends it fails for everything that the browser's console would show as an error or a
 // warning (exceptions, breaches of the content security policy, failed requests), for each request to
 // another host than the site's, and for each frame from a socket that is not as documented.
+//
+// In its JavaScript expressions, $(selector) is the first such element of the page or of its chat, whose
+// elements are in a shadow root, and $$(selector) is an array of all of them.
 type Page struct {
-	t    testing.TB
-	ctx  context.Context
-	host string
+	t     testing.TB
+	ctx   context.Context
+	hosts []string
 
 	document *Document
 
@@ -33,8 +41,15 @@ type Page struct {
 }
 
 // Open starts a browser and shows a page of c's site.
-func Open(t testing.TB, c *Caddy, path string) *Page {
+func Open(t testing.TB, c *Caddy, path string) *Page { t.Helper(); return OpenURL(t, c.URL(path)) }
+
+// OpenURL starts a browser and shows a page, which may ask its own host and others that are named.
+func OpenURL(t testing.TB, address string, others ...string) *Page {
 	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Fatalf("the browser tests need chromium, see make deps: %v", err)
@@ -45,17 +60,17 @@ func Open(t testing.TB, c *Caddy, path string) *Page {
 		chromedp.NoSandbox, // root has no other choice
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("ignore-certificate-errors", c.secure),
+		chromedp.Flag("ignore-certificate-errors", u.Scheme == "https"),
 		chromedp.Flag("disable-quic", true))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
-	p := &Page{t: t, host: c.Addr, document: published(t)}
+	p := &Page{t: t, hosts: append(others, u.Host), document: published(t)}
 	p.ctx, _ = chromedp.NewContext(allocator) // finish cancels it
 	t.Cleanup(p.finish)
 	if err := chromedp.Listen(p.ctx, p.watch); err != nil { // starts the browser
 		t.Fatalf("start browser: %v", err)
 	}
-	p.Do(chromedp.Navigate(c.URL(path)))
+	p.Do(chromedp.Navigate(address))
 	return p
 }
 
@@ -69,14 +84,75 @@ func (p *Page) Do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// Look sets the size of the window and the colours that the reader prefers, light or dark.
+func (p *Page) Look(width, height int64, scheme string) {
+	p.t.Helper()
+	p.Do(chromedp.EmulateViewport(width, height))
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	p.Do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, media)
+		return chromedp.Void{}, err
+	})
+}
+
+// Screenshot is what the window shows, as PNG.
+func (p *Page) Screenshot() []byte {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.fatal(err)
+	}
+	return picture
+}
+
 // Type sends keys to the element of a CSS selector.
 func (p *Page) Type(selector, keys string) {
 	p.t.Helper()
-	p.Do(chromedp.SendKeys(chromedp.CSS(selector), keys))
+	p.WaitFor("$(`" + selector + "`)?.checkVisibility()")
+	p.Run("$(`" + selector + "`).focus()")
+	p.Press(keys)
 }
 
-// Click clicks on the element of a CSS selector.
-func (p *Page) Click(selector string) { p.t.Helper(); p.Do(chromedp.Click(chromedp.CSS(selector))) }
+// Press sends keys to the element that has the focus. As with a keyboard, a key whose default the page
+// prevents types nothing; chromedp.KeyEvent would type it all the same.
+func (p *Page) Press(keys string) {
+	p.t.Helper()
+	p.Do(func(ctx context.Context, target *chromedp.Target) (none chromedp.Void, err error) {
+		for _, key := range keys {
+			events := kb.Encode(key)
+			down, up := *events[0], *events[len(events)-1]
+			if len(events) > 2 { // in the middle is what it types
+				down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+			}
+			for _, event := range []input.DispatchKeyEventParams{down, up} {
+				if _, err := cdp.Call(ctx, target, input.DispatchKeyEvent, event); err != nil {
+					return none, err
+				}
+			}
+		}
+		return none, nil
+	})
+}
+
+// Click clicks on the middle of the element of a CSS selector, when nothing covers it.
+func (p *Page) Click(selector string) {
+	p.t.Helper()
+	at := Eval[[]float64](p, "new Promise(done => { (function look() {"+
+		"const element = $(`"+selector+"`);"+
+		"element?.scrollIntoView({block: 'nearest', behavior: 'instant'});"+
+		"const {x, y, width, height} = element?.getBoundingClientRect() ?? {};"+
+		"const at = [x + width / 2, y + height / 2];"+
+		"element?.contains(element.getRootNode().elementFromPoint(...at)) ? done(at) : requestAnimationFrame(look) })() })")
+	p.Do(chromedp.MouseClickXY(at[0], at[1]))
+}
+
+// Run takes JavaScript statements that return nothing.
+func (p *Page) Run(statements string) {
+	p.t.Helper()
+	Eval[bool](p, "(() => {"+statements+"; return true})()")
+}
 
 // WaitFor returns when a JavaScript expression is true; it is looked at once for each frame drawn.
 func (p *Page) WaitFor(expression string) {
@@ -90,18 +166,25 @@ func Eval[T any](p *Page, expression string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, Patience)
 	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](prelude+"("+expression+") }", chromedp.EvalAwaitPromise))
 	if err != nil {
 		p.fatal(fmt.Errorf("%s: %w", expression, err))
 	}
 	return value
 }
 
+// prelude makes $ and $$ for the expression that follows it.
+const prelude = `{
+	const $$ = (selector) => [document, ...[...document.querySelectorAll("assistant-chat")].map((chat) => chat.shadowRoot)]
+		.flatMap((root) => [...root.querySelectorAll(selector)]);
+	const $ = (selector) => $$(selector)[0];
+	`
+
 func (p *Page) fatal(err error) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, Patience)
 	defer cancel()
-	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("location + '\\n' + document.body.innerText"))
+	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("location + '\\n' + document.body.innerText + document.querySelector('assistant-chat')?.shadowRoot.querySelector('#chat')?.innerText"))
 	p.t.Fatalf("browser: %v\npage: %s", err, text)
 }
 
@@ -133,7 +216,7 @@ func (p *Page) watch(event any) {
 
 func (p *Page) checkHost(address string) {
 	u, err := url.Parse(address)
-	if err != nil || (u.Host != p.host && u.Scheme != "data" && u.Scheme != "blob") {
+	if err != nil || (!slices.Contains(p.hosts, u.Host) && u.Scheme != "data" && u.Scheme != "blob") {
 		p.report("request to another host: %.200s", address)
 	}
 }

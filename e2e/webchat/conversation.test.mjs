@@ -1,7 +1,7 @@
 // How the chat page finds the turn that a frame belongs to: node --test e2e/webchat/*.test.mjs
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { Conversation } from '../../webchat/client.js';
+import { Conversation } from '../../webchat/src/tutorial.js';
 
 let conversation, connected, sent, shown;
 
@@ -15,8 +15,9 @@ beforeEach(() => {
       return {
         queue: () => show('queued'),
         start: (model) => show('started', model ?? ''),
+        reason: (piece) => show('thought', piece),
         append: (piece) => show('+', piece),
-        end: (reason) => show('ended', reason ?? ''),
+        end: (reason, usage) => show('ended', reason ?? '', usage?.output_tokens ?? ''),
         fail: ({ detail, retryable }) => show('failed', detail, retryable ? 'retryable' : ''),
       };
     },
@@ -67,6 +68,17 @@ test('frames go to the turn of their ref', () => {
     ['B queued', 'A started demo', 'A + one', 'A ended length', 'B started demo', 'B + two', 'B ended stop'],
   );
   assert.equal(conversation.busy, false);
+});
+
+test('reasoning and usage are told, too', () => {
+  conversation.ask('A');
+  const complete = ['complete_streaming', { content: '', finish_reason: 'stop', usage: { input_tokens: 9, output_tokens: 2 } }, 'q1'];
+  assert.deepEqual(shows([...start('m1'), 'q1'], ['reasoning', { content: 'Hm.' }, 'q1'], [...piece('one'), 'q1'], complete), [
+    'A started demo',
+    'A thought Hm.',
+    'A + one',
+    'A ended stop 2',
+  ]);
 });
 
 test('frames without a ref go to the oldest turn', () => {
@@ -136,13 +148,17 @@ test('a lost connection fails all that is unfinished, oldest first', () => {
   shows([...start('m1'), 'q1']);
   shown = [];
   conversation.lose({ detail: 'Lost.', retryable: true });
-  assert.deepEqual(shown, ['A failed Lost. retryable', 'B failed Lost. retryable']);
+  assert.deepEqual(shown, [
+    'A failed Lost. retryable',
+    'B failed Lost. retryable',
+    'notice The assistant does not remember what was said above.',
+  ]);
   assert.equal(conversation.busy, false);
 });
 
 test('what it does not know it ignores', () => {
   conversation.ask('A');
-  assert.deepEqual(shows(['pong', null], ['reasoning', { content: 'hm' }, 'q1'], ['constructor', {}], [...piece('late'), 'q9']), []);
+  assert.deepEqual(shows(['pong', null], ['constructor', {}], [...piece('late'), 'q9']), []);
 });
 
 test('other notices are told', () => {

@@ -1,7 +1,7 @@
 // How the chat page follows a stored conversation: node --test e2e/webchat/*.test.mjs
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { StoredConversation } from '../../webchat/stored.js';
+import { StoredConversation } from '../../webchat/src/stored.js';
 
 const topic = 'conversation:c';
 const at = '2000-01-01T00:00:00Z';
@@ -16,8 +16,9 @@ function turnView(question = '?') {
     accept: ({ message_id }) => show('is', message_id),
     answer: ({ content, finish_reason }) => show('answered', content, finish_reason),
     start: (model) => show('started', model),
+    reason: (piece) => show('thought', piece),
     append: (piece) => show('+', piece),
-    end: (reason) => show('ended', reason),
+    end: (reason, usage) => show('ended', reason, usage?.output_tokens),
     fail: ({ detail, retryable }) => show('failed', detail, retryable && 'retryable'),
   };
 }
@@ -106,6 +107,24 @@ test('a snapshot shows the history and the running answer so far', () => {
     shows(subscribed(false), snapshot(7, [user('m1', 'A'), answer('m2', 'one'), user('m3', 'B')], { message_id: 'm4', content: 'tw' }), piece(8, 'o'), end(9)),
     ['clear', 'turn A', 'A is m1', 'A answered one stop', 'turn B', 'B is m3', 'B started', 'B + tw', 'B + o', 'B ended stop'],
   );
+});
+
+test('reasoning is shown as it comes, and again from a snapshot', () => {
+  opened();
+  const complete = event(5, 'complete_streaming', { content: '', finish_reason: 'stop', usage: { input_tokens: 9, output_tokens: 2 } });
+  assert.deepEqual(shows(asked(1, 'A'), start(2), event(3, 'reasoning', { content: 'Hm.' }), piece(4, 'one'), complete), [
+    'turn A',
+    'A is m1',
+    'A started demo',
+    'A thought Hm.',
+    'A + one',
+    'A ended stop 2',
+  ]);
+  conversation.join();
+  assert.deepEqual(shows(subscribed(false, 'e2'), snapshot(3, [user('m1', 'A')], { message_id: 'm2', content: '', reasoning: 'Hm.' })).slice(-2), [
+    'A started',
+    'A thought Hm.',
+  ]);
 });
 
 test('events already seen are ignored, and so is what has no number', () => {
@@ -257,7 +276,8 @@ test('a server of the tutorial gets its questions in another way', () => {
   converse();
   conversation.ask('A');
   const rejection = [{ type: 'union_tag_invalid', loc: [], msg: 'No.' }];
-  assert.deepEqual(shows({ topic: undefined, action: 'error', payload: rejection }), ['fallback A']);
+  const refused = { topic: undefined, action: 'error', payload: rejection };
+  assert.deepEqual(shows(refused, refused), ['fallback A'], 'once, however often it refuses');
 });
 
 test('other conversations and replies to nobody are ignored', () => {

@@ -31,8 +31,8 @@ export type Frame =
   | Envelope<'delete_conversation' | 'conversation_deleted', { conversation_id: string }>
   | Envelope<'notice', { reason: string; detail: string }>
   | Envelope<'streaming_start', { content: ''; message_id?: string; model?: string }>
-  | Envelope<'streaming', { content: string }>
-  | Envelope<'complete_streaming', { content: ''; message_id?: string; finish_reason?: string }>
+  | Envelope<'streaming' | 'reasoning', { content: string }>
+  | Envelope<'complete_streaming', { content: ''; message_id?: string; finish_reason?: string; usage?: Usage }>
   | Envelope<'error', Rejection[] | Problem>;
 
 /** A stored conversation. Times are RFC 3339. */
@@ -50,8 +50,17 @@ export interface Message {
   content: string;
   status: 'complete' | 'streaming' | 'stopped' | 'failed' | 'interrupted';
   finish_reason?: string;
+  usage?: Usage;
   client_id?: string;
   created_at: string;
+}
+
+/** The tokens of one answer. */
+export interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+  /** Counted by the server: the model's service did not tell. */
+  estimated?: boolean;
 }
 
 /** A conversation at one `seq`: its last messages, and the running answer so far. */
@@ -59,7 +68,7 @@ export interface Snapshot {
   conversation: Conversation;
   messages: Message[];
   has_more: boolean;
-  streaming: { message_id: string; content: string } | null;
+  streaming: { message_id: string; content: string; reasoning?: string } | null;
 }
 
 /** Why a frame was not accepted: one item for each fault. */
@@ -75,6 +84,8 @@ export interface Problem {
   detail: string;
   reason?: string;
   retryable?: boolean;
+  /** When to try again, in milliseconds. */
+  retry_after_ms?: number;
 }
 
 /**
@@ -100,8 +111,10 @@ export interface Handlers {
 export interface TurnView {
   queue(): void;
   start(model?: string): void;
+  /** A piece of the model's reasoning. */
+  reason(piece: string): void;
   append(piece: string): void;
-  end(finishReason?: string): void;
+  end(finishReason?: string, usage?: Usage): void;
   fail(problem: Problem): void;
 }
 

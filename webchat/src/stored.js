@@ -19,6 +19,7 @@ export class StoredConversation {
   #epoch;
   #seq = -1; // of the last event shown
   #joined = false;
+  #isForeign = false; // the server has no stored conversations
   #creating; // ref of the request
   #paging; // the same
   #oldest; // id of the first message shown, if there are older ones
@@ -88,7 +89,7 @@ export class StoredConversation {
   /** @param {Frame} frame any; those of other conversations are ignored */
   receive(frame) {
     const { action, payload, ref, topic, seq } = frame;
-    if (isUnknownAction(frame)) return this.#view.fallback(this.#pending.map(({ content }) => content));
+    if (isUnknownAction(frame)) return this.#fallBack();
     if (ref && ref === this.#creating) return this.#created(frame);
     if (ref && ref === this.#paging) return this.#paged(frame);
     if (action === 'notice' && !topic) return this.#view.notice(payload.detail);
@@ -98,6 +99,12 @@ export class StoredConversation {
     if (seq <= this.#seq) return;
     this.#seq = seq ?? 0;
     this.#happened(frame);
+  }
+
+  // Once: more such errors may come.
+  #fallBack() {
+    if (!this.#isForeign) this.#view.fallback(this.#pending.map(({ content }) => content));
+    this.#isForeign = true;
   }
 
   get #topic() {
@@ -161,9 +168,10 @@ export class StoredConversation {
     if (action === 'snapshot') this.#restore(payload);
     else if (action === 'user_message') this.#asked(payload);
     else if (action === 'streaming_start') this.#start(payload);
+    else if (action === 'reasoning') this.#turn.reason(payload.content);
     else if (action === 'streaming') this.#turn.append(payload.content);
     else if (action === 'error') this.#end().fail(payload);
-    else if (action === 'complete_streaming' && this.#running) this.#end().end(payload.finish_reason);
+    else if (action === 'complete_streaming' && this.#running) this.#end().end(payload.finish_reason, payload.usage);
     else if (action === 'notice') this.#view.notice(payload.detail);
     else if (action === 'conversation_updated') this.#view.titled(payload);
     else if (action === 'conversation_deleted') this.#view.gone('The conversation was deleted.');
@@ -198,6 +206,7 @@ export class StoredConversation {
     this.#turn = this.#show(messages);
     this.#running = null;
     if (streaming) this.#start(streaming);
+    if (streaming?.reasoning) this.#turn.reason(streaming.reasoning);
     if (streaming?.content) this.#turn.append(streaming.content);
     this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
     for (const question of this.#pending) question.view = this.#view.turn(question.content);

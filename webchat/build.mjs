@@ -1,0 +1,71 @@
+// Builds the chat from src into dist, which is committed and embedded into the Go program.
+//
+//	npm ci && npm run build     writes dist
+//	npm run check               fails when dist is not what would be written
+import { build } from 'esbuild';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+process.chdir(import.meta.dirname);
+
+const options = {
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: 'es2022',
+  charset: 'utf8',
+  drop: ['console'], // streaming-markdown's assertions
+  legalComments: 'none', // NOTICE.txt has the whole licences
+  outdir: 'dist',
+  metafile: true,
+  write: false,
+};
+
+// A style sheet becomes a string, since its element adopts it.
+const minified = {
+  name: 'minified',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.css$/ }, async ({ path }) => {
+      const { outputFiles } = await build({ entryPoints: [path], minify: true, charset: 'utf8', target: ['chrome123', 'firefox121', 'safari17.5'], write: false });
+      return { contents: outputFiles[0].text.trim(), loader: 'text' };
+    });
+  },
+};
+
+// The first loads the others: when there is an answer to show, code to colour, a conversation to rename, a server that knows less.
+const lazy = ['./markdown.js', './highlight.js', './manage.js', './tutorial.js'];
+const results = await Promise.all(
+  ['./assistant-chat.js', ...lazy].map((entry) =>
+    build({ ...options, plugins: [minified], entryPoints: [join('src', entry)], external: lazy.filter((name) => name !== entry) }),
+  ),
+);
+
+const files = new Map(results.flatMap(({ outputFiles }) => outputFiles).map((file) => [file.path.split('/').pop(), file.text]));
+files.set('index.html', (await readFile('src/index.html', 'utf8')).replace(/\n\s*/g, '\n'));
+files.set('icon.svg', await readFile('src/icon.svg', 'utf8'));
+files.set('NOTICE.txt', await notice(results.flatMap(({ metafile }) => Object.values(metafile.outputs))));
+
+// notice has the licence of every package of which a byte is in the output.
+async function notice(outputs) {
+  const inputs = outputs.flatMap((output) => Object.entries(output.inputs));
+  const folders = inputs.filter(([, input]) => input.bytesInOutput > 0).map(([path]) => path.match(/.*node_modules\/(@[^/]+\/)?[^/]+/)?.[0]);
+  const parts = await Promise.all([...new Set(folders)].filter(Boolean).map(licence));
+  return parts.sort().join(`\n${'-'.repeat(80)}\n\n`);
+}
+
+async function licence(folder) {
+  const { name, version, license } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+  const [file] = (await readdir(folder)).filter((file) => /^licen[cs]e/i.test(file));
+  return `${name} ${version} (${license})\n\n${(await readFile(join(folder, file), 'utf8')).trim()}\n`;
+}
+
+if (process.argv.includes('--check')) {
+  for (const [name, text] of files) {
+    if ((await readFile(join('dist', name), 'utf8').catch(() => '')) !== text) {
+      console.error(`dist/${name} is not what its source makes: npm run build`);
+      process.exitCode = 1;
+    }
+  }
+} else {
+  await Promise.all([...files].map(([name, text]) => writeFile(join('dist', name), text)));
+}

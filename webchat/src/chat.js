@@ -1,0 +1,289 @@
+// @ts-check
+// The chat: joins the socket, the conversation and what is on the screen.
+import { announce } from './buttons.js';
+import { Connection } from './connection.js';
+import { h, storage } from './dom.js';
+import { layout } from './layout.js';
+import { Logs } from './logs.js';
+import { Scroll } from './scroll.js';
+import { Sidebar } from './sidebar.js';
+import { isUnknownAction, StoredConversation } from './stored.js';
+import { Turn } from './turn.js';
+
+const draft = storage('sessionStorage');
+
+export class Chat {
+  #root;
+  #find; // by id
+  #named; // called with each conversation that is shown
+  #key; // of what the browser keeps
+  #connection;
+  #logs = new Logs();
+  #sidebar;
+  #scroll;
+  /** @type {any} */ #conversation;
+  #target; // of new turns
+  #replaces; // id of the question that is being edited
+  #ticker;
+  #actions = {
+    ask: (question) => this.#ask(question),
+    edit: (text, id) => this.#edit(text, id),
+    regenerate: () => this.#conversation.regenerate(),
+    changed: () => this.#showButtons(),
+  };
+
+  /**
+   * @param {ShadowRoot} root
+   * @param {{ url: string, id: string, isPage: boolean, isFloating: boolean, named: (id?: string, title?: string) => void, close: () => void }} options
+   *   id: of the conversation to begin with, if any
+   */
+  constructor(root, { url, id, isPage, isFloating, named, close }) {
+    this.#root = root;
+    this.#find = (id) => /** @type {any} */ (root.getElementById(id));
+    this.#named = named;
+    this.#key = `assistant ${url}`;
+    this.#connection = new Connection(url, {
+      state: () => this.#stateChanged(),
+      lost: (code, reason) => this.#tellLoss(code, reason),
+      frame: (frame) => this.#receive(frame),
+      log: (kind, text) => this.#logs.record(kind, text),
+      isHidden: () => document.hidden,
+    });
+    this.#sidebar = new Sidebar(this.#key, { send: this.#send, open: (id) => this.open(id) });
+    const { search, list } = this.#sidebar;
+    root.append(layout({ search, list, dialog: this.#logs.dialog, isPage, isFloating }));
+    this.#target = this.#find('messages');
+    this.#scroll = new Scroll(this.#find('log'), (isFollowing, top) => {
+      if (top < 200) this.#conversation.page?.();
+      this.#show('latest', !isFollowing);
+    });
+    this.#listen(close);
+    this.#find('input').value = draft[this.#key] ?? '';
+    this.open(id);
+    this.#connection.open();
+  }
+
+  /** Shows a conversation, or a new one, which its first question creates. @param {string} [id] */
+  open(id) {
+    if (id && id === this.#conversation?.id) return this.#isMenuOpen && this.#toggleMenu(false);
+    this.#conversation?.leave?.();
+    this.#showNew(id);
+    this.#conversation = new StoredConversation(this.#send, this.#view, id);
+    this.#conversation.join();
+    this.#showButtons();
+    if (this.#isMenuOpen) this.#toggleMenu(false);
+  }
+
+  /** The conversations are the server's, not the socket's. */
+  get isKept() {
+    return this.#conversation instanceof StoredConversation;
+  }
+
+  /** False when nothing is to be stopped. */
+  stop() {
+    const { busy } = this.#conversation;
+    this.#conversation.stop();
+    return busy;
+  }
+
+  focus() {
+    this.#find('input').focus();
+  }
+
+  connect() {
+    this.#connection.open();
+  }
+
+  disconnect() {
+    this.#connection.close();
+  }
+
+  #send = (frame) => this.#connection.send(frame);
+
+  #listen(close) {
+    const on = (id, action) => (this.#find(id).onclick = action);
+    on('latest', () => this.#scroll.toEnd());
+    on('stop', () => this.stop());
+    on('reconnect', () => this.#connection.open());
+    on('new', () => (this.open(), this.focus()));
+    on('cancel', () => this.#edit(''));
+    on('menu', () => this.#toggleMenu(true));
+    this.#find('chat').onclick = ({ target, currentTarget }) => target === currentTarget && this.#toggleMenu(false); // beside the menu all is inert
+    on('view-logs', () => this.#logs.open());
+    on('close', close);
+    this.#find('input').oninput = () => this.#edited();
+    this.#find('input').onkeydown = (event) => this.#pressed(event);
+    this.#find('composer').onsubmit = (event) => this.#submit(event);
+    const wake = () => document.hidden || this.#wake();
+    document.addEventListener('visibilitychange', wake);
+    window.addEventListener('online', wake);
+    window.addEventListener('offline', () => this.#showStatus());
+    new ResizeObserver(() => this.#isMenuOpen && !this.#find('menu').checkVisibility() && this.#toggleMenu(false)).observe(this.#find('chat'));
+  }
+
+  #wake() {
+    this.#connection.wake();
+    if (this.isKept && this.#connection.state === 'connected') this.#sidebar.load();
+    this.#showStatus();
+  }
+
+  #receive(frame) {
+    if (!this.isKept && isUnknownAction(frame)) return; // from before the fallback
+    this.#sidebar.receive(frame);
+    this.#conversation.receive(frame);
+  }
+
+  #view = {
+    turn: (question) => {
+      const turn = new Turn(question, this.#actions);
+      this.#target.append(turn.element);
+      return turn;
+    },
+    notice: (text) => this.#notice(text),
+    clear: () => this.#find('messages').replaceChildren(),
+    restored: () => this.#scroll.toEnd(),
+    titled: (about) => {
+      this.#named(about.conversation_id, about.title);
+      this.#sidebar.opened(about);
+      this.#showButtons();
+    },
+    prepend: (show) => {
+      this.#target = document.createDocumentFragment();
+      show();
+      this.#scroll.keep(() => this.#find('messages').prepend(this.#target));
+      this.#target = this.#find('messages');
+    },
+    gone: (detail) => {
+      this.#sidebar.forget(this.#conversation.id);
+      this.open();
+      this.#notice(detail);
+    },
+    // The server keeps nothing: it knows the tutorial's actions alone.
+    fallback: async (questions) => {
+      this.#find('chat').dataset.kept = 'false';
+      const { Conversation } = await import('./tutorial.js');
+      this.#showNew();
+      this.#conversation = new Conversation(this.#send, this.#view);
+      for (const question of questions) this.#ask(question);
+    },
+  };
+
+  #notice(text) {
+    this.#find('messages').append(h('p', { className: 'notice' }, text));
+    announce(this.#root.lastChild, text);
+  }
+
+  #showNew(id) {
+    this.#find('messages').replaceChildren();
+    if (this.#replaces) this.#edit('');
+    this.#named(id);
+    this.#sidebar.opened({ conversation_id: id });
+  }
+
+  #stateChanged() {
+    const { state } = this.#connection;
+    if (state === 'connected' && this.isKept) {
+      this.#sidebar.load();
+      this.#conversation.join();
+    }
+    this.#showStatus();
+    this.#showButtons();
+  }
+
+  #showStatus() {
+    const { state, retryAt } = this.#connection;
+    const shown = state === 'reconnecting' && !navigator.onLine ? 'offline' : state;
+    const status = this.#find('status');
+    if (status.dataset.state !== shown) announce(status, shown);
+    status.dataset.state = shown;
+    status.textContent = shown[0].toUpperCase() + shown.slice(1);
+    const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+    const reasons = {
+      offline: 'You are offline. What you have typed is kept.',
+      reconnecting: `The connection was lost. Trying again in ${seconds} s.`,
+      closed: 'The connection was closed.',
+    };
+    this.#find('banner').firstChild.textContent = reasons[shown] ?? '';
+    this.#show('banner', shown in reasons);
+    clearTimeout(this.#ticker);
+    if (state === 'reconnecting') this.#ticker = setTimeout(() => this.#showStatus(), 1000);
+  }
+
+  #tellLoss(code, reason) {
+    let detail = 'The connection was lost.';
+    if (code === 1008) detail = `The server ended the connection: ${reason || code}.`;
+    if (code === 1009) detail = 'The message was too large.';
+    this.#conversation.lose({ detail, retryable: code !== 1009 });
+    if (code === 1008) this.#notice(detail);
+  }
+
+  #ask(question, replaces) {
+    const sent = this.#conversation.ask(question, replaces);
+    if (sent) this.#scroll.toEnd();
+    this.#showButtons();
+    return sent;
+  }
+
+  #submit(event) {
+    event.preventDefault();
+    const { value } = this.#find('input');
+    if (this.#find('send').disabled || !this.#ask(value, this.#replaces)) return;
+    this.#edit('');
+    this.focus();
+  }
+
+  #edit(text, id) {
+    this.#find('input').value = text;
+    this.#replaces = id;
+    this.#show('editing', Boolean(id));
+    if (id) this.focus();
+    this.#edited();
+  }
+
+  #pressed(event) {
+    const { key, shiftKey, isComposing, keyCode } = event;
+    if (isComposing || keyCode === 229) return; // 229: Safari, for the last key of a composition
+    if (key !== 'Enter' || shiftKey) return;
+    event.preventDefault();
+    this.#find('composer').requestSubmit();
+  }
+
+  #edited() {
+    this.#showButtons();
+    draft[this.#key] = this.#find('input').value;
+  }
+
+  // While an answer runs, Stop replaces Send, until there is a draft.
+  #showButtons() {
+    const { state } = this.#connection;
+    const { busy } = this.#conversation;
+    const isBlank = !this.#find('input').value.trim();
+    this.#show('stop', busy && state === 'connected');
+    this.#show('send', !isBlank || !busy);
+    this.#find('send').disabled = isBlank || state !== 'connected';
+  }
+
+  #show(id, visible) {
+    const element = this.#find(id);
+    if (!visible && element.matches(':focus-within')) this.focus(); // not to lose a keyboard's place
+    element.hidden = !visible;
+  }
+
+  get #isMenuOpen() {
+    return 'menu' in this.#find('chat').dataset;
+  }
+
+  /** Where space is short. Escape closes it, too. */
+  #toggleMenu(isOpen) {
+    this.#find('chat').toggleAttribute('data-menu', isOpen);
+    this.#find('panel').inert = isOpen;
+    this.#find('menu').ariaExpanded = String(isOpen);
+    (isOpen ? this.#find('new') : this.#find('menu')).focus();
+  }
+
+  /** Of the whole chat. True when it did something. */
+  escape() {
+    if (this.#isMenuOpen) return this.#toggleMenu(false), true;
+    return this.stop();
+  }
+}

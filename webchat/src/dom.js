@@ -1,0 +1,39 @@
+// @ts-check
+// Elements without markup: what people and models wrote can only become text.
+
+/**
+ * Makes an element and sets its properties. A child that is a string becomes text.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} [properties]
+ * @param {(Node | string)[]} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function h(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * Gives the shadow root of a node a style sheet, once. Unlike a <style>, no policy of the page's forbids it.
+ * @param {Node} node @param {string} css
+ */
+export function adopt(node, css) {
+  const root = /** @type {ShadowRoot & { sheets?: Set<string> }} */ (node.getRootNode());
+  root.sheets ??= new Set();
+  if (root.sheets.has(css) || !root.adoptedStyleSheets) return; // or it is in no document yet
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(css);
+  root.adoptedStyleSheets.push(sheet);
+  root.sheets.add(css);
+}
+
+/** Browsers may forbid storage; then it lasts as long as the page. @param {'localStorage' | 'sessionStorage'} kind */
+export function storage(kind) {
+  try {
+    return window[kind];
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,37 @@
+// @ts-check
+// What the list of conversations asks before it renames or deletes one; loaded for the first such wish.
+import { adopt, h } from './dom.js';
+import css from './manage.css';
+
+/** In the place of a link: Enter takes the new title, Escape leaves the old one. @returns {Promise<string>} empty: the old one */
+export function askTitle(link, old) {
+  const input = h('input', { className: 'title', value: old, maxLength: 200, ariaLabel: 'Title' });
+  link.replaceWith(input);
+  input.select();
+  return new Promise((resolve) => {
+    input.onblur = () => resolve(input.value.trim());
+    input.onkeydown = (event) => {
+      if (event.isComposing || !['Enter', 'Escape'].includes(event.key)) return;
+      event.preventDefault(); // or the button that gets the focus would be pressed
+      event.stopPropagation();
+      resolve(event.key === 'Enter' ? input.value.trim() : '');
+    };
+  });
+}
+
+/** @param {Element} chat @returns {Promise<boolean>} */
+export function askDeletion(chat, name) {
+  adopt(chat, css);
+  return new Promise((resolve) => {
+    const dialog = h(
+      'dialog',
+      { id: 'confirm', ariaLabel: 'Delete conversation', onclose: () => (dialog.remove(), resolve(dialog.returnValue === 'yes')) },
+      h('h2', {}, 'Delete this conversation?'),
+      h('p', { dir: 'auto' }, name),
+      h('button', { className: 'cancel', autofocus: true, onclick: () => dialog.close() }, 'Cancel'),
+      h('button', { className: 'confirm', onclick: () => dialog.close('yes') }, 'Delete'),
+    );
+    chat.append(dialog);
+    dialog.showModal();
+  });
+}

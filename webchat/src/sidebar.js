@@ -1,0 +1,155 @@
+// @ts-check
+// The list of conversations: the user's own at the server, or what this browser remembers for somebody who is not
+// signed in. What one tab learns the others are told.
+import { iconButton } from './buttons.js';
+import { h, storage } from './dom.js';
+import { randomID } from './stored.js';
+/** @import { Conversation, Frame } from './types.d.ts' */
+
+const pageSize = 100;
+const maxRemembered = 200;
+const deleting = 'delete '; // refs begin so
+
+export class Sidebar {
+  search = h('input', { id: 'search', type: 'search', ariaLabel: 'Search conversations', placeholder: 'Search' });
+  list = h('ul', { id: 'list' });
+  #actions;
+  #key;
+  #tabs;
+  /** @type {Conversation[]} */ #known; // newest first
+  #isLocal = true;
+  #listing; // ref of the request
+  #items; // of the pages so far
+  #current;
+  #isRenaming = false;
+
+  /** @param {string} key of storage @param {{ send: (frame: Frame) => boolean, open: (id: string) => void }} actions */
+  constructor(key, actions) {
+    this.#actions = actions;
+    this.#key = `${key} conversations`;
+    this.#known = this.#remembered();
+    this.#tabs = new BroadcastChannel(this.#key);
+    this.#tabs.onmessage = ({ data: [id, conversation] }) => this.#set(id, conversation);
+    this.search.oninput = () => this.#show();
+  }
+
+  /** To be called for each new socket, and when the reader comes back. */
+  load() {
+    this.#items = [];
+    this.#page();
+  }
+
+  #page(cursor) {
+    this.#listing = randomID();
+    this.#actions.send({ action: 'list_conversations', payload: { limit: pageSize, cursor }, ref: this.#listing });
+  }
+
+  /** @param {Frame} frame any */
+  receive({ action, payload, ref, topic, seq }) {
+    if (action === 'error' && ref?.startsWith(deleting)) this.forget(ref.slice(deleting.length)); // gone already
+    else if (action === 'conversation_deleted') this.forget(payload.conversation_id);
+    else if (action === 'conversation_updated') this.#tell(payload.conversation_id, payload);
+    else if (action === 'conversations' && ref === this.#listing) this.#listed(payload);
+    else if (action === 'user_message' && seq) this.#raise(topic.split(':')[1], payload.created_at);
+  }
+
+  /** @param {any} page */
+  #listed({ items, next_cursor }) {
+    this.#items.push(...items);
+    if (next_cursor) return this.#page(next_cursor);
+    this.#isLocal = false;
+    this.#known = this.#items;
+    this.#show();
+  }
+
+  /** @param {Partial<Conversation>} conversation the one that is shown; without an id a new one */
+  opened(conversation) {
+    this.#current = conversation.conversation_id;
+    if (conversation.created_at) this.#tell(this.#current, conversation);
+    else this.#show();
+  }
+
+  /** It is not there. */
+  forget(id) {
+    this.#tell(id);
+  }
+
+  // A question makes it the newest.
+  #raise(id, at) {
+    const known = this.#known.find(({ conversation_id }) => conversation_id === id);
+    if (known && at > known.updated_at) this.#tell(id, { ...known, updated_at: at });
+  }
+
+  #tell(id, conversation) {
+    this.#set(id, conversation);
+    this.#tabs.postMessage([id, conversation]);
+  }
+
+  #set(id, conversation) {
+    this.#known = this.#known.filter((known) => known.conversation_id !== id);
+    if (conversation) this.#known.unshift(conversation);
+    this.#known.sort((a, b) => Date.parse(b.updated_at) - Date.parse(a.updated_at));
+    this.#show();
+  }
+
+  #show() {
+    if (this.#isLocal) this.#remember();
+    if (this.#isRenaming) return;
+    const wanted = this.search.value.toLowerCase();
+    const shown = this.#known.filter(({ title }) => title.toLowerCase().includes(wanted));
+    const root = /** @type {ShadowRoot} */ (this.list.getRootNode());
+    const focus = root.activeElement?.closest('li') && root.activeElement;
+    const place = focus && `[data-id="${focus.closest('li').dataset.id}"] .${focus.className}`;
+    this.list.replaceChildren(...shown.map((conversation) => this.#item(conversation)));
+    if (place) (this.list.querySelector(place) ?? this.search).focus();
+  }
+
+  #item({ conversation_id, title }) {
+    const name = title || 'New chat';
+    const open = (event) => {
+      event.preventDefault();
+      this.#actions.open(conversation_id);
+    };
+    const link = h('a', { className: 'title', href: `#${conversation_id}`, title, dir: 'auto', onclick: open }, name);
+    if (conversation_id === this.#current) link.ariaCurrent = 'page';
+    const item = h(
+      'li',
+      {},
+      link,
+      iconButton('edit', `Rename ${name}`, { className: 'rename', onclick: () => this.#rename(link, conversation_id, title) }),
+      iconButton('trash', `Delete ${name}`, { className: 'delete', onclick: () => this.#delete(conversation_id, name) }),
+    );
+    item.dataset.id = conversation_id;
+    return item;
+  }
+
+  async #rename(link, conversation_id, old) {
+    const { askTitle } = await import('./manage.js');
+    this.#isRenaming = true;
+    const title = await askTitle(link, old);
+    this.#isRenaming = false;
+    if (title && title !== old) this.#actions.send({ action: 'rename_conversation', payload: { conversation_id, title }, ref: 'rename' });
+    this.#show();
+    /** @type {any} */ (this.list.querySelector(`[data-id="${conversation_id}"] .rename`))?.focus();
+  }
+
+  async #delete(conversation_id, name) {
+    const { askDeletion } = await import('./manage.js');
+    if (!(await askDeletion(this.list.closest('#chat'), name))) return;
+    this.#actions.send({ action: 'delete_conversation', payload: { conversation_id }, ref: deleting + conversation_id });
+  }
+
+  #remembered() {
+    try {
+      return JSON.parse(storage('localStorage')[this.#key]);
+    } catch {
+      return []; // the first visit
+    }
+  }
+
+  #remember() {
+    try {
+      storage('localStorage')[this.#key] = JSON.stringify(this.#known.slice(0, maxRemembered));
+    } catch {} // full: the list lasts as long as the page
+  }
+}

@@ -1,0 +1,222 @@
+// @ts-check
+// One question and its answer.
+import { announce, copyButton, iconButton } from './buttons.js';
+import { h } from './dom.js';
+/** @import { Message, Problem, Usage } from './types.d.ts' */
+
+const endings = {
+  stop: '',
+  stopped: 'Stopped',
+  length: 'Cut at the length limit',
+  content_filter: 'Cut by the content filter',
+  budget: 'Cut at the end of the budget',
+  interrupted: 'Interrupted',
+  error: 'Incomplete',
+};
+
+const slice = 2048; // characters given to the parser at once
+const share = 8; // ms of a frame that text may take; the rest waits for the next one
+const maxAnnounced = 5000; // characters read out of one answer
+
+/** What shows an answer's text: loaded for the first one. */
+const renderer = {
+  start: null, // markdown, when it is there
+  load() {
+    this.loading ??= import('./markdown.js').then(
+      ({ markdown }) => (this.start = markdown),
+      () => (this.start = plain), // it cannot be loaded now
+    );
+    return this.loading;
+  },
+  /** @type {Promise<any> | undefined} */ loading: undefined,
+};
+
+function plain(element) {
+  return { write: (piece) => element.append(piece), end() {} };
+}
+
+export class Turn {
+  element = h('div', { className: 'turn' });
+  id; // of the question, once it is stored
+  #actions;
+  #asked;
+  /** @type {HTMLElement} */ #question;
+  /** @type {HTMLElement} */ #answer;
+  /** @type {HTMLElement} */ #text; // of the answer
+  #parser; // of its Markdown
+  #source = ''; // the same, as the model wrote it
+  #shown = 0; // of its characters
+  #reasoning;
+  #frame;
+  /** @type {(() => void) | null} */ #ending; // when all is shown
+
+  /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do */
+  constructor(question, actions) {
+    this.#actions = actions;
+    this.#asked = question;
+    if (!question) return;
+    this.#question = this.#add('user', new Date(), [question], [
+      copyButton(() => question),
+      iconButton('edit', 'Edit', { className: 'edit', onclick: () => actions.edit(question, this.id) }),
+    ]);
+    this.element.dataset.pending = '';
+  }
+
+  #add(role, at, text, buttons, model = '') {
+    const message = h(
+      'article',
+      { className: 'message', ariaLabel: role === 'user' ? 'You' : 'Assistant' },
+      h('div', { className: 'text', dir: 'auto' }, ...text),
+      h('p', { className: 'meta' }, time(at), h('span', { className: 'model' }, model), h('span', { className: 'note' }), ...buttons),
+    );
+    message.dataset.role = role;
+    this.element.append(message);
+    return message;
+  }
+
+  queue() {
+    this.#question.dataset.state = 'queued';
+  }
+
+  /** Goes before those that wait. @param {Message} message the question as it is stored */
+  accept({ message_id, created_at, status }) {
+    this.id = message_id;
+    this.#question.querySelector('time').replaceWith(time(new Date(created_at)));
+    this.#question.dataset.state = 'sent';
+    delete this.element.dataset.pending;
+    this.element.parentNode.querySelector('[data-pending]')?.before(this.element);
+    if (status === 'failed') this.#problem({ detail: 'This question was not answered.', retryable: true });
+  }
+
+  /** @param {Message} message the whole answer */
+  answer({ content, created_at, finish_reason = 'stop', status, usage }) {
+    this.#begin(new Date(created_at));
+    this.#source = content;
+    this.#finish(endings[finish_reason] ?? finish_reason, usage);
+    if (status === 'failed') this.#fail({ detail: 'The answer failed.', retryable: true });
+  }
+
+  start(model) {
+    if (this.#question) this.#question.dataset.state = 'sent';
+    this.#begin(new Date(), model);
+    this.#answer.dataset.state = 'streaming';
+    this.#actions.changed();
+    announce(this.element, 'Answering…');
+  }
+
+  #begin(at, model) {
+    this.element.querySelector('.problem')?.remove();
+    this.#source = '';
+    this.#shown = 0;
+    this.#reasoning = null;
+    this.#answer = this.#add('assistant', at, [], [
+      copyButton(() => this.#source),
+      iconButton('retry', 'Regenerate', { className: 'regenerate', onclick: () => this.#actions.regenerate() }),
+    ], model);
+    this.#text = this.#answer.querySelector('.text');
+    this.#text.dir = ''; // its paragraphs have their own
+    this.#parser = null;
+    this.#later();
+  }
+
+  reason(piece) {
+    if (!this.#reasoning) {
+      this.#reasoning = h('p', { dir: 'auto' });
+      this.#text.before(h('details', { className: 'reasoning' }, h('summary', {}, 'Reasoning'), this.#reasoning));
+    }
+    this.#reasoning.append(piece);
+  }
+
+  append(piece) {
+    this.#source += piece;
+    this.#later();
+  }
+
+  // Once per frame of the screen; more would not show.
+  #later() {
+    this.#frame ??= requestAnimationFrame(() => this.#flush());
+  }
+
+  #flush() {
+    cancelAnimationFrame(this.#frame); // in a hidden page it may never come
+    this.#frame = null;
+    if (!renderer.start) return renderer.load().then(() => this.#flush());
+    this.#parser ??= renderer.start(this.#text, copyButton);
+    const due = performance.now() + share;
+    while (this.#shown < this.#source.length && performance.now() < due) {
+      const end = this.#shown + slice;
+      const isSplit = (this.#source.charCodeAt(end) & 0xfc00) === 0xdc00; // in the middle of a character
+      const piece = this.#source.slice(this.#shown, end + Number(isSplit));
+      this.#shown += piece.length;
+      this.#parser.write(piece);
+    }
+    if (this.#shown < this.#source.length) return this.#later();
+    this.#ending?.();
+    this.#ending = null;
+  }
+
+  end(reason = 'stop', usage) {
+    this.#finish(endings[reason] ?? reason, usage, () => announce(this.element, this.#text.textContent.slice(0, maxAnnounced)));
+    this.#actions.changed();
+  }
+
+  /** @param {Usage} [usage] */
+  #finish(note, usage, then) {
+    if (this.#question) this.#question.dataset.state = 'sent';
+    if (!this.#answer) return;
+    this.#ending = () => {
+      this.#parser.end();
+      this.#answer.dataset.state = 'ended';
+      this.#answer.querySelector('.note').append(note);
+      if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage));
+      then?.();
+    };
+    this.#flush();
+  }
+
+  /** @param {Problem} problem */
+  fail(problem) {
+    this.#finish('Incomplete');
+    this.#actions.changed();
+    delete this.element.dataset.pending;
+    this.#fail(problem);
+    announce(this.element, problem.detail);
+  }
+
+  // Only a partial answer stays, as in the model's memory.
+  #fail(problem) {
+    if (!this.#source) this.#answer?.remove();
+    this.#problem(problem);
+  }
+
+  /** @param {Problem} problem */
+  #problem({ detail, retryable, retry_after_ms = 0 }) {
+    const retry = h('button', { className: 'retry', hidden: !retryable, disabled: retry_after_ms > 0 }, 'Try again');
+    const problem = h('div', { className: 'problem' }, h('p', {}, detail), retry);
+    setTimeout(() => (retry.disabled = false), retry_after_ms);
+    retry.onclick = () => this.#retry(problem);
+    this.element.append(problem);
+  }
+
+  // The last question of a stored conversation need not be asked twice.
+  #retry(problem) {
+    if (this.id && !this.element.nextElementSibling) return this.#actions.regenerate();
+    if (this.#actions.ask(this.#asked)) (this.id || this.#source ? problem : this.element).remove();
+  }
+}
+
+/** @param {Date} at */
+function time(at) {
+  return h('time', { dateTime: at.toISOString(), title: at.toLocaleString() }, at.toLocaleTimeString([], { timeStyle: 'short' }));
+}
+
+/** The button, and what it shows. @param {Usage} usage */
+function usageButton({ input_tokens, output_tokens, estimated }) {
+  const text = h('span', { className: 'tokens', hidden: true }, `${input_tokens} + ${output_tokens} tokens${estimated ? ', estimated' : ''}`);
+  const button = iconButton('info', 'Token usage', { className: 'usage', ariaExpanded: 'false' });
+  button.onclick = () => {
+    text.hidden = !text.hidden;
+    button.ariaExpanded = String(!text.hidden);
+  };
+  return [button, text];
+}
