@@ -36,6 +36,7 @@ type Page struct {
 	document *Document
 
 	mu       sync.Mutex
+	expected []string
 	problems []string
 	frames   []string
 }
@@ -74,6 +75,26 @@ func OpenURL(t testing.TB, address string, others ...string) *Page {
 	return p
 }
 
+// Tab shows another page in the same browser.
+func (p *Page) Tab(address string) *Page {
+	p.t.Helper()
+	tab := &Page{t: p.t, hosts: p.hosts}
+	tab.ctx, _ = chromedp.NewContext(p.ctx)
+	p.t.Cleanup(tab.finish)
+	if err := chromedp.Listen(tab.ctx, tab.watch); err != nil {
+		p.t.Fatalf("open tab: %v", err)
+	}
+	tab.Do(chromedp.Navigate(address))
+	return tab
+}
+
+// Expect lets the browser complain of what a test brings about, if the complaint contains text.
+func (p *Page) Expect(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected = append(p.expected, text)
+}
+
 // Do takes steps, and fails the test with what the page shows when they cannot be taken.
 func (p *Page) Do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
@@ -95,6 +116,15 @@ func (p *Page) Look(width, height int64, scheme string) {
 	})
 }
 
+// SetOnline tells the browser whether it has a network; connections stay as they are.
+func (p *Page) SetOnline(online bool) {
+	p.t.Helper()
+	p.Do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: !online, DownloadThroughput: -1, UploadThroughput: -1})
+		return chromedp.Void{}, err
+	})
+}
+
 // Screenshot is what the window shows, as PNG.
 func (p *Page) Screenshot() []byte {
 	p.t.Helper()
@@ -106,6 +136,9 @@ func (p *Page) Screenshot() []byte {
 	}
 	return picture
 }
+
+// Reload shows the page anew and returns when it is there.
+func (p *Page) Reload() { p.t.Helper(); p.Do(chromedp.Reload()) }
 
 // Type sends keys to the element of a CSS selector.
 func (p *Page) Type(selector, keys string) {
@@ -234,7 +267,10 @@ func describe(objects ...*runtime.RemoteObject) string {
 func (p *Page) report(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+	problem := fmt.Sprintf(format, args...)
+	if !slices.ContainsFunc(p.expected, func(text string) bool { return strings.Contains(problem, text) }) {
+		p.problems = append(p.problems, problem)
+	}
 }
 
 func (p *Page) finish() {

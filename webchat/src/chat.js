@@ -108,7 +108,9 @@ export class Chat {
     on('new', () => (this.open(), this.focus()));
     on('cancel', () => this.#edit(''));
     on('menu', () => this.#toggleMenu(true));
-    this.#find('chat').onclick = ({ target, currentTarget }) => target === currentTarget && this.#toggleMenu(false); // beside the menu all is inert
+    on('chat', ({ target, currentTarget }) => {
+      if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
+    });
     on('view-logs', () => this.#logs.open());
     on('close', close);
     this.#find('input').oninput = () => this.#edited();

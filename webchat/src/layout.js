@@ -41,7 +41,7 @@ export function layout({ search, list, dialog, isPage, isFloating }) {
         ),
         iconButton('down', 'Jump to latest', { id: 'latest', hidden: true }),
       ),
-      h('p', { id: 'announcer', role: 'status' }),
+      h('p', { id: 'announcer', className: 'unseen', role: 'status' }),
       h(
         'form',
         { id: 'composer', ariaLabel: 'Question' },

@@ -62,7 +62,7 @@ export function markdown(element, copyButton) {
 
 function add(parent, token, copyButton) {
   if (token === smd.CODE_FENCE || token === smd.CODE_BLOCK) return addCode(parent, copyButton);
-  if (token === smd.CHECKBOX) return parent.appendChild(h('input', { type: 'checkbox', disabled: true }));
+  if (token === smd.CHECKBOX) return parent.appendChild(h('input', { type: 'checkbox', disabled: true, ariaLabel: 'Done' }));
   const isHead = token === smd.TABLE_CELL && !parent.previousSibling; // its row is the first
   const child = h(isHead ? 'th' : tags[token] ?? 'span');
   if (parent.matches('.text')) child.dir = 'auto';

@@ -65,7 +65,8 @@ export class Turn {
   #add(role, at, text, buttons, model = '') {
     const message = h(
       'article',
-      { className: 'message', ariaLabel: role === 'user' ? 'You' : 'Assistant' },
+      { className: 'message' },
+      h('h2', { className: 'unseen' }, role === 'user' ? 'You' : 'Assistant'),
       h('div', { className: 'text', dir: 'auto' }, ...text),
       h('p', { className: 'meta' }, time(at), h('span', { className: 'model' }, model), h('span', { className: 'note' }), ...buttons),
     );

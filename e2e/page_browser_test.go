@@ -1,0 +1,381 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// rich has everything that an answer may consist of.
+const rich = "# Title\n\nSome **bold**, *slanted*, ~~struck~~ and `code`, a [link](https://example.com/).\n\n" +
+	"```go\nfunc main() {\n\tfmt.Println(\"a very long line that does not fit into the width of a phone, whatever its size may be\")\n}\n```\n\n" +
+	"| a | b |\n|---|---|\n| 1 | 2 |\n\n1. one\n2. two\n   - deeper\n\n> quoted\n\n- [x] done\n\n---\n\nThe end.\n"
+
+// answerWith runs the chat page in front of a model that always says the same.
+func answerWith(t *testing.T, pieces ...string) *harness.Caddy {
+	t.Helper()
+	return startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+		call.Pieces(pieces...)
+		call.Finish()
+	}), "")
+}
+
+// ask asks and waits for the end of the answer.
+func ask(page *harness.Page, question string) {
+	before := harness.Eval[int](page, `$$(".message[data-role=assistant][data-state=ended]").length`)
+	page.Type("#input", question+kb.Enter)
+	page.WaitFor(fmt.Sprintf(`$$(".message[data-role=assistant][data-state=ended]").length > %d`, before))
+}
+
+// TestPageCode: a block of code has its language, a button that copies it, and colours, which are loaded
+// when the first block closes.
+func TestPageCode(t *testing.T) {
+	open := make(chan struct{})
+	closing := sync.OnceFunc(func() { close(open) })
+	upstream := harness.NewUpstream(t, func(call *harness.Call) {
+		call.Pieces("```go\nfunc main() {}\n")
+		<-open
+		call.Pieces("```\n\nDone.")
+		call.Finish()
+	})
+	t.Cleanup(closing)
+	page := harness.Open(t, startChat(t, upstream, ""), "/assistants/")
+	const loaded = `performance.getEntriesByType("resource").some(({name}) => name.endsWith("highlight.js"))`
+	page.Type("#input", "code"+kb.Enter)
+	page.WaitFor(`$(".code[data-language=go]")?.textContent.includes("main")`)
+	if harness.Eval[bool](page, loaded) {
+		t.Error("colours are loaded before the block is whole")
+	}
+	closing()
+	page.WaitFor(`$(".code .hl-keyword")?.textContent === "func" && ` + loaded)
+	if text := harness.Eval[string](page, `$(".code code").textContent`); text != "func main() {}" {
+		t.Errorf("the coloured code is %q", text)
+	}
+	page.Run(`navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }`)
+	page.Click(".code .copy")
+	page.WaitFor(`window.copied === "func main() {}" && $("#announcer").textContent === "Copied"`)
+	page.WaitFor(answerDone)
+	page.Run(`$("[data-role=assistant] .meta .copy").click()`)
+	page.WaitFor("window.copied === \"```go\\nfunc main() {}\\n```\\n\\nDone.\"")
+}
+
+// TestPageHostileSize: text of any shape and size is shown, and the page stays usable.
+func TestPageHostileSize(t *testing.T) {
+	deep := strings.Repeat("> - ", 400) + "deep\n\n" + strings.Repeat("**a *b ~~c `", 200)
+	for name, text := range map[string]string{
+		"a megabyte in one piece": strings.Repeat("word ", 200_000),
+		"one long word":           strings.Repeat("x", 300_000),
+		"right to left":           "שלום **עולם**\n\n- مرحبا\n\n```\ncode\n```\n",
+		"emoji":                   strings.Repeat("👩‍👩‍👧‍👦🇩🇪 ", 2000),
+		"broken Markdown":         "```\n**[a](b\n| x |\n|--\n\n![](<>)\n<div\n$$x\n[ok](https://example.com/\n`",
+		"nested too deep":         deep,
+		"a block of 100 kB":       "```js\n" + strings.Repeat("let a = `${b}`; // c\n", 5000) + "```\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			page := harness.Open(t, answerWith(t, text), "/assistants/")
+			page.Type("#input", "go"+kb.Enter)
+			page.WaitFor(answerDone)
+			shown := harness.Eval[int](page, `$(".message[data-role=assistant] .text").textContent.length`)
+			if len([]rune(text)) > 100_000 && shown < 90_000 || shown == 0 {
+				t.Errorf("%d characters are shown", shown)
+			}
+			if name == "emoji" {
+				if broken := harness.Eval[bool](page, `!$(".message[data-role=assistant] .text").textContent.isWellFormed()`); broken {
+					t.Error("a character was cut in two")
+				}
+			}
+			if name == "right to left" {
+				if direction := harness.Eval[string](page, `getComputedStyle($(".text p")).direction`); direction != "rtl" {
+					t.Errorf("the direction is %s", direction)
+				}
+			}
+			if wide := harness.Eval[bool](page, `document.documentElement.scrollWidth > innerWidth || $("#log").scrollWidth > $("#log").clientWidth`); wide {
+				t.Error("the page is wider than its window")
+			}
+			page.Type("#input", "still there")
+			page.WaitFor(`$("#input").value === "still there"`)
+		})
+	}
+}
+
+// TestPageCut: a connection that breaks in the middle of an answer is told, comes back by a button, and loses
+// neither a word nor what was typed.
+func TestPageCut(t *testing.T) {
+	half := make(chan struct{})
+	release := sync.OnceFunc(func() { close(half) })
+	upstream := harness.NewUpstream(t, func(call *harness.Call) {
+		call.Pieces("one ", "two ")
+		<-half
+		call.Pieces("three ", "four")
+		call.Finish()
+	})
+	t.Cleanup(release)
+	c := startChat(t, upstream, "")
+	relay := harness.NewRelay(t, c)
+	page := harness.OpenURL(t, "http://"+relay.Addr+"/assistants/")
+	page.Expect("WebSocket connection to")
+	page.Type("#input", "count"+kb.Enter)
+	page.WaitFor(answerText + `?.startsWith("one two")`)
+	page.Type("#input", "my draft")
+	relay.Cut()
+	page.WaitFor(`$("#banner").checkVisibility() && $("#banner").textContent.includes("lost") && $("#status").dataset.state === "reconnecting"`)
+	page.SetOnline(false)
+	page.WaitFor(`$("#status").dataset.state === "offline" && $("#banner").textContent.includes("offline")`)
+	if disabled := harness.Eval[bool](page, `$("#send").disabled`); !disabled {
+		t.Error("a question can be sent while there is no connection")
+	}
+	release()
+	relay.Mend()
+	page.SetOnline(true) // tries at once
+	page.WaitFor(`$("#status").dataset.state === "connected" && !$("#banner").checkVisibility()`)
+	page.WaitFor(answerDone + ` && ` + answerText + ` === "one two three four"`)
+
+	relay.Cut()
+	page.WaitFor(`$("#reconnect").checkVisibility()`)
+	relay.Mend()
+	page.Click("#reconnect")
+	page.WaitFor(`$("#status").dataset.state === "connected"`)
+	page.Reload()
+	page.WaitFor(`$("#input")?.value === "my draft" && ` + answerText + ` === "one two three four"`)
+	if n := len(upstream.Calls); n != 1 {
+		t.Errorf("the model was asked %d times, want once", n)
+	}
+}
+
+// TestPageErrors: what went wrong says what to do, and trying again works.
+func TestPageErrors(t *testing.T) {
+	var calls int
+	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+		if calls++; calls == 1 {
+			call.Fail(http.StatusInternalServerError, "secret")
+			return
+		}
+		call.Pieces("Better now.")
+		call.Finish()
+	}), "")
+	page := harness.Open(t, c, "/assistants/")
+	page.Type("#input", "hello"+kb.Enter)
+	page.WaitFor(`$(".problem .retry")?.checkVisibility()`)
+	if text := harness.Eval[string](page, `$(".problem").textContent`); strings.Contains(text, "secret") || !strings.Contains(text, "model") {
+		t.Errorf("the problem says %q", text)
+	}
+	page.Click(".retry")
+	page.WaitFor(answerDone + ` && ` + answerText + ` === "Better now." && !$(".problem")`)
+	if n := harness.Eval[int](page, `$$(".message[data-role=user]").length`); n != 1 {
+		t.Errorf("the question is shown %d times, want once", n)
+	}
+}
+
+// TestPageReasoning: it is folded, before the answer; token usage is shown on demand.
+func TestPageReasoning(t *testing.T) {
+	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+		call.Reasoning("The user <b>greets</b>.")
+		call.Pieces("Hello.")
+		call.Finish()
+	}), "")
+	page := harness.Open(t, c, "/assistants/")
+	page.Type("#input", "hi"+kb.Enter)
+	page.WaitFor(answerDone)
+	const inside = `$(".reasoning p")`
+	if open := harness.Eval[bool](page, inside+`.checkVisibility()`); open {
+		t.Error("the reasoning is not folded")
+	}
+	page.Click(".reasoning summary")
+	page.WaitFor(inside + `.checkVisibility() && ` + inside + `.textContent === "The user <b>greets</b>."`)
+	page.WaitFor(`!$(".tokens").checkVisibility()`)
+	page.Click(".usage")
+	page.WaitFor(`$(".tokens").checkVisibility() && /\d+ \+ \d+ tokens/.test($(".tokens").textContent) && $(".usage").ariaExpanded === "true"`)
+}
+
+// TestPageKeyboard: everything can be done without a mouse.
+func TestPageKeyboard(t *testing.T) {
+	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+		if strings.Contains(call.Question(), "endless") {
+			call.Pieces("on and on")
+			call.UntilGone()
+			return
+		}
+		call.Pieces("Fine.")
+		call.Finish()
+	}), "")
+	page := harness.Open(t, c, "/assistants/")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	page.Press("typed at once") // the page has put the focus there
+	page.WaitFor(`$("#input").value === "typed at once"`)
+	page.Press(kb.Enter)
+	page.WaitFor(answerDone)
+
+	page.Type("#input", "endless"+kb.Enter)
+	page.WaitFor(`$$("[data-role=assistant]").length === 2`)
+	page.Type("#input", "waits"+kb.Enter)
+	page.WaitFor(`$$(".message[data-role=user]").at(-1).dataset.state === "queued"`)
+	page.Press(kb.Escape)
+	page.WaitFor(`$$(".note").some(({textContent}) => textContent === "Stopped") && $$("[data-role=assistant][data-state=ended]").length === 3`)
+
+	// Tab reaches every control that is shown, and each shows that it has the focus.
+	page.Run(`$("#new").focus()`)
+	reached := map[string]bool{}
+	for range 60 {
+		at := harness.Eval[string](page, `(({id, className, localName}) => id || className || localName)($("assistant-chat").shadowRoot.activeElement ?? document.body)`)
+		if outline := harness.Eval[string](page, `(element => element ? getComputedStyle(element).outlineStyle + getComputedStyle(element).boxShadow : "body")($("assistant-chat").shadowRoot.activeElement)`); outline == "nonenone" {
+			t.Errorf("%s does not show that it has the focus", at)
+		}
+		reached[at] = true
+		page.Press(kb.Tab)
+	}
+	for _, want := range []string{"new", "search", "title", "rename", "delete", "view-logs", "log", "copy", "edit", "regenerate", "usage", "input"} {
+		if !reached[want] {
+			t.Errorf("Tab does not reach %s; it reaches %v", want, reached)
+		}
+	}
+}
+
+// TestPageAnnouncements: whoever hears the page hears whole answers, not pieces.
+func TestPageAnnouncements(t *testing.T) {
+	page := harness.Open(t, answerWith(t, strings.SplitAfter(strings.Repeat("word ", 200), " ")...), "/assistants/")
+	page.WaitFor(`$("#announcer")`)
+	page.Run(`window.heard = []; new MutationObserver(() => window.heard.push($("#announcer").textContent)).observe($("#announcer"), {childList: true, characterData: true, subtree: true})`)
+	ask(page, "say it")
+	page.WaitFor(`window.heard.at(-1)?.startsWith("word word")`)
+	if heard := harness.Eval[[]string](page, `window.heard`); len(heard) > 4 {
+		t.Errorf("it is told %d times: %.300q", len(heard), heard)
+	}
+	if live := harness.Eval[string](page, `$("#log").role + $("#log").ariaLive + $("#announcer").role`); live != "logoffstatus" {
+		t.Errorf("the roles are %s", live)
+	}
+}
+
+// TestPageHistory: older messages come when the reader scrolls up, who stays where they are.
+func TestPageHistory(t *testing.T) {
+	c := answerWith(t, "An answer of\n\nseveral lines\n\nto scroll over.")
+	page := harness.Open(t, c, "/assistants/")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	page.Type("#input", "question 0"+kb.Enter)
+	page.WaitFor(answerDone)
+	client := harness.Dial(t, c)
+	topic := "conversation:" + harness.Eval[string](page, "location.hash.slice(1)")
+	client.Send(fmt.Sprintf(`{"action":"subscribe","topic":%q,"ref":"s"}`, topic))
+	client.Until("snapshot")
+	for i := 1; i < 40; i++ {
+		client.Send(fmt.Sprintf(`{"action":"send_message","payload":{"content":"question %d"},"topic":%q,"ref":"%d"}`, i, topic, i))
+		client.Until("complete_streaming")
+	}
+	page.Reload()
+	page.WaitFor(`$$(".turn").length === 25 && $("#log").scrollTop > 1000`)
+	page.WaitFor(`$("#log").scrollHeight - $("#log").clientHeight - $("#log").scrollTop < 2`)
+	page.Run(`$("#log").scrollTop = 150`)
+	page.WaitFor(`$$(".turn").length === 40`)
+	page.WaitFor(`$("#log").scrollTop > 500 && $("#latest").checkVisibility()`)
+
+	// What comes now does not move the reader.
+	page.Run(`window.seen = $$(".turn").findLast((turn) => turn.getBoundingClientRect().top < 200); window.top0 = window.seen.getBoundingClientRect().top`)
+	client.Send(fmt.Sprintf(`{"action":"send_message","payload":{"content":"another"},"topic":%q,"ref":"a"}`, topic))
+	client.Until("complete_streaming")
+	page.WaitFor(`$$(".turn").length === 41 && $$("[data-role=assistant]").at(-1).dataset.state === "ended"`)
+	if moved := harness.Eval[float64](page, `Math.abs(window.seen.getBoundingClientRect().top - window.top0)`); moved > 2 {
+		t.Errorf("the reader was moved by %v pixels", moved)
+	}
+	page.Click("#latest")
+	page.WaitFor(`$("#log").scrollHeight - $("#log").clientHeight - $("#log").scrollTop < 2 && !$("#latest").checkVisibility()`)
+}
+
+// TestPageSidebar: what happens in one tab is seen in the other, and titles can be searched.
+func TestPageSidebar(t *testing.T) {
+	c := answerWith(t, "Hello.")
+	a := harness.Open(t, c, "/assistants/")
+	b := a.Tab(c.URL("/assistants/"))
+	b.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	ask(a, "apples")
+	a.Click("#new")
+	ask(a, "pears")
+	const titles = `$$("#list .title").map(({textContent}) => textContent).join()`
+	b.WaitFor(titles + ` === "pears,apples"`)
+	a.Run(`$("#list li:nth-child(2) a").click()`)
+	a.WaitFor(`document.title === "apples" && $(".message")`)
+	ask(a, "more apples") // makes it the newest
+	for _, page := range []*harness.Page{a, b} {
+		page.WaitFor(titles + ` === "apples,pears"`)
+	}
+	b.Type("#search", "PEA")
+	b.WaitFor(titles + ` === "pears"`)
+	a.Run(`$("#list li:nth-child(2) .delete").click()`)
+	a.Press(kb.Escape)
+	a.WaitFor(`!$("#confirm") && ` + titles + ` === "apples,pears"`)
+	a.Run(`$("#list li:nth-child(2) .delete").click()`)
+	a.Click("#confirm .confirm")
+	for _, page := range []*harness.Page{a, b} {
+		page.WaitFor(`!` + titles + `.includes("pears")`)
+	}
+}
+
+// TestPageAccessible: axe finds nothing, in light and dark, wide and narrow, with each dialog.
+func TestPageAccessible(t *testing.T) {
+	axe, err := os.ReadFile(filepath.Join(harness.Root(t), "e2e/webchat/node_modules/axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls int
+	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+		if calls++; calls > 1 {
+			call.Fail(http.StatusInternalServerError, "no")
+			return
+		}
+		call.Reasoning("Hm.")
+		call.Pieces(rich)
+		call.Finish()
+	}), "")
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{1200, 390} {
+			t.Run(fmt.Sprint(scheme, width), func(t *testing.T) {
+				calls = 0
+				page := harness.Open(t, c, "/assistants/")
+				page.Look(width, 800, scheme)
+				page.Run(string(axe))
+				check := func(what string) {
+					t.Helper()
+					found := harness.Eval[json.RawMessage](page, `axe.run().then(({violations}) => violations.map(({id, help, nodes}) => ({id, help, at: nodes.map(({target, any}) => [target, any.map(({message}) => message)])})))`)
+					if string(found) != "[]" {
+						t.Errorf("%s: %s", what, found)
+					}
+				}
+				page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+				check("empty")
+				page.Type("#input", "everything"+kb.Enter)
+				page.WaitFor(answerDone + ` && $(".hl-keyword")`)
+				page.Click(".reasoning summary")
+				page.Click(".usage")
+				page.Type("#input", "fail"+kb.Enter)
+				page.WaitFor(`$(".problem")`)
+				check("conversation")
+				if width < 500 {
+					page.Click("#menu")
+					page.WaitFor(`$("#conversations").checkVisibility()`)
+					check("menu")
+				}
+				page.Run(`$("#list .delete").click()`)
+				page.WaitFor(`$("#confirm")?.open`)
+				check("confirmation")
+				page.Click("#confirm .cancel")
+				page.Run(`$("#list .rename").click()`)
+				page.WaitFor(`$("input.title")`)
+				check("renaming")
+				page.Press(kb.Escape)
+				if width < 500 {
+					page.Press(kb.Escape)
+					page.WaitFor(`!$("#conversations").checkVisibility()`)
+				}
+				page.Click("#view-logs")
+				page.WaitFor(`$("#logs").open`)
+				check("logs")
+			})
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// BenchmarkRender shows an answer of ten thousand pieces, which come as fast as the server has them, and
+// reports the longest frame and the median, in milliseconds.
+func BenchmarkRender(b *testing.B) {
+	const pieces = 10_000
+	words := strings.SplitAfter(strings.Repeat(rich, pieces), " ")[:pieces]
+	upstream := harness.NewUpstream(b, func(call *harness.Call) {
+		call.Pieces(words...)
+		call.Finish()
+	})
+	c := harness.Start(b, chatFiles+harness.Site(strings.Replace(keptChat, "SETTINGS", "", 1)), "UPSTREAM="+upstream.URL)
+	for b.Loop() {
+		page := harness.Open(b, c, "/assistants/")
+		page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+		page.Run(`window.frames_ = []; (function frame(last) { requestAnimationFrame((now) => { if (last) window.frames_.push(now - last); frame(now) }) })()`)
+		page.Type("#input", "go"+kb.Enter)
+		page.WaitFor(answerDone)
+		b.ReportMetric(harness.Eval[float64](page, `Math.max(...window.frames_)`), "longest-ms/frame")
+		b.ReportMetric(harness.Eval[float64](page, `window.frames_.toSorted((a, b) => a - b)[window.frames_.length >> 1]`), "median-ms/frame")
+	}
+}
