@@ -198,6 +198,7 @@ export class Chat {
     const status = this.#find('status');
     if (status.dataset.state !== shown) announce(status, shown);
     status.dataset.state = shown;
+    this.#find('chat').classList.toggle('online', state === 'connected');
     status.textContent = shown[0].toUpperCase() + shown.slice(1);
     const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
     const reasons = {

@@ -111,10 +111,11 @@ export class Sidebar {
       this.#actions.open(conversation_id);
     };
     const link = h('a', { className: 'title', href: `#${conversation_id}`, title, dir: 'auto', onclick: open }, name);
-    if (conversation_id === this.#current) link.ariaCurrent = 'page';
+    const isCurrent = conversation_id === this.#current;
+    if (isCurrent) link.ariaCurrent = 'page';
     const item = h(
       'li',
-      {},
+      { className: isCurrent ? 'current' : '' },
       link,
       iconButton('edit', `Rename ${name}`, { className: 'rename', onclick: () => this.#rename(link, conversation_id, title) }),
       iconButton('trash', `Delete ${name}`, { className: 'delete', onclick: () => this.#delete(conversation_id, name) }),
