@@ -99,8 +99,17 @@ soak: caddy ## Thousands of sockets, cuts, reloads and outages of the database, 
 	SOAK=$(SOAK) ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 0 -v -run '^TestSoak$$' .
 
 .PHONY: bench
-bench: ## Benchmarks
+bench: caddy ## Benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -run '^$$' -bench . -benchtime 1x .
+
+.PHONY: webchat
+webchat: webchat/node_modules ## Build the chat page from its sources: webchat/src into webchat/dist
+	npm run --silent build --prefix webchat
+
+.PHONY: screenshots
+screenshots: caddy ## Take the pictures of the README
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 ./screenshot -out "$(CURDIR)/docs"
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
@@ -108,4 +117,4 @@ clean: ## Remove what was built and installed here
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

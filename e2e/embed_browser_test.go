@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -27,15 +30,14 @@ const embedded = `
 	}
 `
 
-// somebodys is a page with the two lines of the README, in its body, and styles that mean no good.
+// somebodys is a page with the two lines of the README, and styles that mean no good.
 const somebodys = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Somebody's page</title>
 <link rel="stylesheet" href="/style.css">
 <h1>Somebody's page</h1>
-<script type="module" src="http://CHAT/assistants/assistant-chat.js"></script>
-<assistant-chat ATTRIBUTES><b slot="heading">Ask us</b></assistant-chat>
+LINES
 `
 
 const somebodysStyle = `
@@ -44,8 +46,22 @@ body { font: 40px/3 fantasy; color: rgb(255, 0, 0); text-transform: uppercase; }
 button, textarea, p, div, nav, article { display: none; background: red; }
 `
 
+// readmeLines are the two lines that the README tells to write.
+func readmeLines(t *testing.T) string {
+	t.Helper()
+	readme, err := os.ReadFile(filepath.Join(harness.Root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`<script type="module" src="https://chat.example.com/.*\n<assistant-chat floating></assistant-chat>`).FindString(string(readme))
+	if lines == "" {
+		t.Fatal("the README does not tell how to embed the chat")
+	}
+	return strings.Replace(lines, "https://chat.example.com", "http://CHAT", 1)
+}
+
 // embed serves somebody's page from another origin than the chat's, under the strictest policy that allows it.
-func embed(t *testing.T, attributes string) (page *harness.Page, address string) {
+func embed(t *testing.T, lines string) (page *harness.Page, address string) {
 	t.Helper()
 	var chat string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +73,7 @@ func embed(t *testing.T, attributes string) (page *harness.Page, address string)
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.Header().Set("Content-Security-Policy", strings.ReplaceAll("default-src 'none'; img-src 'self'; style-src 'self'; script-src http://CHAT; "+
 				"connect-src ws://CHAT; trusted-types 'none'; require-trusted-types-for 'script'", "CHAT", chat))
-			fmt.Fprint(w, strings.NewReplacer("CHAT", chat, "ATTRIBUTES", attributes).Replace(somebodys))
+			fmt.Fprint(w, strings.ReplaceAll(strings.ReplaceAll(somebodys, "LINES", lines), "CHAT", chat))
 		default: // the icon
 			w.WriteHeader(http.StatusNoContent)
 		}
@@ -90,7 +106,7 @@ func checkLeftAlone(t *testing.T, page *harness.Page, address string) {
 // TestEmbedded: two lines put the chat into a page of another origin, also under a strict policy and Trusted
 // Types; it goes on after a reload and leaves URL, title and styles of the page alone.
 func TestEmbedded(t *testing.T) {
-	page, address := embed(t, "")
+	page, address := embed(t, strings.Replace(readmeLines(t), " floating", "", 1))
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
 	page.Type("#input", "hello"+kb.Enter)
 	page.WaitFor(answerDone + ` && $(".hl-keyword")`)
@@ -113,7 +129,7 @@ func TestEmbedded(t *testing.T) {
 
 // TestFloating: a button in the corner opens the chat, which connects only then.
 func TestFloating(t *testing.T) {
-	page, address := embed(t, "floating")
+	page, address := embed(t, readmeLines(t))
 	page.WaitFor(`$("#launcher")?.checkVisibility() && !$("#chat")`)
 	page.Click("#launcher")
 	page.WaitFor(`$("#status")?.dataset.state === "connected" && $("#launcher").ariaExpanded === "true"`)

@@ -15,7 +15,7 @@ const endings = {
 };
 
 const slice = 2048; // characters given to the parser at once
-const share = 8; // ms of a frame that text may take; the rest waits for the next one
+const share = 4; // ms of a frame that text may take; the rest waits for the next one
 const maxAnnounced = 5000; // characters read out of one answer
 
 /** What shows an answer's text: loaded for the first one. */
