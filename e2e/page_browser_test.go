@@ -307,6 +307,7 @@ func TestPageSidebar(t *testing.T) {
 	b.Type("#search", "PEA")
 	b.WaitFor(titles + ` === "pears"`)
 	a.Run(`$("#list li:nth-child(2) .delete").click()`)
+	a.WaitFor(`$("#confirm")?.open`)
 	a.Press(kb.Escape)
 	a.WaitFor(`!$("#confirm") && ` + titles + ` === "apples,pears"`)
 	a.Run(`$("#list li:nth-child(2) .delete").click()`)

@@ -16,6 +16,8 @@
 // scroll.js, logs.js for the frames. types.d.ts describes the frames and the seams for editors; no browser
 // loads it.
 //
+// Browsers of 2024 and later can show it.
+//
 // On the page the URL names the conversation: #<id>. Without one the first question creates it. An element
 // in somebody else's page leaves the URL alone, and the browser remembers the conversation.
 //

@@ -60,6 +60,7 @@ export class Chat {
     this.#listen(close);
     this.#find('input').value = draft[this.#key] ?? '';
     this.open(id);
+    this.#edited();
     this.#connection.open();
   }
 
@@ -252,8 +253,12 @@ export class Chat {
   }
 
   #edited() {
+    const input = this.#find('input');
     this.#showButtons();
-    draft[this.#key] = this.#find('input').value;
+    draft[this.#key] = input.value;
+    if (CSS.supports('field-sizing', 'content')) return;
+    input.style.height = 0; // or it would never shrink
+    input.style.height = `${input.scrollHeight + 2}px`;
   }
 
   // While an answer runs, Stop replaces Send, until there is a draft.

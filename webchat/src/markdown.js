@@ -86,7 +86,7 @@ function link(element, url) {
   if (/^(https?|mailto):/i.test(url)) Object.assign(element, { href: url, target: '_blank', rel: 'noopener' });
 }
 
-const longest = 50_000; // characters of a block that is coloured; more would stop the page for too long
+const longest = 20_000; // characters of a block that is coloured; more would stop the page for too long
 
 // A block is coloured when it is whole, by what is loaded for the first of them.
 async function close(element) {

@@ -101,7 +101,7 @@ export class Sidebar {
     const focus = root.activeElement?.closest('li') && root.activeElement;
     const place = focus && `[data-id="${focus.closest('li').dataset.id}"] .${focus.className}`;
     this.list.replaceChildren(...shown.map((conversation) => this.#item(conversation)));
-    if (place) (this.list.querySelector(place) ?? this.search).focus();
+    if (place) /** @type {HTMLElement} */ (this.list.querySelector(place) ?? this.search).focus();
   }
 
   #item({ conversation_id, title }) {

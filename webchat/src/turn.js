@@ -161,7 +161,7 @@ export class Turn {
     this.#actions.changed();
   }
 
-  /** @param {Usage} [usage] */
+  /** @param {string} note @param {Usage} [usage] @param {() => void} [then] */
   #finish(note, usage, then) {
     if (this.#question) this.#question.dataset.state = 'sent';
     if (!this.#answer) return;
