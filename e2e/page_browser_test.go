@@ -192,7 +192,7 @@ func TestPageReasoning(t *testing.T) {
 	page.WaitFor(inside + `.checkVisibility() && ` + inside + `.textContent === "The user <b>greets</b>."`)
 	page.WaitFor(`!$(".tokens").checkVisibility()`)
 	page.Click(".usage")
-	page.WaitFor(`$(".tokens").checkVisibility() && /\d+ \+ \d+ tokens/.test($(".tokens").textContent) && $(".usage").ariaExpanded === "true"`)
+	page.WaitFor(`$(".tokens").checkVisibility() && /^Tokens: \d+ in, \d+ out/.test($(".tokens").textContent) && $(".usage").ariaExpanded === "true"`)
 }
 
 // TestPageKeyboard: everything can be done without a mouse.

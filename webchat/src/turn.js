@@ -213,7 +213,7 @@ function time(at) {
 
 /** The button, and what it shows. @param {Usage} usage */
 function usageButton({ input_tokens, output_tokens, estimated }) {
-  const text = h('span', { className: 'tokens', hidden: true }, `${input_tokens} + ${output_tokens} tokens${estimated ? ', estimated' : ''}`);
+  const text = h('span', { className: 'tokens', hidden: true }, `Tokens: ${input_tokens} in, ${output_tokens} out${estimated ? ', estimated' : ''}`);
   const button = iconButton('info', 'Token usage', { className: 'usage', ariaExpanded: 'false' });
   button.onclick = () => {
     text.hidden = !text.hidden;
