@@ -24,7 +24,7 @@
 // Scripts and tests may rely on these, in the element's shadowRoot:
 //
 //	#chat[data-kept=false]  the server keeps no conversations, so that there is only the socket's own
-//	#chat[data-menu]        the sidebar is shown where space is short
+//	#chat.menu              the sidebar is shown where space is short
 //	#status[data-state]     connecting, connected, reconnecting, offline, closed
 //	#banner #reconnect      what to know while there is no connection
 //	#log > #messages        the conversation: a .turn for each question, a .notice for what concerns none

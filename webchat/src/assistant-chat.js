@@ -21,10 +21,12 @@ export class AssistantChat extends HTMLElement {
   #kept; // what the browser keeps for this page
   #key;
   #launcher;
+  #isAway = false; // from the document, and so disconnected
 
   connectedCallback() {
-    if (this.#chat) return this.#chat.connect();
-    if (this.#key) return; // a launcher that was moved
+    if (this.#isAway) this.#chat.connect();
+    this.#isAway = false;
+    if (this.#key) return; // it was moved
     adopt(this.#root, css);
     this.#key = `assistant ${this.#url}`;
     this.#kept = storage('localStorage');
@@ -35,7 +37,11 @@ export class AssistantChat extends HTMLElement {
   }
 
   disconnectedCallback() {
-    queueMicrotask(() => this.isConnected || this.#chat?.disconnect()); // it may only be moved
+    queueMicrotask(() => {
+      if (this.isConnected || !this.#chat) return; // it was only moved
+      this.#chat.disconnect();
+      this.#isAway = true;
+    });
   }
 
   #is(attribute) {

@@ -25,6 +25,7 @@ export class Chat {
   #target; // of new turns
   #replaces; // id of the question that is being edited
   #ticker;
+  #outside; // ends what it listens to there
   #actions = {
     ask: (question) => this.#ask(question),
     edit: (text, id) => this.#edit(text, id),
@@ -61,7 +62,7 @@ export class Chat {
     this.#find('input').value = draft[this.#key] ?? '';
     this.open(id);
     this.#edited();
-    this.#connection.open();
+    this.connect();
   }
 
   /** Shows a conversation, or a new one, which its first question creates. @param {string} [id] */
@@ -93,10 +94,17 @@ export class Chat {
 
   connect() {
     this.#connection.open();
+    this.#outside = new AbortController();
+    const { signal } = this.#outside;
+    const wake = () => document.hidden || this.#wake();
+    document.addEventListener('visibilitychange', wake, { signal });
+    window.addEventListener('online', wake, { signal });
+    window.addEventListener('offline', wake, { signal });
   }
 
   disconnect() {
     this.#connection.close();
+    this.#outside.abort();
   }
 
   #send = (frame) => this.#connection.send(frame);
@@ -117,10 +125,6 @@ export class Chat {
     this.#find('input').oninput = () => this.#edited();
     this.#find('input').onkeydown = (event) => this.#pressed(event);
     this.#find('composer').onsubmit = (event) => this.#submit(event);
-    const wake = () => document.hidden || this.#wake();
-    document.addEventListener('visibilitychange', wake);
-    window.addEventListener('online', wake);
-    window.addEventListener('offline', () => this.#showStatus());
     new ResizeObserver(() => this.#isMenuOpen && !this.#find('menu').checkVisibility() && this.#toggleMenu(false)).observe(this.#find('chat'));
   }
 
@@ -203,7 +207,7 @@ export class Chat {
     status.textContent = shown[0].toUpperCase() + shown.slice(1);
     const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
     const reasons = {
-      offline: 'You are offline. What you have typed is kept.',
+      offline: 'You are offline. Your draft is kept.',
       reconnecting: `The connection was lost. Trying again in ${seconds} s.`,
       closed: 'The connection was closed.',
     };
@@ -278,12 +282,12 @@ export class Chat {
   }
 
   get #isMenuOpen() {
-    return 'menu' in this.#find('chat').dataset;
+    return this.#find('chat').classList.contains('menu');
   }
 
   /** Where space is short. Escape closes it, too. */
   #toggleMenu(isOpen) {
-    this.#find('chat').toggleAttribute('data-menu', isOpen);
+    this.#find('chat').classList.toggle('menu', isOpen);
     this.#find('panel').inert = isOpen;
     this.#find('menu').ariaExpanded = String(isOpen);
     (isOpen ? this.#find('new') : this.#find('menu')).focus();

@@ -17,7 +17,7 @@ export function layout({ search, list, dialog, isPage, isFloating }) {
     ),
     h(
       'section',
-      { id: 'panel', ariaLabel: 'Chat' },
+      { id: 'panel' },
       h(
         'header',
         {},
@@ -44,8 +44,8 @@ export function layout({ search, list, dialog, isPage, isFloating }) {
       h('p', { id: 'announcer', className: 'unseen', role: 'status' }),
       h(
         'form',
-        { id: 'composer', ariaLabel: 'Question' },
-        h('p', { id: 'editing', hidden: true }, 'This replaces the question and all after it. ', h('button', { id: 'cancel', type: 'button' }, 'Cancel')),
+        { id: 'composer' },
+        h('p', { id: 'editing', hidden: true }, 'Replaces the question and all after it.', h('button', { id: 'cancel', type: 'button' }, 'Cancel')),
         h('textarea', { id: 'input', ariaLabel: 'Your message', placeholder: 'Type your message…', enterKeyHint: 'send', dir: 'auto', rows: 1 }),
         iconButton('send', 'Send', { id: 'send', type: 'submit', title: 'Send (Enter)' }),
         iconButton('stop', 'Stop', { id: 'stop', title: 'Stop (Escape)', hidden: true }),
