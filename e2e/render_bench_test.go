@@ -1,15 +1,18 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
 	"github.com/chromedp/chromedp/kb"
 )
 
-// BenchmarkRender shows an answer of ten thousand pieces, which come as fast as the server has them, and
-// reports the longest frame and the median in milliseconds, and the main thread's own time for all of it.
+// BenchmarkRender shows an answer of ten thousand pieces, which come as fast as the server has them. It
+// reports, as the main thread's own time, the longest task and all together: what a frame takes is at most
+// that of its tasks, unless the machine is busy with other things.
 func BenchmarkRender(b *testing.B) {
 	const pieces = 10_000
 	words := strings.SplitAfter(strings.Repeat(rich, pieces), " ")[:pieces]
@@ -21,12 +24,15 @@ func BenchmarkRender(b *testing.B) {
 	for b.Loop() {
 		page := harness.Open(b, c, "/assistants/")
 		page.WaitFor(`$("#status")?.dataset.state === "connected"`)
-		page.Run(`window.drawn = []; (function frame(last) { requestAnimationFrame((now) => { if (last) window.drawn.push(now - last); frame(now) }) })()`)
-		before := page.Metrics()["TaskDuration"]
-		page.Type("#input", "go"+kb.Enter)
-		page.WaitFor(answerDone)
-		b.ReportMetric(1000*(page.Metrics()["TaskDuration"]-before), "main-thread-ms")
-		b.ReportMetric(harness.Eval[float64](page, `Math.max(...window.drawn)`), "longest-ms/frame")
-		b.ReportMetric(harness.Eval[float64](page, `window.drawn.toSorted((a, b) => a - b)[window.drawn.length >> 1]`), "median-ms/frame")
+		tasks := page.Tasks(func() {
+			page.Type("#input", "go"+kb.Enter)
+			page.WaitFor(answerDone)
+		})
+		var all time.Duration
+		for _, task := range tasks {
+			all += task
+		}
+		b.ReportMetric(float64(slices.Max(tasks))/1e6, "longest-task-ms")
+		b.ReportMetric(float64(all)/1e6, "all-tasks-ms")
 	}
 }

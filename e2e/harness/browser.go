@@ -10,12 +10,12 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/tracing"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -39,6 +39,7 @@ type Page struct {
 	expected []string
 	problems []string
 	frames   []string
+	trace    *trace
 }
 
 // Open starts a browser and shows a page of c's site.
@@ -110,19 +111,13 @@ func (p *Page) Look(width, height int64, scheme string) {
 	p.t.Helper()
 	p.Do(chromedp.EmulateViewport(width, height))
 	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
-	p.Do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, media)
-		return chromedp.Void{}, err
-	})
+	call(p, emulation.SetEmulatedMedia, media)
 }
 
 // SetOnline tells the browser whether it has a network; connections stay as they are.
 func (p *Page) SetOnline(online bool) {
 	p.t.Helper()
-	p.Do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, target, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: !online, DownloadThroughput: -1, UploadThroughput: -1})
-		return chromedp.Void{}, err
-	})
+	call(p, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: !online, DownloadThroughput: -1, UploadThroughput: -1})
 }
 
 // Screenshot is what the window shows, as PNG.
@@ -152,21 +147,15 @@ func (p *Page) Type(selector, keys string) {
 // prevents types nothing; chromedp.KeyEvent would type it all the same.
 func (p *Page) Press(keys string) {
 	p.t.Helper()
-	p.Do(func(ctx context.Context, target *chromedp.Target) (none chromedp.Void, err error) {
-		for _, key := range keys {
-			events := kb.Encode(key)
-			down, up := *events[0], *events[len(events)-1]
-			if len(events) > 2 { // in the middle is what it types
-				down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
-			}
-			for _, event := range []input.DispatchKeyEventParams{down, up} {
-				if _, err := cdp.Call(ctx, target, input.DispatchKeyEvent, event); err != nil {
-					return none, err
-				}
-			}
+	for _, key := range keys {
+		events := kb.Encode(key)
+		down, up := *events[0], *events[len(events)-1]
+		if len(events) > 2 { // in the middle is what it types
+			down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
 		}
-		return none, nil
-	})
+		call(p, input.DispatchKeyEvent, down)
+		call(p, input.DispatchKeyEvent, up)
+	}
 }
 
 // Click clicks on the middle of the element of a CSS selector, when nothing covers it.
@@ -244,7 +233,17 @@ func (p *Page) watch(event any) {
 		p.mu.Lock()
 		p.frames = append(p.frames, string(event.Response.PayloadData))
 		p.mu.Unlock()
+	case *tracing.EventDataCollected:
+		p.traced().add(event)
+	case *tracing.EventTracingComplete:
+		close(p.traced().done)
 	}
+}
+
+func (p *Page) traced() *trace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.trace
 }
 
 func (p *Page) checkHost(address string) {

@@ -88,13 +88,20 @@ function link(element, url) {
 
 const longest = 20_000; // characters of a block that is coloured; more would stop the page for too long
 
+let colouring = Promise.resolve(); // one block after the other, for the same reason
+
 // A block is coloured when it is whole, by what is loaded for the first of them.
-async function close(element) {
+function close(element) {
   if (element.localName !== 'code') return;
   const { language } = element.closest('.code')?.dataset ?? {};
   if (!language || element.textContent.length > longest) return;
+  colouring = colouring.then(() => colour(element, language.toLowerCase()));
+}
+
+async function colour(element, language) {
   try {
     const { highlight } = await import('./highlight.js');
-    highlight(element, language.toLowerCase());
+    await new Promise((resolve) => setTimeout(resolve)); // lets a frame be drawn
+    highlight(element, language);
   } catch {} // cannot be loaded now: the code is readable without
 }

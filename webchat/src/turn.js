@@ -14,8 +14,7 @@ const endings = {
   error: 'Incomplete',
 };
 
-const slice = 2048; // characters given to the parser at once
-const share = 4; // ms of a frame that text may take; the rest waits for the next one
+const share = 6000; // characters shown in one frame; to lay out more would take too long
 const maxAnnounced = 5000; // characters read out of one answer
 
 /** What shows an answer's text: loaded for the first one. */
@@ -143,14 +142,11 @@ export class Turn {
     this.#frame = null;
     if (!renderer.start) return renderer.load().then(() => this.#flush());
     this.#parser ??= renderer.start(this.#text, copyButton);
-    const due = performance.now() + share;
-    while (this.#shown < this.#source.length && performance.now() < due) {
-      const end = this.#shown + slice;
-      const isSplit = (this.#source.charCodeAt(end) & 0xfc00) === 0xdc00; // in the middle of a character
-      const piece = this.#source.slice(this.#shown, end + Number(isSplit));
-      this.#shown += piece.length;
-      this.#parser.write(piece);
-    }
+    const end = this.#shown + share;
+    const isSplit = (this.#source.charCodeAt(end) & 0xfc00) === 0xdc00; // in the middle of a character
+    const piece = this.#source.slice(this.#shown, end + Number(isSplit));
+    this.#shown += piece.length;
+    this.#parser.write(piece);
     if (this.#shown < this.#source.length) return this.#later();
     this.#ending?.();
     this.#ending = null;
