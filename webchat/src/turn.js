@@ -15,7 +15,7 @@ const endings = {
 };
 
 const share = 6000; // characters shown in one frame; to lay out more would take too long
-const maxAnnounced = 5000; // characters read out of one answer
+const maxAnnounced = 2000; // characters read out of one answer
 
 /** What shows an answer's text: loaded for the first one. */
 const renderer = {
@@ -140,7 +140,7 @@ export class Turn {
   #flush() {
     cancelAnimationFrame(this.#frame); // in a hidden page it may never come
     this.#frame = null;
-    if (!renderer.start) return renderer.load().then(() => this.#flush());
+    if (!renderer.start) return renderer.load().then(() => this.#later());
     this.#parser ??= renderer.start(this.#text, copyButton);
     const end = this.#shown + share;
     const isSplit = (this.#source.charCodeAt(end) & 0xfc00) === 0xdc00; // in the middle of a character
