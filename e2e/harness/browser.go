@@ -79,7 +79,7 @@ func OpenURL(t testing.TB, address string, others ...string) *Page {
 // Tab shows another page in the same browser.
 func (p *Page) Tab(address string) *Page {
 	p.t.Helper()
-	tab := &Page{t: p.t, hosts: p.hosts}
+	tab := &Page{t: p.t, hosts: p.hosts, document: p.document}
 	tab.ctx, _ = chromedp.NewContext(p.ctx)
 	p.t.Cleanup(tab.finish)
 	if err := chromedp.Listen(tab.ctx, tab.watch); err != nil {
