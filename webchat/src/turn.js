@@ -14,7 +14,7 @@ const endings = {
   error: 'Incomplete',
 };
 
-const share = 6000; // characters shown in one frame; to lay out more would take too long
+const share = 4000; // characters shown in one frame; to lay out more would take too long
 const maxAnnounced = 2000; // characters read out of one answer
 
 /** What shows an answer's text: loaded for the first one. */
