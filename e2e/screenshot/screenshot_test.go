@@ -88,6 +88,7 @@ func TestPage(t *testing.T) {
 	page.Look(1200, 800, "dark")
 	save(t, page, "chat-dark.png")
 	page.Look(390, 780, "light")
+	page.WaitFor(`$("#log").scrollTop > 0`) // follows the end, until the reader goes up
 	page.Run(`$("#log").scrollTop = 0`)
 	page.WaitFor(`$("#latest").checkVisibility()`)
 	save(t, page, "phone.png")
