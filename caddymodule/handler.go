@@ -46,7 +46,8 @@ type Handler struct {
 	// opens; unknown {…} stay as they are. Default: none
 	Instructions string `json:"instructions,omitempty"`
 
-	// The origins whose pages may connect, such as https://example.com; * means any. Default: the site's own
+	// The origins whose pages may connect, such as https://example.com; * means any. They are a complete list:
+	// the site's own must be among them where its pages connect. Default: the site's own
 	Origins []string `json:"origins,omitempty"`
 
 	// The largest message from a client, in bytes; a larger one closes the connection with 1009.
