@@ -272,12 +272,7 @@ func (h *Handler) Cleanup() error {
 // own log when and why it ended. With HTTP/2 and HTTP/3 it returns when the socket has ended.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
 	defer func() { h.countRefusal(err) }()
-	select {
-	case <-h.started: // the HTTP server may be faster than start
-	case <-r.Context().Done():
-		return r.Context().Err()
-	}
-	if h.hub.Draining() {
+	if !h.awaitStart(r.Context()) || h.hub.Draining() {
 		return unavailable(w, &refusal{"draining", errors.New("server is stopping")})
 	}
 	peer := h.peer(r)
@@ -310,6 +305,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	}
 	served = h.serve(conn, peer, r, release)
 	return nil
+}
+
+// awaitStart waits for start: the HTTP server may be faster. It returns false when the client does not wait, or
+// when the configuration has been refused because something else could not start.
+func (h *Handler) awaitStart(ctx context.Context) bool {
+	select {
+	case <-h.started:
+		return true
+	default:
+	}
+	select {
+	case <-h.started:
+		return true
+	case <-h.ctx.Done():
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // mayOpen refuses a conversation that is not the user's before the upgrade.

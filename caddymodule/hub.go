@@ -74,8 +74,16 @@ func (h *pooledHub) join() bool {
 	return true
 }
 
-// acquire takes a reference for a connection.
-func (h *pooledHub) acquire() { hubs.LoadOrStore(h.key, h) }
+// acquire takes a reference for a connection. It returns false, and does nothing, once no handler has one: the
+// hub may be gone by then.
+func (h *pooledHub) acquire() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.retired {
+		hubs.LoadOrStore(h.key, h) // it is there
+	}
+	return !h.retired
+}
 
 func (h *pooledHub) release() {
 	if _, err := hubs.Delete(h.key); err != nil {
@@ -88,9 +96,10 @@ func (h *pooledHub) release() {
 func (h *pooledHub) leave(timeout time.Duration) {
 	h.mu.Lock()
 	h.handlers--
-	h.retired = h.handlers == 0
+	last := h.handlers == 0
+	h.retired = last
 	h.mu.Unlock()
-	if !h.retired || caddy.Exiting() {
+	if !last || caddy.Exiting() {
 		h.release()
 		return
 	}

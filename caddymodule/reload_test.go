@@ -3,10 +3,12 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -14,10 +16,13 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/gorilla/websocket"
+	"go.uber.org/zap"
 )
 
 func init() { caddy.RegisterModule(counting{}) }
@@ -355,6 +360,44 @@ func TestRefusedReload(t *testing.T) {
 	c.send(`{"action":"assistant_message","payload":"who","ref":"1"}`)
 	if model, _, _, err := c.answer(); err != nil || model != "old" {
 		t.Errorf("got an answer of %q, %v", model, err)
+	}
+}
+
+// TestRefusedConfiguration answers requests that came to a configuration which is refused before its assistants
+// have started: they would wait for ever.
+func TestRefusedConfiguration(t *testing.T) {
+	ctx, refuse := caddy.NewContext(caddy.Context{Context: context.Background()})
+	h := &Handler{Name: "assistants", ctx: ctx, started: make(chan struct{})}
+	done := make(chan error)
+	go func() {
+		done <- h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/ws/", nil), nil)
+	}()
+	refuse()
+	refused, ok := errors.AsType[caddyhttp.HandlerError](<-done)
+	if !ok || refused.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %v, want 503", refused)
+	}
+}
+
+// TestLateConnection has a connection come when the last handler has gone: its hub is not used again.
+func TestLateConnection(t *testing.T) {
+	key := hubKey{fresh(), "memory"}
+	open := func() (assistant.Store, error) { return memory.Open(memory.Config{}), nil }
+	h, err := openHub(key, open, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !h.acquire() {
+		t.Fatal("a hub in use takes no connection")
+	}
+	h.release()
+	h.leave(0)
+	<-h.gone
+	if h.acquire() {
+		t.Error("a hub that is gone takes a connection")
+	}
+	if n, there := hubs.References(key); there {
+		t.Errorf("the hub is there again, with %d references", n)
 	}
 }
 

@@ -24,7 +24,9 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 		ended = func() { close(done) }
 		defer func() { <-done }()
 	}
-	h.hub.acquire()
+	if !h.hub.acquire() {
+		return refuseSocket(conn, ended)
+	}
 	served := h.hub.Go(func() {
 		defer ended()
 		defer func() { go h.hub.release() }() // the last one waits for this goroutine
@@ -33,11 +35,17 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 		_ = h.assistant.Serve(conn, peer)
 	})
 	if !served {
-		defer ended()
 		h.hub.release()
-		_ = conn.Close(1012, "server is stopping")
+		return refuseSocket(conn, ended)
 	}
-	return served
+	return true
+}
+
+// refuseSocket closes a connection that nobody serves.
+func refuseSocket(conn *ws.Conn, ended func()) bool {
+	defer ended()
+	_ = conn.Close(1012, "server is stopping")
+	return false
 }
 
 // forever is longer than any connection lives.
