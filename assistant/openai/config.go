@@ -144,9 +144,21 @@ func (c Config) checkBaseURL() error {
 	u, err := url.Parse(c.baseURL())
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
 		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return expected("base_url", "an http or https URL without user, query and fragment", redact(c.BaseURL, c.APIKey))
+		return expected("base_url", "an http or https URL without user, query and fragment", redact(redactURL(c.BaseURL), c.APIKey))
 	}
 	return nil
+}
+
+// password is one in a URL, well-formed or not.
+var password = regexp.MustCompile(`(//[^/@:]*:).*@`)
+
+// redactURL hides what of a URL may be secret: the password, and the query, where some services want the key.
+func redactURL(address string) string {
+	address, _, query := strings.Cut(password.ReplaceAllString(address, "$1[redacted]@"), "?")
+	if query {
+		address += "?[redacted]"
+	}
+	return address
 }
 
 // checkAPI refuses what the API does not know: the service would only do so with the first question.

@@ -35,6 +35,8 @@ func TestConfigErrors(t *testing.T) {
 		{Config{BaseURL: "http://:80/v1"}, []string{`base_url: expected`}},
 		{Config{BaseURL: "https://model.test/v1?api-version=1"}, []string{`base_url: expected`}},
 		{Config{BaseURL: "https://user:" + key + "@model.test/v1"}, []string{`base_url: expected`, `user:[redacted]`}},
+		{Config{BaseURL: "https://user:x/" + canary + "@model.test/v1"}, []string{`base_url: expected`, `user:[redacted]@model.test/v1`}},
+		{Config{BaseURL: "https://model.test/v1?key=" + canary}, []string{`base_url: expected`, `model.test/v1?[redacted]`}},
 		{Config{BaseURL: "http://model.test/%zz"}, []string{`base_url: expected`}},
 		{Config{APIKey: key, Temperature: number(2.1)}, []string{"temperature: expected a number from 0 to 2, found 2.1"}},
 		{Config{APIKey: key, Temperature: number(math.NaN())}, []string{"temperature: expected a number from 0 to 2, found NaN"}},
