@@ -14,7 +14,7 @@ import (
 // registry of its own, and registers them anew.
 var (
 	openSockets     = gauge("open_sockets", "WebSocket connections that are open.", "handler")
-	closedSockets   = counter("closed_sockets_total", "WebSocket connections that have ended, by cause: left, lost, timeout, too_slow, malformed, refused, draining, internal.", "handler", "cause")
+	closedSockets   = counter("closed_sockets_total", "WebSocket connections that have ended, by cause: left, lost, timeout, too_slow, malformed, refused, draining, operator, internal.", "handler", "cause")
 	refusedUpgrades = counter("refused_upgrades_total", "Requests that got no WebSocket, by reason: no_upgrade, foreign_origin, not_found, max_connections, draining, storage_unavailable, or the HTTP status.", "handler", "reason")
 	laggingSockets  = gauge("lagging_sockets", "Open connections whose client reads slower than answers come: pieces are merged for them.", "handler")
 
