@@ -155,13 +155,14 @@ func exportConversations(op operation) error {
 	out.SetEscapeHTML(false)
 	control := http.NewResponseController(op.w)
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
-	n := 0
+	n, begun := 0, false
 	for c, err := range op.hub.Export(op.r.Context(), user) {
 		if err == nil {
+			begun = true
 			_ = control.SetWriteDeadline(time.Now().Add(exportTimeout))
 			err = out.Encode(c)
 		}
-		if err != nil && n == 0 {
+		if err != nil && !begun {
 			return err
 		}
 		if err != nil {

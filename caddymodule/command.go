@@ -93,7 +93,15 @@ func newServer(fl caddycmd.Flags) (*server, error) {
 	return nil, fmt.Errorf("the server has several assistant handlers; choose with --name one of %s", strings.Join(names, ", "))
 }
 
+// handlers are all of the server's, or the one of s.
 func (s *server) handlers() ([]handlerInfo, error) {
+	if s.name != "" {
+		var one handlerInfo
+		if err := s.read(http.MethodGet, s.path("", nil), &one); err != nil {
+			return nil, err
+		}
+		return []handlerInfo{one}, nil
+	}
 	var list page[handlerInfo]
 	err := s.read(http.MethodGet, "/assistant/", &list)
 	return list.Items, err

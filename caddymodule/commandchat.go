@@ -99,7 +99,10 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 			return c, err
 		}
 	}
-	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
+	switch u, err := url.Parse(c.URL); {
+	case err == nil && u.User != nil:
+		return c, errors.New("url: expected no name and password in it; give them with --user")
+	case err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
 		return c, fmt.Errorf("url: expected a WebSocket's such as wss://chat.example.com/ws/assistants/, found %q", c.URL)
 	}
 	if c.Header, err = chatHeader(fl); err != nil {

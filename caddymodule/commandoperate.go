@@ -52,9 +52,13 @@ everything else that it serves. "caddy assistant resume" undoes it; a reload doe
 }
 
 // table prints items as they come: lines of JSON, or columns with a heading.
-func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], columns func(T) []any) (int, error) {
+func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], columns func(T) []any) (code int, err error) {
 	out, lines := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0), json.NewEncoder(os.Stdout)
-	defer func() { _ = out.Flush() }()
+	defer func() {
+		if flushed := out.Flush(); err == nil {
+			code, err = exit(flushed)
+		}
+	}()
 	if !fl.Bool("json") {
 		_, _ = fmt.Fprintln(out, strings.ReplaceAll(heading, " ", "\t"))
 	}
@@ -94,10 +98,10 @@ func runStatus(fl caddycmd.Flags) (int, error) {
 	if err != nil {
 		return exit(err)
 	}
-	handlers, err := s.handlers()
 	items := func(yield func(handlerInfo, error) bool) {
+		handlers, err := s.handlers()
 		for _, h := range handlers {
-			if (s.name == "" || s.name == h.Name) && !yield(h, nil) {
+			if !yield(h, nil) {
 				return
 			}
 		}

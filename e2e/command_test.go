@@ -244,6 +244,11 @@ func TestOperate(t *testing.T) {
 	if out := succeeds(t, c, "status"); !strings.Contains(out, "assistants  /ws/assistants/  serving  0        0") {
 		t.Errorf("status:\n%s", out)
 	}
+	if out := succeeds(t, c, "status", "--name", "assistants", "--json"); !strings.Contains(out, `"name":"assistants"`) {
+		t.Errorf("status --name --json:\n%s", out)
+	}
+	fails(t, c, "no assistant handler has this name", "status", "--name", "other")
+	fails(t, c, "url: expected no name and password in it", "chat", "Hello", "--url", "ws://ann:"+canary+"@"+c.Addr+"/ws/assistants/")
 	if out := succeeds(t, c, "providers"); !strings.Contains(out, "openai    gpt-4o  closed  0         -       -") {
 		t.Errorf("providers:\n%s", out)
 	}
