@@ -51,14 +51,9 @@ everything else that it serves. "caddy assistant resume" undoes it; a reload doe
 	return []*cobra.Command{status, providers, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
 }
 
-// table prints items as they come: lines of JSON, or columns with a heading.
-func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], columns func(T) []any) (code int, err error) {
+// table prints items: lines of JSON as they come, or columns with a heading when all are there.
+func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], columns func(T) []any) (int, error) {
 	out, lines := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0), json.NewEncoder(os.Stdout)
-	defer func() {
-		if flushed := out.Flush(); err == nil {
-			code, err = exit(flushed)
-		}
-	}()
 	if !fl.Bool("json") {
 		_, _ = fmt.Fprintln(out, strings.ReplaceAll(heading, " ", "\t"))
 	}
@@ -78,7 +73,7 @@ func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], 
 			return exit(err)
 		}
 	}
-	return exit(nil)
+	return exit(out.Flush())
 }
 
 // cell is a value for a terminal: names come from clients.

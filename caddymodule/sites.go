@@ -50,9 +50,10 @@ func (p place) url(path string) string {
 
 // httpServer is what tells sites apart in the configuration of an HTTP server.
 type httpServer struct {
-	Listen      []string          `json:"listen"`
-	Routes      []siteRoute       `json:"routes"`
-	TLSPolicies []json.RawMessage `json:"tls_connection_policies"`
+	Listen      []string             `json:"listen"`
+	Routes      []siteRoute          `json:"routes"`
+	NamedRoutes map[string]siteRoute `json:"named_routes"`
+	TLSPolicies []json.RawMessage    `json:"tls_connection_policies"`
 	AutoHTTPS   struct {
 		Disable bool     `json:"disable"`
 		Skip    []string `json:"skip"`
@@ -85,7 +86,11 @@ func findMounted(config []byte) (mounted, error) {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
 		ports := map[int]bool{cmp.Or(app.HTTPPort, 80): false, cmp.Or(app.HTTPSPort, 443): true}
-		for _, route := range server.Routes {
+		routes := slices.Clone(server.Routes)
+		for _, name := range slices.Sorted(maps.Keys(server.NamedRoutes)) {
+			routes = append(routes, server.NamedRoutes[name]) // of no name of the site: any may invoke it
+		}
+		for _, route := range routes {
 			if err := found.search(route.Handle, server.site(route, ports)); err != nil {
 				return found, err
 			}
