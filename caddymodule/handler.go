@@ -107,7 +107,8 @@ type Handler struct {
 
 	// Who owns the conversations of a connection, with placeholders; an unknown one is empty, and an empty
 	// owner is anonymous. Behind forward_auth use the header that it copies, such as
-	// {http.request.header.Remote-User}. Default: {http.auth.user.id}
+	// {http.request.header.Remote-User}. One of more than 1024 bytes, or with control characters, is answered
+	// with 400. Default: {http.auth.user.id}
 	User string `json:"user,omitempty"`
 
 	// Binds a connection to the stored conversation of this id, with placeholders, such as
@@ -276,6 +277,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return unavailable(w, &refusal{"draining", errors.New("server is stopping")})
 	}
 	peer := h.peer(r)
+	if err := checkUser(peer.User); err != nil {
+		return caddyhttp.Error(http.StatusBadRequest, err)
+	}
 	addLogFields(r.Context(), h.Name, peer)
 	var release func() // of its place among the connections
 	served := false

@@ -42,6 +42,7 @@ func (h *Handler) headers() []wire.Property {
 // refusals are what ServeHTTP answers instead of an upgrade.
 func (h *Handler) refusals() map[int]string {
 	statuses := map[int]string{
+		400: "The handshake is malformed, or the user's name is too long or no text.",
 		403: "The page's origin is not allowed.",
 		426: "The request is no WebSocket handshake.",
 		503: "The server stops, has as many connections as it may, or cannot reach its store: try again after Retry-After.",

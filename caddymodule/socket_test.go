@@ -273,7 +273,7 @@ func TestIdleSockets(t *testing.T) {
 	}
 }
 
-// TestRefusedByEveryProtocol holds that origins and owners are asked for before a stream is opened too.
+// TestRefusedByEveryProtocol holds that origins, users and owners are looked at before a stream is opened too.
 func TestRefusedByEveryProtocol(t *testing.T) {
 	s := newSite(t)
 	s.mustLoadTLS(handler("pieces 1", ""))
@@ -284,6 +284,11 @@ func TestRefusedByEveryProtocol(t *testing.T) {
 		}{
 			{"", "https://evil.example", http.StatusForbidden},
 			{"", fmt.Sprintf("http://localhost:%d", s.port), http.StatusForbidden},
+			{"user=ann%0aeve", "", http.StatusBadRequest},
+			{"user=%ff", "", http.StatusBadRequest},
+			{"user=" + strings.Repeat("a", maxUser+1), "", http.StatusBadRequest},
+			{"user=" + strings.Repeat("a", maxUser), "", http.StatusOK},
+			{"user=%C3%A4nn/e%20%2F%25", "", http.StatusOK},
 			{"user=ann&conversation=00000000-0000-4000-8000-000000000000", "", http.StatusNotFound},
 			{"", fmt.Sprintf("https://localhost:%d", s.port), http.StatusOK},
 		} {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 var channelName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -64,6 +66,17 @@ func (h *Handler) disconnectPolicy() string {
 		return "finish"
 	}
 	return h.OnDisconnect.Policy
+}
+
+// maxUser is the longest name of a user, in bytes: it is kept in memory, by stores and in the log.
+const maxUser = 1024
+
+// checkUser refuses what a placeholder may stand for and nobody is called; stores could not keep all of it.
+func checkUser(user string) error {
+	if len(user) > maxUser || !utf8.ValidString(user) || strings.ContainsFunc(user, unicode.IsControl) {
+		return fmt.Errorf("user: expected UTF-8 of at most %d bytes without control characters, found others", maxUser)
+	}
+	return nil
 }
 
 func checkOrigin(origin string) error {
