@@ -436,9 +436,7 @@ func TestOpenFiles(t *testing.T) {
 	if f := c.until("conversations"); !strings.Contains(string(f.Payload), "conversation_id") {
 		t.Errorf("the conversation is gone: %s", f.Payload)
 	}
-	if after := openFiles(t, ""); after > before+2 {
-		t.Errorf("%d files are open after 50 reloads, %d were before", after, before)
-	}
+	eventually(t, "as many files open after 50 reloads as before", func() bool { return openFiles(t, "") <= before+2 })
 	if n := openFiles(t, file); n == 0 {
 		t.Errorf("%s is not open at all", file)
 	}
@@ -446,13 +444,19 @@ func TestOpenFiles(t *testing.T) {
 	if _, err := c.next(); !websocket.IsCloseError(err, websocket.CloseServiceRestart) {
 		t.Errorf("closed with %v", err)
 	}
-	poll := time.NewTicker(10 * time.Millisecond) // the last connection gives the store back in the background
+	eventually(t, "the file closed", func() bool { return openFiles(t, file) == 0 })
+}
+
+// eventually waits for what happens in the background: old servers and the last connection's hub end there.
+func eventually(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.After(10 * time.Second); openFiles(t, file) > 0; {
+	for deadline := time.After(30 * time.Second); !happened(); {
 		select {
 		case <-poll.C:
 		case <-deadline:
-			t.Fatalf("%s is still open", file)
+			t.Fatalf("still waiting for %s", what)
 		}
 	}
 }
