@@ -76,6 +76,15 @@ func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], 
 	return exit(out.Flush())
 }
 
+// listing prints a list of the handler's.
+func listing[T any](fl caddycmd.Flags, resource, user, heading string, columns func(T) []any) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	return table(fl, heading, list[T](s, resource, user), columns)
+}
+
 // cell is a value for a terminal: names come from clients.
 func cell(value any) string {
 	if t, ok := value.(time.Time); ok && !t.IsZero() {
@@ -110,45 +119,25 @@ func runStatus(fl caddycmd.Flags) (int, error) {
 }
 
 func runProviders(fl caddycmd.Flags) (int, error) {
-	s, err := newServer(fl)
-	if err != nil {
-		return exit(err)
-	}
-	items := list[providerInfo](s, "/providers", "")
-	return table(fl, "PROVIDER MODEL STATE FAILURES REASON UNTIL", items, func(p providerInfo) []any {
+	return listing(fl, "/providers", "", "PROVIDER MODEL STATE FAILURES REASON UNTIL", func(p providerInfo) []any {
 		return []any{p.Provider, p.Model, p.State, p.Failures, p.Reason, p.Until}
 	})
 }
 
 func runSockets(fl caddycmd.Flags) (int, error) {
-	s, err := newServer(fl)
-	if err != nil {
-		return exit(err)
-	}
-	items := list[assistant.Socket](s, "/sockets", fl.String("user"))
-	return table(fl, "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", items, func(s assistant.Socket) []any {
+	return listing(fl, "/sockets", fl.String("user"), "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", func(s assistant.Socket) []any {
 		return []any{s.ID, s.User, s.RemoteAddr, s.Since, s.Received, s.Sent, strings.Join(s.Conversations, " ")}
 	})
 }
 
 func runAnswers(fl caddycmd.Flags) (int, error) {
-	s, err := newServer(fl)
-	if err != nil {
-		return exit(err)
-	}
-	items := list[assistant.Answer](s, "/answers", fl.String("user"))
-	return table(fl, "MESSAGE USER MODEL SINCE WAITING CONVERSATION", items, func(a assistant.Answer) []any {
+	return listing(fl, "/answers", fl.String("user"), "MESSAGE USER MODEL SINCE WAITING CONVERSATION", func(a assistant.Answer) []any {
 		return []any{a.ID, a.User, a.Model, a.Since, a.Waiting, a.Conversation}
 	})
 }
 
 func runConversations(fl caddycmd.Flags) (int, error) {
-	s, err := newServer(fl)
-	if err != nil {
-		return exit(err)
-	}
-	items := list[conversationInfo](s, "/conversations", fl.Arg(0))
-	return table(fl, "CONVERSATION CREATED UPDATED", items, func(c conversationInfo) []any {
+	return listing(fl, "/conversations", fl.Arg(0), "CONVERSATION CREATED UPDATED", func(c conversationInfo) []any {
 		return []any{c.ID, c.CreatedAt, c.UpdatedAt}
 	})
 }
