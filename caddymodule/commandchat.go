@@ -179,5 +179,9 @@ func discover(fl caddycmd.Flags) (string, error) {
 		return "", fmt.Errorf("no assistant handler is named %q", s.name)
 	}
 	at := found.assistants[i]
-	return at.place.url(at.handler.Address), nil
+	address := at.place.url(at.handler.Address)
+	if address == "" {
+		return "", errors.New("the server's configuration does not say on which port its assistant is: give --url")
+	}
+	return address, nil
 }

@@ -33,14 +33,17 @@ type mount[H any] struct {
 // place is where clients reach a route.
 type place struct {
 	asyncapi.Server                 // without a host where the configuration names none
-	near            asyncapi.Server // for clients on this machine
+	near            asyncapi.Server // for clients on this machine; without a host where it listens on no port that is known
 }
 
-// url is that of a WebSocket there.
+// url is that of a WebSocket there; empty where that is not known.
 func (p place) url(path string) string {
 	server, scheme := p.Server, "ws"
 	if server.Host == "" {
 		server = p.near
+	}
+	if server.Host == "" {
+		return ""
 	}
 	if server.TLS {
 		scheme = "wss"
@@ -153,6 +156,9 @@ func decodeModule(config map[string]any, module any) error {
 // own. ports are those whose scheme is certain, with whether it is TLS.
 func (s *httpServer) site(route siteRoute, ports map[int]bool) place {
 	host, port := s.address()
+	if port == 0 {
+		return place{}
+	}
 	tls, certain := ports[port]
 	if len(s.TLSPolicies) > 0 || !certain {
 		tls = len(s.TLSPolicies) > 0 || s.hasCertificates()
@@ -174,7 +180,8 @@ func (s *httpServer) site(route siteRoute, ports map[int]bool) place {
 	return here
 }
 
-// address is where the server listens; the host is empty where that is on all addresses.
+// address is where the server listens; the host is empty where that is on all addresses. The port is 0 for
+// what is no port, or has a placeholder.
 func (s *httpServer) address() (host string, port int) {
 	if len(s.Listen) == 0 {
 		return "", 443

@@ -22,6 +22,7 @@ func TestPlaces(t *testing.T) {
 		{"http:// " + chat, " false", "ws://localhost/ws/"},
 		{":8080 {\n bind 127.0.0.2\n assistant /ws/* {\n provider demo\n }\n}\n", " false", "ws://127.0.0.2:8080/ws/"},
 		{"&(chat) {\n assistant /ws/* {\n provider demo\n }\n}\n:8080 {\n invoke chat\n}\n", " false", "ws://localhost:8080/ws/"},
+		{"http://chat.example.com {\n bind unix//run/chat.sock\n assistant /ws/* {\n provider demo\n }\n}\n", " false", ""},
 		{"{\n auto_https off\n}\nchat.example.com:8080 " + chat, "chat.example.com:8080 true", "wss://chat.example.com:8080/ws/"},
 		{"{\n http_port 8081\n https_port 8444\n}\nchat.example.com " + chat, "chat.example.com:8444 true", "wss://chat.example.com:8444/ws/"},
 	} {
