@@ -19,12 +19,12 @@ var ErrPassedOver = errors.New("passed over since it failed")
 // Chain is a [Provider] made of others: each question goes to the first, and to the next as long as none
 // has sent any text or reasoning.
 //
-// It goes on after every fault of a provider, and after one that the question is too long, since the next
-// model may have room for it. It does not go on when a client has stopped the answer, nor after a content
-// filter: that is an answer, which another model must not undo. When all have failed, the error is the
-// last one that trying again may cure, or else the last.
+// It goes on after every fault of a provider, and after one of the question, since the next model may have
+// room for it or take what this one refuses. It does not go on when a client has stopped the answer, nor
+// after a content filter: that is an answer, which another model must not undo. When all have failed, the
+// error is the last one that trying again may cure, or else the last.
 //
-// A provider that fails three times in a row, or asks to be left alone for some time, is passed over:
+// A provider that fails three times in a row, other than by faults of questions ([ProviderError]), or asks to be left alone for some time, is passed over:
 // for 30 seconds or for that time. Then one question tries it; each try that fails doubles the pause, up
 // to 5 minutes. When all are passed over, the one that is due first is asked all the same, so a chain of
 // one is as good as its provider.
@@ -167,9 +167,9 @@ func (c *Chain) answered(l *link, a *attempt) {
 	}
 }
 
-// failed judges a provider by its error. A question that is too long, or filtered, is no fault of it.
+// failed judges a provider by its error. One that refuses a question has answered.
 func (c *Chain) failed(l *link, a *attempt, err error) {
-	if r := reasonOf(err); r == ReasonContextOverflow || r == ReasonContentFiltered {
+	if isOfQuestion(err) {
 		c.answered(l, a)
 	} else if a.failed(err) && len(c.links) > 1 {
 		h := l.health()
@@ -188,7 +188,7 @@ func telling(faults []error) error {
 	if len(faults) == 1 {
 		return faults[0]
 	}
-	return &ProviderError{best.Reason, time.Duration(best.RetryAfterMS) * time.Millisecond, errors.Join(faults...)}
+	return &ProviderError{Reason: best.Reason, RetryAfter: time.Duration(best.RetryAfterMS) * time.Millisecond, Err: errors.Join(faults...)}
 }
 
 func (s Source) fields() []zap.Field {

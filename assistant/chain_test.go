@@ -238,6 +238,55 @@ func TestChainHealth(t *testing.T) {
 	})
 }
 
+// TestChainFaultOfQuestion: questions that a provider refuses are asked of the next, and do not move the
+// others there; such a refusal is an answer, so that it ends the pause of a provider that is tried again.
+func TestChainFaultOfQuestion(t *testing.T) {
+	for _, fault := range []*assistant.ProviderError{
+		{Reason: assistant.ReasonProviderRejected, OfQuestion: true},
+		{Reason: assistant.ReasonContextOverflow},
+	} {
+		t.Run(string(fault.Reason), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				says := error(fault)
+				first := model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error { return says })
+				chain := newChain(t, first, named{echoes, "second"})
+				ask := func() (fell int) {
+					for d, err := range chain.Stream(t.Context(), assistant.Request{Turns: []assistant.Turn{{Content: "x"}}}) {
+						if err != nil {
+							t.Error(err)
+						}
+						if d.Fallback != nil && !errors.Is(d.Fallback.Err, assistant.ErrPassedOver) {
+							fell++
+						}
+					}
+					return fell
+				}
+				for range 10 {
+					if ask() != 1 {
+						t.Fatal("the first was not asked, or the second was not")
+					}
+				}
+				if h := chain.Health()[0]; h.State != assistant.CircuitClosed || h.Failures != 0 {
+					t.Errorf("after questions that it refused: %+v", h)
+				}
+				says = errors.New("down")
+				for range 3 {
+					ask()
+				}
+				if h := chain.Health()[0]; h.State != assistant.CircuitOpen {
+					t.Fatalf("after faults of its own: %+v", h)
+				}
+				time.Sleep(time.Minute)
+				says = fault
+				ask()
+				if h := chain.Health()[0]; h.State != assistant.CircuitClosed {
+					t.Errorf("after a question that it refused: %+v", h)
+				}
+			})
+		})
+	}
+}
+
 // TestChainProbe: a try whose client leaves, or that panics, blocks no later one.
 func TestChainProbe(t *testing.T) {
 	for name, end := range map[string]func(context.Context, *assistant.Chain){

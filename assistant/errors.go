@@ -64,6 +64,9 @@ var reasons = []struct {
 type ProviderError struct {
 	Reason     Reason
 	RetryAfter time.Duration // what the service asked for; 0 = nothing said
+	// OfQuestion tells that the service refuses this question and may answer any other, so that its failures
+	// are not counted by a [Chain]. It always is so where the question is too long or filtered.
+	OfQuestion bool
 	Err        error
 }
 
@@ -72,6 +75,12 @@ func (e *ProviderError) Unwrap() error { return e.Err }
 
 // errUnfinished is how a provider ends that breaks the contract.
 var errUnfinished = &ProviderError{Reason: ReasonProviderUnavailable, Err: errors.New("stream ended without a finish reason")}
+
+// isOfQuestion tells a fault of one question from one of the provider.
+func isOfQuestion(err error) bool {
+	fault, ok := errors.AsType[*ProviderError](err)
+	return ok && (fault.OfQuestion || fault.Reason == ReasonContextOverflow || fault.Reason == ReasonContentFiltered)
+}
 
 // reasonOf is what a client is told of err.
 func reasonOf(err error) Reason { return describeError(err).Reason }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,11 +112,7 @@ func (f *fault) reason() assistant.Reason {
 			return reason
 		}
 	}
-	status := f.status
-	if code, err := strconv.Atoi(f.code); err == nil && status < 300 {
-		status = code
-	}
-	switch {
+	switch status := f.toldStatus(); {
 	case status == http.StatusTooManyRequests:
 		return assistant.ReasonProviderRateLimited
 	case status == http.StatusRequestTimeout:
@@ -129,6 +126,20 @@ func (f *fault) reason() assistant.Reason {
 	}
 }
 
+// toldStatus is the status of HTTP, or what an error in a stream has in its place.
+func (f *fault) toldStatus() int {
+	if code, err := strconv.Atoi(f.code); err == nil && f.status < 300 {
+		return code
+	}
+	return f.status
+}
+
+// ofQuestion tells a request that the service cannot take from a service that takes none: of the key, the
+// address and the model's name 401, 403 and 404 tell.
+func (f *fault) ofQuestion() bool {
+	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, f.toldStatus())
+}
+
 // providerError sorts err. Of err itself only the cleaned text is left: it may hold anything that the
 // service sent, the key included.
 func (p *Provider) providerError(err error) *assistant.ProviderError {
@@ -140,7 +151,7 @@ func (p *Provider) providerError(err error) *assistant.ProviderError {
 		Err:    errors.New(shorten(redact(err.Error(), p.key), maxErrorText)),
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
-		out.Reason, out.RetryAfter = f.reason(), f.retryAfter
+		out.Reason, out.RetryAfter, out.OfQuestion = f.reason(), f.retryAfter, f.ofQuestion()
 	}
 	return out
 }

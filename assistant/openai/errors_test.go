@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
 // TestProviderErrorText: what the log gets is short, valid, and without anything that looks like a key.
@@ -29,6 +31,38 @@ func TestProviderErrorText(t *testing.T) {
 		if got := err.Err.Error(); got != test.want || !utf8.ValidString(got) {
 			t.Errorf("%q became %q, want %q", test.in, got, test.want)
 		}
+	}
+}
+
+// TestFaultOfQuestion: what one question is to blame for counts for no other.
+func TestFaultOfQuestion(t *testing.T) {
+	for _, test := range []struct {
+		fault fault
+		want  bool
+	}{
+		{fault{status: 400, kind: "invalid_request_error"}, true},
+		{fault{status: 400, code: "content_filter"}, true},
+		{fault{status: 413}, true},
+		{fault{status: 422}, true},
+		{fault{code: "400"}, true}, // in a stream
+		{fault{status: 200, code: "422"}, true},
+		{fault{status: 307}, false},
+		{fault{status: 401, kind: "invalid_request_error", code: "invalid_api_key"}, false},
+		{fault{status: 403}, false},
+		{fault{status: 404, kind: "invalid_request_error", code: "model_not_found"}, false},
+		{fault{status: 404, code: "400"}, false},
+		{fault{status: 408}, false},
+		{fault{status: 429, code: "insufficient_quota"}, false},
+		{fault{status: 500}, false},
+		{fault{code: "server_error"}, false},
+		{fault{kind: "invalid_request_error"}, false},
+	} {
+		if got := new(Provider).providerError(&test.fault); got.OfQuestion != test.want {
+			t.Errorf("%v: of the question: %v", got, got.OfQuestion)
+		}
+	}
+	if late("timeout", time.Second).(*assistant.ProviderError).OfQuestion || new(Provider).providerError(errors.New("EOF")).OfQuestion {
+		t.Error("a connection that breaks is no fault of the question")
 	}
 }
 
