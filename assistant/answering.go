@@ -24,6 +24,7 @@ func (c *conversation) work() {
 func (c *conversation) startLocked(t *turn) bool {
 	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
 	if !c.hub.begin(c, t) {
+		t.cancel(nil)
 		return false
 	}
 	c.running = t

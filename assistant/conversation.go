@@ -172,16 +172,17 @@ func (c *conversation) abandonLocked() {
 	}
 }
 
-// forgetPendingLocked forgets the questions that wait.
+// forgetPendingLocked forgets the questions that wait. They do not count: nobody has been asked them.
 func (c *conversation) forgetPendingLocked() {
 	for _, t := range c.pending {
 		t.assistant.Observer.Waiting(-1)
+		t.uncount()
 	}
 	c.pending = nil
 }
 
 // ask puts t behind the questions that are there. When a question with its client id waits or is being
-// answered already, that one is returned and t is dropped.
+// answered already, that one is returned, whose frames answer t's request from now on, and t is dropped.
 func (c *conversation) ask(t *turn) (asked *turn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,6 +190,7 @@ func (c *conversation) ask(t *turn) (asked *turn, err error) {
 	case c.deleted:
 		return nil, refusal{ReasonUnknownTopic}
 	case twin != nil:
+		twin.askedBy(t.asker.Load())
 		return twin, nil
 	case c.hub.Draining():
 		return nil, refusal{ReasonDraining}
@@ -209,13 +211,15 @@ func (c *conversation) ask(t *turn) (asked *turn, err error) {
 		t.tell(nil, event{kind: eventNotice, detail: notice(NoticeQueued)})
 		return t, nil
 	case !c.startLocked(t):
-		return nil, refusal{ReasonDraining}
 	case !c.hub.Go(c.work):
+		t.cancel(nil)
 		c.running = nil
 		c.hub.end(t)
-		return nil, refusal{ReasonDraining}
+	default:
+		return t, nil
 	}
-	return t, nil
+	t.uncount()
+	return nil, refusal{ReasonDraining}
 }
 
 // twinLocked finds a question with that client id that waits or is being answered.

@@ -111,9 +111,6 @@ func (r *request) ask(t *turn, field ...string) error {
 	if asked != t {
 		r.request(t.id, true)
 	}
-	if err == nil && asked != t { // it was asked before: its frames answer this request now
-		asked.askedBy(r)
-	}
 	return err
 }
 

@@ -272,6 +272,43 @@ func TestDroppedIsAskedAgain(t *testing.T) {
 	})
 }
 
+// TestDroppedDoesNotCount drops questions that wait: those that were not asked do not count, the running one does.
+func TestDroppedDoesNotCount(t *testing.T) {
+	for name, stored := range map[string]bool{"the connection's own": false, "stored": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServerOn(t, memory.Open(memory.Config{}), assistant.Config{
+					Rate: assistant.Rate{Questions: 4, Per: hour}, CancelAlone: true, Provider: model(endless),
+				}, nil)
+				p, topic := s.dialStored()
+				ask := `{"action":"assistant_message","payload":"go"}`
+				if stored {
+					ask = fmt.Sprintf(`{"action":"assistant_message","payload":"go","topic":%q}`, topic)
+				}
+				for range 4 {
+					p.in <- ask
+				}
+				synctest.Wait()
+				p.left <- io.EOF
+				synctest.Wait()
+				p, _ = s.dialStored()
+				for range 3 {
+					p.in <- `{"action":"assistant_message","payload":"go"}`
+				}
+				synctest.Wait()
+				if got := actions(p.frames(t)); slices.Contains(got, "error") {
+					t.Errorf("after one was asked: %v", got)
+				}
+				p.in <- `{"action":"assistant_message","payload":"go"}`
+				synctest.Wait()
+				if got := refusal(t, p); got != "rate_limited 15m0s" {
+					t.Errorf("after four were asked: %s", got)
+				}
+			})
+		})
+	}
+}
+
 // TestRefusedDoesNotCount refuses questions that were accepted into a queue, for various reasons: none counts.
 func TestRefusedDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

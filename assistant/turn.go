@@ -75,14 +75,15 @@ func newTurn(r *request, content string) *turn {
 		payer: r.peer.payer(), done: make(chan struct{}),
 		question: Message{ID: newID(), Role: RoleUser, Content: withoutNUL(content), Status: StatusComplete},
 	}
-	t.askedBy(r)
+	t.askedBy(&asker{r.Session, r.envelope})
 	return t
 }
 
-// askedBy makes the frames of the answer the answer to r.
-func (t *turn) askedBy(r *request) {
-	t.asker.Store(&asker{r.Session, r.envelope})
-	r.remember(t.id, r.envelope)
+// askedBy makes the frames of the answer the answer to a's request. The lock of the conversation is held that
+// the turn is in, so that its last frame is still to come.
+func (t *turn) askedBy(a *asker) {
+	t.asker.Store(a)
+	a.session.remember(t.id, a.envelope)
 }
 
 // now is the current time with the precision that all stores keep.
