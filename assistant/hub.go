@@ -243,7 +243,7 @@ func (h *Hub) remove(user, id string, by *request) error {
 	}
 	defer c.unfollow()
 	err = c.remove(by)
-	if err == nil {
+	if err == nil || errors.Is(err, ErrNotFound) {
 		h.forget(c)
 	}
 	return err

@@ -3,6 +3,7 @@ package assistant_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -190,6 +191,31 @@ func TestHubDrains(t *testing.T) {
 			if !slices.Equal(byRef[ref], want) {
 				t.Errorf("%s got %q, want %q", ref, byRef[ref], want)
 			}
+		}
+	})
+}
+
+// TestRemoveWhatIsGone holds that a conversation which the store has forgotten in the meantime, as a sweep does,
+// is out of use once somebody wants it deleted: another of its id is a new one.
+func TestRemoveWhatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.Open(memory.Config{})
+		s := newServerOn(t, store, assistant.Config{Provider: echoes}, nil)
+		p, topic := s.dialStored()
+		id := strings.TrimPrefix(topic, "conversation:")
+		must(store.DeleteBefore(t.Context(), time.Now().Add(time.Hour)))
+		p.in <- fmt.Sprintf(`{"action":"delete_conversation","payload":{"conversation_id":%q},"ref":"d"}`, id)
+		synctest.Wait()
+		if got := actions(p.frames(t)); !slices.Contains(got, "conversation_deleted") {
+			t.Errorf("got %v", got)
+		}
+		must(0, store.Create(t.Context(), "ann", assistant.Conversation{ID: id}))
+		for _, frame := range []string{`{"action":"subscribe","topic":%q}`, `{"action":"assistant_message","payload":"x","topic":%q}`} {
+			p.in <- fmt.Sprintf(frame, topic)
+		}
+		synctest.Wait()
+		if got := actions(p.frames(t)); slices.Contains(got, "error") || !slices.Contains(got, "complete_streaming") {
+			t.Errorf("the new one got %v", got)
 		}
 	})
 }
