@@ -103,18 +103,15 @@ func (c *conversation) show(t *turn, e event) {
 
 // extend stores more of an answer's text, on the recorder's goroutine.
 func (c *conversation) extend(t *turn, text string) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
-		}
-	}()
+	defer caught(&err)
 	ctx, cancel := c.hub.storeContext()
 	defer cancel()
 	return c.hub.store.Extend(ctx, c.owner, c.id, t.id, text)
 }
 
 // storedLength is how much of a running answer the store has, in bytes.
-func (c *conversation) storedLength(t *turn) (int, error) {
+func (c *conversation) storedLength(t *turn) (n int, err error) {
+	defer caught(&err)
 	ctx, cancel := c.hub.storeContext()
 	defer cancel()
 	last, _, err := c.hub.store.Messages(ctx, c.owner, c.id, "", 1)

@@ -63,7 +63,8 @@ func newConversation(ctx context.Context, hub *Hub, owner, id string) *conversat
 func (c *conversation) stored() bool { return c.id != "" }
 
 // read loads what the store has: the last page, or more where the model is to be told more.
-func (c *conversation) read(contextTokens int) error {
+func (c *conversation) read(contextTokens int) (err error) {
+	defer caught(&err) // or whoever comes next would take it for read
 	ctx, cancel := c.hub.storeContext()
 	defer cancel()
 	info, err := c.hub.store.Conversation(ctx, c.owner, c.id)
@@ -310,7 +311,7 @@ func (c *conversation) remove(by *request) error {
 		case <-ctx.Done():
 		}
 	}
-	err := c.hub.store.Delete(ctx, c.owner, c.id)
+	err := c.erase(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -319,6 +320,11 @@ func (c *conversation) remove(by *request) error {
 	}
 	c.log.Append(event{kind: eventDeleted, detail: ConversationDeletedPayload{c.id}, by: by})
 	return err
+}
+
+func (c *conversation) erase(ctx context.Context) (err error) {
+	defer caught(&err)
+	return c.hub.store.Delete(ctx, c.owner, c.id)
 }
 
 // indexOf returns where the message is, -1 when it is not there.

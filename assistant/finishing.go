@@ -3,7 +3,6 @@ package assistant
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,31 +22,27 @@ func (c *conversation) storeEnd(t *turn, question Message, at time.Time) (err er
 		return nil
 	}
 	for try := range finishTries {
+		time.Sleep(time.Duration(try) * 100 * time.Millisecond)
 		if err = c.offer(at, question, t.answer()); err == nil {
 			return nil
 		}
-		time.Sleep(time.Duration(try+1) * 100 * time.Millisecond)
 	}
 	t.finish = FinishError
 	answer := t.answer()
 	c.hub.Go(func() { c.storeLate(at, question, answer) })
-	return err
+	return &storageError{err}
 }
 
 // offer stores final messages, or not. A conversation that has been deleted meanwhile is no fault.
 func (c *conversation) offer(at time.Time, messages ...Message) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &storageError{&panicError{v, debug.Stack()}}
-		}
-	}()
+	defer caught(&err)
 	ctx, cancel := c.hub.storeContext()
 	defer cancel()
 	err = c.hub.store.Finish(ctx, c.owner, c.id, at, messages...)
-	if err == nil || errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
-	return &storageError{err}
+	return err
 }
 
 // storeLate offers final messages until the store takes them, and for the last time when the server stops.

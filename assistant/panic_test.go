@@ -180,16 +180,26 @@ func TestOddProviders(t *testing.T) {
 	}
 }
 
-// oddStore is a Store one of whose methods panics.
+// oddStore is a Store some of whose methods panic.
 type oddStore struct {
 	assistant.Store
-	panics atomic.Value // of string
+	panics atomic.Value // of string: their names
 }
 
 func (s *oddStore) fall(method string) {
-	if s.panics.Load() == method {
+	if methods, _ := s.panics.Load().(string); slices.Contains(strings.Fields(methods), method) {
 		panic(method + " is out of order")
 	}
+}
+
+func (s *oddStore) Messages(ctx context.Context, owner, id, before string, limit int) ([]assistant.Message, bool, error) {
+	s.fall("Messages")
+	return s.Store.Messages(ctx, owner, id, before, limit)
+}
+
+func (s *oddStore) Delete(ctx context.Context, owner, id string) error {
+	s.fall("Delete")
+	return s.Store.Delete(ctx, owner, id)
 }
 
 func (s *oddStore) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
@@ -224,6 +234,7 @@ func TestStorePanicsDuringAnswer(t *testing.T) {
 		{"Begin", false, []string{"error"}, "internal"},
 		{"Extend", false, []string{"streaming_start", "streaming", "complete_streaming"}, ""}, // from memory
 		{"Extend", true, []string{"streaming_start", "error", "complete_streaming"}, "storage_unavailable"},
+		{"Extend Messages", true, []string{"streaming_start", "error", "complete_streaming"}, "storage_unavailable"},
 		{"Finish", false, []string{"streaming_start", "streaming", "error", "complete_streaming"}, "storage_unavailable"},
 		{"Finish", true, []string{"streaming_start", "streaming", "error", "complete_streaming"}, "storage_unavailable"},
 	} {
@@ -274,4 +285,41 @@ func TestStorePanicsInHandler(t *testing.T) {
 			t.Errorf("another session got %v", got)
 		}
 	})
+}
+
+// TestStorePanicsInVerb holds that a conversation which the store could neither read nor delete, since it
+// panicked, is as it was: the request is refused, the operator learns why, and the next one succeeds.
+func TestStorePanicsInVerb(t *testing.T) {
+	for method, action := range map[string]string{"Messages": "subscribe", "Delete": "delete_conversation"} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, logs := observer.New(zap.WarnLevel)
+				store := &oddStore{Store: memory.Open(memory.Config{})}
+				s := newServerOn(t, store, assistant.Config{Provider: echoes, Logger: zap.New(core)}, nil)
+				const id = "00000000-0000-4000-8000-000000000001"
+				must(0, store.Create(t.Context(), "ann", assistant.Conversation{ID: id, Title: "kept"}))
+				p := s.serve(newPipe(), assistant.Peer{User: "ann"})
+				send := func(action, payload string) []frame {
+					p.in <- fmt.Sprintf(`{"action":%q,"topic":"conversation:%s","payload":%s,"ref":"r"}`, action, id, payload)
+					synctest.Wait()
+					return p.frames(t)
+				}
+				store.panics.Store(method)
+				payload := map[string]string{"subscribe": "null", "delete_conversation": fmt.Sprintf(`{"conversation_id":%q}`, id)}[action]
+				if got := send(action, payload); len(got) != 1 || got[0].Payload.Reason != "storage_unavailable" {
+					t.Fatalf("while the store is out of order: %v", got)
+				}
+				if lines := logs.FilterMessage("request failed").All(); len(lines) != 1 || lines[0].ContextMap()["action"] != action || lines[0].ContextMap()["stack"] == nil {
+					t.Errorf("logged %v", logs.All())
+				}
+				store.panics.Store("")
+				if got := send("subscribe", "null"); len(got) != 2 || !strings.Contains(got[1].text, `"title":"kept"`) {
+					t.Errorf("then: %v", got)
+				}
+				if got := actions(send("assistant_message", `"x"`)); !slices.Contains(got, "complete_streaming") {
+					t.Errorf("the next question got %v", got)
+				}
+			})
+		})
+	}
 }

@@ -138,6 +138,9 @@ func (s *Session) receive(data []byte) error {
 	}
 	invalid, ok := errors.AsType[*wire.ValidationError](err)
 	if !ok {
+		if isFaultOfOurs(err) {
+			s.assistant.Logger.Warn("request failed", append(faultFields(err), zap.String("action", e.Action), zap.String("user", s.peer.User))...)
+		}
 		told := describeError(err)
 		s.assistant.Observer.Failed(told.Reason)
 		return s.reply(e, msgError.With(told))

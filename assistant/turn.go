@@ -3,7 +3,6 @@ package assistant
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -132,11 +131,7 @@ func isFault(cause error) bool {
 
 // stream is the streaming loop: it asks the provider and shows what it sends.
 func (t *turn) stream(req Request, show func(event)) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
-		}
-	}()
+	defer caught(&err)
 	for delta, err := range t.assistant.Provider.Stream(t.ctx, req) {
 		if cause := context.Cause(t.ctx); cause != nil {
 			return cause
@@ -240,10 +235,17 @@ func (t *turn) logEnd(conversation string, err error) {
 		t.assistant.Logger.Info("answer ended", append(fields, zap.NamedError("cause", err))...)
 		return
 	}
+	fields = append(fields, faultFields(err)...)
+	t.assistant.Logger.Error("answer failed", append(fields, zap.String("reason", string(end.Reason)))...)
+}
+
+// faultFields tell the operator of err.
+func faultFields(err error) []zap.Field {
+	fields := []zap.Field{zap.Error(err)}
 	if crash, ok := errors.AsType[*panicError](err); ok {
 		fields = append(fields, zap.ByteString("stack", crash.stack))
 	}
-	t.assistant.Logger.Error("answer failed", append(fields, zap.String("reason", string(end.Reason)), zap.Error(err))...)
+	return fields
 }
 
 // logContent writes the text of a message, where the settings and the logger's level let it.
