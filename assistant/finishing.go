@@ -49,7 +49,7 @@ func (c *conversation) offer(at time.Time, messages ...Message) (err error) {
 func (c *conversation) storeLate(at time.Time, messages ...Message) {
 	for pause := time.Second; ; pause = min(2*pause, maxFinishPause) {
 		stopping := !c.wait(pause)
-		err := c.offer(at, messages...)
+		err := c.offer(c.updatedSince(at), messages...)
 		switch id := zap.String("message_id", messages[len(messages)-1].ID); {
 		case err == nil:
 			c.hub.log.Info("late end of an answer stored", id)
@@ -59,6 +59,16 @@ func (c *conversation) storeLate(at time.Time, messages ...Message) {
 			return
 		}
 	}
+}
+
+// updatedSince is when the conversation was updated last: at, unless another turn has begun since.
+func (c *conversation) updatedSince(at time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.info.UpdatedAt.After(at) {
+		return c.info.UpdatedAt
+	}
+	return at
 }
 
 // wait returns true after the pause, false when the server stops.

@@ -50,3 +50,29 @@ func TestLateEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestLateEndKeepsOrder holds that the late end of an answer does not make its conversation older than the turns
+// that came since.
+func TestLateEndKeepsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &oddStore{Store: memory.Open(memory.Config{})}
+		s := newServerOn(t, store, assistant.Config{Provider: echoes}, nil)
+		p, topic := s.dialStored()
+		ask := fmt.Sprintf(`{"action":"send_message","topic":%q,"payload":{"content":"x"}}`, topic)
+		store.panics.Store("Finish")
+		p.in <- ask
+		time.Sleep(10*time.Minute + 30*time.Second) // and a minute passes between its tries
+		store.panics.Store("")
+		again := time.Now().UTC()
+		p.in <- ask
+		time.Sleep(time.Minute)
+		id := strings.TrimPrefix(topic, "conversation:")
+		messages, _, err := store.Messages(t.Context(), "ann", id, "", 4)
+		if err != nil || len(messages) != 4 || messages[1].Status != assistant.StatusFailed || messages[3].Status != assistant.StatusComplete {
+			t.Fatalf("the store has %+v, %v", messages, err)
+		}
+		if c := must(store.Conversation(t.Context(), "ann", id)); !c.UpdatedAt.Equal(again) {
+			t.Errorf("updated at %s, want %s", c.UpdatedAt, again)
+		}
+	})
+}
