@@ -31,7 +31,7 @@ type turn struct {
 	// the last one that asked for it
 	asker atomic.Pointer[asker]
 
-	// the answering goroutine's, which may change it under the conversation's lock
+	// changed under the conversation's lock by whoever shows the answer, and read without it once that has ended
 	source Source
 
 	// set before it runs
