@@ -86,18 +86,23 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// TestFallbackPassesOver: after three failures in a row the first provider is left alone.
+// TestFallbackPassesOver: after three failures in a row the first provider is left alone, but not after
+// questions that it refuses, which are no fault of it.
 func TestFallbackPassesOver(t *testing.T) {
-	first := harness.NewUpstream(t, func(call *harness.Call) { call.Fail(503, "out of order") })
-	client := harness.Dial(t, harness.Start(t, chain(first.URL, answers(t, "Backup.").URL), "OPENAI_API_KEY="+canary))
-	for range 10 {
-		client.Ask("Who are you?")
-		if text := harness.Answer(client.Until("complete_streaming")); text != "Backup." {
-			t.Fatalf("the answer is %q", text)
-		}
-	}
-	if n := len(first.Calls); n != 3 {
-		t.Errorf("the provider that is down was asked %d times, want 3", n)
+	for status, want := range map[int]int{503: 3, 400: 10} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			first := harness.NewUpstream(t, func(call *harness.Call) { call.Fail(status, "out of order") })
+			client := harness.Dial(t, harness.Start(t, chain(first.URL, answers(t, "Backup.").URL), "OPENAI_API_KEY="+canary))
+			for range 10 {
+				client.Ask("Who are you?")
+				if text := harness.Answer(client.Until("complete_streaming")); text != "Backup." {
+					t.Fatalf("the answer is %q", text)
+				}
+			}
+			if n := len(first.Calls); n != want {
+				t.Errorf("the first was asked %d times, want %d", n, want)
+			}
+		})
 	}
 }
 
