@@ -58,6 +58,8 @@ func (c *conversation) beginning(ctx context.Context, t *turn) (Beginning, error
 		if i < 0 {
 			return b, refusal{ReasonNothingToRegenerate}
 		}
+		c.mu.Lock() // others look for their client id in it
+		defer c.mu.Unlock()
 		t.question = c.messages[i]
 		return b, nil
 	}

@@ -34,7 +34,7 @@ type turn struct {
 	// changed under the conversation's lock by whoever shows the answer, and read without it once that has ended
 	source Source
 
-	// set before it runs
+	// set before it is shown, under the conversation's lock
 	question Message
 	counted  bool // as one of its payer's questions
 	history  []Turn
