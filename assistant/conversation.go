@@ -183,57 +183,66 @@ func (c *conversation) forgetPendingLocked() {
 }
 
 // ask puts t behind the questions that are there. When a question with its client id waits or is being
-// answered already, that one is returned, whose frames answer t's request from now on, and t is dropped.
-func (c *conversation) ask(t *turn) (asked *turn, err error) {
+// answered already, the frames of that one answer t's request from now on, and t is dropped.
+func (c *conversation) ask(t *turn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	asker := t.asker.Load()
 	switch twin := c.twinLocked(t.question.ClientID); {
 	case c.deleted:
-		return nil, refusal{ReasonUnknownTopic}
+		return refusal{ReasonUnknownTopic}
 	case twin != nil:
-		twin.askedBy(t.asker.Load())
-		return twin, nil
+		twin.askedBy(asker)
+		return nil
 	case c.hub.Draining():
-		return nil, refusal{ReasonDraining}
+		return refusal{ReasonDraining}
 	case t.regenerate && !c.canRegenerateLocked():
-		return nil, refusal{ReasonNothingToRegenerate}
+		return refusal{ReasonNothingToRegenerate}
 	case c.running != nil && len(c.pending) >= t.assistant.MaxPending:
-		return nil, refusal{ReasonBusy}
+		return refusal{ReasonBusy}
 	}
 	if !c.wasAsked(t.question.ClientID, t.replaces) {
 		if err := t.count(); err != nil {
-			return nil, err
+			return err
 		}
 	}
+	t.askedBy(asker)
 	switch {
 	case c.running != nil:
 		c.pending = append(c.pending, t)
 		t.assistant.Observer.Waiting(1)
 		t.tell(nil, event{kind: eventNotice, detail: notice(NoticeQueued)})
-		return t, nil
+		return nil
 	case !c.startLocked(t):
 	case !c.hub.Go(c.work):
 		t.cancel(nil)
 		c.running = nil
 		c.hub.end(t)
 	default:
-		return t, nil
+		return nil
 	}
+	asker.session.request(t.id, true)
 	t.uncount()
-	return nil, refusal{ReasonDraining}
+	return refusal{ReasonDraining}
 }
 
 // twinLocked finds a question with that client id that waits or is being answered.
 func (c *conversation) twinLocked(clientID string) *turn {
-	if clientID == "" {
-		return nil
-	}
-	for _, t := range append(slices.Clone(c.pending), c.running) {
-		if t != nil && !t.ended && t.question.ClientID == clientID {
+	for _, t := range c.unendedLocked() {
+		if clientID != "" && t.question.ClientID == clientID {
 			return t
 		}
 	}
 	return nil
+}
+
+// unendedLocked are the turns that wait or are being answered.
+func (c *conversation) unendedLocked() []*turn {
+	turns := slices.Clone(c.pending)
+	if c.running != nil && !c.running.ended {
+		turns = append(turns, c.running)
+	}
+	return turns
 }
 
 func (c *conversation) canRegenerateLocked() bool {
@@ -253,7 +262,7 @@ func (c *conversation) stop(messageID string, found func(*turn)) {
 
 // resume decides how a follower goes on that has seen everything up to after. It returns the number
 // from which it follows, and what it is told first; snapshot is nil when after still is in the log.
-func (c *conversation) resume(from *SubscribePayload) (cursor uint64, subscribed SubscribedPayload, snapshot *SnapshotPayload) {
+func (c *conversation) resume(s *Session, from *SubscribePayload) (cursor uint64, subscribed SubscribedPayload, snapshot *SnapshotPayload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := c.log.Last()
@@ -265,8 +274,9 @@ func (c *conversation) resume(from *SubscribePayload) (cursor uint64, subscribed
 		subscribed.Recovered = true
 		return from.After, subscribed, nil
 	}
-	s := c.snapshotLocked()
-	return last, subscribed, &s
+	s.forget(c.topic(), c.unendedLocked()...) // the last frames of the others are skipped
+	whole := c.snapshotLocked()
+	return last, subscribed, &whole
 }
 
 // snapshotLocked is the conversation as it is after the last event of the log.

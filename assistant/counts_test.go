@@ -126,10 +126,14 @@ func (c *crowd) run() {
 		c.step()
 	}
 	c.store.calm.Store(true)
+	time.Sleep(time.Hour) // the bubble's: longer than answers take
+	if n := c.server.hub.Expected(); n > 0 {
+		c.Errorf("sessions wait for %d answers", n)
+	}
 	for _, p := range c.pipes {
 		c.leave(p)
 	}
-	time.Sleep(3 * time.Hour) // the bubble's: longer than answers and logs are kept
+	time.Sleep(time.Hour) // longer than logs are kept
 	if left := c.server.hub.Left(); left != (assistant.Left{}) {
 		c.Errorf("left: %+v", left)
 	}

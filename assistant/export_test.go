@@ -29,6 +29,16 @@ func (h *Hub) Left() (l Left) {
 	return l
 }
 
+// Expected is how many answers the open sessions wait for.
+func (h *Hub) Expected() (n int) {
+	for _, s := range h.sessionsOf(nil) {
+		s.mu.Lock()
+		n += len(s.asked)
+		s.mu.Unlock()
+	}
+	return n
+}
+
 // Asked is how many questions of a user's count, where hardly any have become free again.
 func (h *Hub) Asked(user string) int {
 	a := h.accounts.use(Peer{User: user}.payer())

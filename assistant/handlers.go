@@ -107,11 +107,7 @@ func (r *request) ask(t *turn, field ...string) error {
 	if tokens(t.instructions)+tokens(t.question.Content) > t.assistant.Context {
 		return refusal{ReasonContextOverflow}
 	}
-	asked, err := c.ask(t)
-	if asked != t {
-		r.request(t.id, true)
-	}
-	return err
+	return c.ask(t)
 }
 
 func (r *request) onStopStreaming(_ context.Context, p *StopStreamingPayload) error {
@@ -143,7 +139,6 @@ func (r *request) onUnsubscribe(context.Context, wire.Null) error {
 		return refusal{ReasonUnknownTopic}
 	}
 	r.unfollow(topicOf(r.id))
-	r.forget(topicOf(r.id))
 	return r.reply(r.envelope, msgUnsubscribed.With(wire.Null{}))
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -238,12 +239,14 @@ func (s *Session) request(messageID string, last bool) (e wire.Envelope, ok bool
 	return e, ok
 }
 
-// forget drops the requests of a conversation that the session has left: who comes back before an answer's
-// end sees its frames as any other follower does.
-func (s *Session) forget(topic string) {
+// forget drops the requests of a conversation that the session has left, but not those of some turns: who
+// comes back before an answer's end sees its frames as any other follower does.
+func (s *Session) forget(topic string, but ...*turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.asked, func(_ string, e wire.Envelope) bool { return cmp.Or(e.Topic, s.home) == topic })
+	maps.DeleteFunc(s.asked, func(messageID string, e wire.Envelope) bool {
+		return cmp.Or(e.Topic, s.home) == topic && !slices.ContainsFunc(but, func(t *turn) bool { return t.id == messageID })
+	})
 }
 
 // summary is what the observer and the log are told of the session's end.

@@ -46,7 +46,7 @@ func (s *Session) subscribe(r *request, id string, from *SubscribePayload) error
 			return storeFailed(err)
 		}
 	}
-	cursor, subscribed, snapshot := c.resume(from)
+	cursor, subscribed, snapshot := c.resume(s, from)
 	envelope := r.envelope
 	envelope.Topic = topic
 	if err := s.reply(envelope, msgSubscribed.With(subscribed)); err != nil {
@@ -74,11 +74,12 @@ func (s *Session) follow(sub *subscription) {
 	s.wake()
 }
 
-// unfollow ends a subscription, if there is one.
+// unfollow ends a subscription, if there is one, and forgets what the session asked there.
 func (s *Session) unfollow(topic string) {
 	if c := s.unsubscribe(topic); c != nil {
 		c.unfollow()
 	}
+	s.forget(topic)
 }
 
 // unsubscribe ends a subscription and returns its conversation, of which the caller is a follower now; nil

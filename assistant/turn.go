@@ -74,12 +74,12 @@ func newTurn(r *request, content string) *turn {
 		payer: r.peer.payer(), done: make(chan struct{}),
 		question: Message{ID: newID(), Role: RoleUser, Content: withoutNUL(content), Status: StatusComplete},
 	}
-	t.askedBy(&asker{r.Session, r.envelope})
+	t.asker.Store(&asker{r.Session, r.envelope})
 	return t
 }
 
-// askedBy makes the frames of the answer the answer to a's request. The lock of the conversation is held that
-// the turn is in, so that its last frame is still to come.
+// askedBy makes the frames of the answer the answer to a's request, until the last of them. The conversation's
+// lock is held, so that it is still to come.
 func (t *turn) askedBy(a *asker) {
 	t.asker.Store(a)
 	a.session.remember(t.id, a.envelope)

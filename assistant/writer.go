@@ -189,7 +189,7 @@ func caughtUp(entries []stream.Entry[event], upTo uint64) (n int) {
 
 // startOver gives a client that lags behind the log the whole conversation, and says so.
 func (s *Session) startOver(sub *subscription, b *batch) {
-	cursor, subscribed, snapshot := sub.conversation.resume(nil)
+	cursor, subscribed, snapshot := sub.conversation.resume(s, nil)
 	sub.cursor, sub.catchUpTo, sub.streaming = cursor, cursor, subscribed.Streaming != nil
 	for _, f := range []wire.Frame{msgSubscribed.With(subscribed), msgSnapshot.With(*snapshot)} {
 		f.Topic = sub.topic
