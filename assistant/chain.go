@@ -24,10 +24,10 @@ var ErrPassedOver = errors.New("passed over since it failed")
 // after a content filter: that is an answer, which another model must not undo. When all have failed, the
 // error is the last one that trying again may cure, or else the last.
 //
-// A provider that fails three times in a row, other than by faults of questions ([ProviderError]), or asks to be left alone for some time, is passed over:
-// for 30 seconds or for that time. Then one question tries it; each try that fails doubles the pause, up
-// to 5 minutes. When all are passed over, the one that is due first is asked all the same, so a chain of
-// one is as good as its provider.
+// A provider that fails three times in a row, or asks to be left alone for some time, is passed over: for
+// 30 seconds or for that time. Then one question tries it; each try that fails doubles the pause, up to 5
+// minutes. What is a question's fault does not count ([ProviderError]). When all are passed over, the one
+// that is due first is asked all the same, so a chain of one is as good as its provider.
 type Chain struct {
 	links []*link
 	log   *zap.Logger

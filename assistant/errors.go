@@ -65,8 +65,9 @@ var reasons = []struct {
 type ProviderError struct {
 	Reason     Reason
 	RetryAfter time.Duration // what the service asked for; 0 = nothing said
-	// OfQuestion tells that the service refuses this question and may answer any other, so that its failures
-	// are not counted by a [Chain]. It always is so where the question is too long or filtered.
+	// OfQuestion tells that the service refuses this question and may answer any other: a [Chain] does not
+	// count it against the provider. It is so in any case where Reason says that the question is too long or
+	// filtered.
 	OfQuestion bool
 	Err        error
 }

@@ -134,8 +134,8 @@ func (f *fault) toldStatus() int {
 	return f.status
 }
 
-// ofQuestion tells a request that the service cannot take from a service that takes none: of the key, the
-// address and the model's name 401, 403 and 404 tell.
+// ofQuestion tells a question that the service does not take from a service that takes none, as where the key,
+// the address or the model's name is wrong: 401, 403 and 404 say so.
 func (f *fault) ofQuestion() bool {
 	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, f.toldStatus())
 }
