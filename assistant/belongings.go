@@ -27,12 +27,12 @@ type Whole struct {
 // Conversations lists at most limit of a user's conversations, the last updated first, that come after
 // the one that cursor names; "" is the first page. next is the cursor of the next page, "" on the last.
 func (h *Hub) Conversations(ctx context.Context, user, cursor string, limit int) (page []Conversation, next string, err error) {
+	if user == "" {
+		return nil, "", ErrAnonymous
+	}
 	after, err := parseCursor(cursor)
 	if err != nil {
 		return nil, "", ErrNotFound
-	}
-	if user == "" {
-		return nil, "", ErrAnonymous
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

@@ -155,27 +155,17 @@ func (r *request) onCreateConversation(ctx context.Context, p *CreateConversatio
 }
 
 func (r *request) onListConversations(ctx context.Context, p *ListConversationsPayload) error {
-	if r.peer.User == "" {
-		return refusal{ReasonUnauthorized}
-	}
 	if p == nil {
 		p = &ListConversationsPayload{}
 	}
-	after, err := parseCursor(p.Cursor)
-	if err != nil {
-		return refusal{ReasonNotFound}
-	}
-	limit := cmp.Or(p.Limit, 20)
-	items, err := r.assistant.hub.store.List(ctx, r.peer.User, after, limit+1)
-	if err != nil {
+	items, next, err := r.assistant.hub.Conversations(ctx, r.peer.User, p.Cursor, cmp.Or(p.Limit, 20))
+	switch {
+	case errors.Is(err, ErrAnonymous):
+		return refusal{ReasonUnauthorized}
+	case err != nil:
 		return storeFailed(err)
 	}
-	page := ConversationsPayload{Items: items}
-	if len(items) > limit {
-		page.Items = items[:limit]
-		page.NextCursor = cursorOf(items[limit-1])
-	}
-	return r.reply(r.envelope, msgConversations.With(page))
+	return r.reply(r.envelope, msgConversations.With(ConversationsPayload{items, next}))
 }
 
 // cursorOf names a place in a list of conversations; clients take it as it is.
