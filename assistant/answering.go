@@ -57,7 +57,6 @@ func (c *conversation) answer(t *turn) {
 	defer close(t.done)
 	defer t.meter.settle(0) // what has not begun costs nothing
 	defer c.rescue(t)
-	t.started = now()
 	switch err := c.begin(t); {
 	case errors.Is(err, ErrDuplicate):
 		t.uncount()

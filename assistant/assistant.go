@@ -114,7 +114,6 @@ func (a *Assistant) Allowed(ctx context.Context, user, id string) error {
 // io.EOF when the peer left in order.
 func (a *Assistant) Serve(conn Conn, peer Peer) error {
 	s := newSession(a, conn, peer)
-	started := time.Now()
 	stop := context.AfterFunc(s.ctx, s.wake) // whatever ends the session, the writer says goodbye
 	defer stop()
 	a.hub.enter(s)
@@ -124,7 +123,7 @@ func (a *Assistant) Serve(conn Conn, peer Peer) error {
 	<-s.closed
 	s.releaseAll()
 	s.lags(false)
-	summary := s.summary(time.Since(started))
+	summary := s.summary()
 	a.Observer.Closed(peer, summary)
 	s.logEnd(summary)
 	return summary.Err

@@ -132,7 +132,7 @@ func (h *Hub) begin(c *conversation, t *turn) bool {
 	if h.draining != nil {
 		return false
 	}
-	t.since = time.Now()
+	t.started = now()
 	h.answering[t] = c
 	return true
 }

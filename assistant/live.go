@@ -133,25 +133,21 @@ func (s *Session) describe() Socket {
 func (h *Hub) Answers(after string, limit int, keep func(user string) bool) []Answer {
 	h.mu.Lock()
 	running := maps.Clone(h.answering)
-	since := make(map[*turn]time.Time, len(running))
-	for t := range running {
-		since[t] = t.since
-	}
 	h.mu.Unlock()
 	answers := []Answer{}
 	for t, c := range running {
 		if t.id > after && (keep == nil || keep(c.owner)) {
-			answers = append(answers, c.describe(t, since[t]))
+			answers = append(answers, c.describe(t))
 		}
 	}
 	slices.SortFunc(answers, func(a, b Answer) int { return cmp.Compare(a.ID, b.ID) })
 	return answers[:min(limit, len(answers))]
 }
 
-func (c *conversation) describe(t *turn, since time.Time) Answer {
+func (c *conversation) describe(t *turn) Answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Answer{t.id, c.id, c.owner, t.source.Provider, t.source.Model, since.UTC(), len(c.pending)}
+	return Answer{t.id, c.id, c.owner, t.source.Provider, t.source.Model, t.started, len(c.pending)}
 }
 
 // StopAnswer stops a running answer as its clients can. It returns false when there is none of that id.

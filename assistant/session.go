@@ -250,9 +250,9 @@ func (s *Session) forget(topic string, but ...*turn) {
 }
 
 // summary is what the observer and the log are told of the session's end.
-func (s *Session) summary(lasted time.Duration) SessionSummary {
+func (s *Session) summary() SessionSummary {
 	cause := context.Cause(s.ctx)
-	return SessionSummary{Cause: closeCause(cause), Err: cause, CloseCode: closeCode(cause), Duration: lasted, Received: s.received.load(), Sent: s.sent.load()}
+	return SessionSummary{Cause: closeCause(cause), Err: cause, CloseCode: closeCode(cause), Duration: time.Since(s.since), Received: s.received.load(), Sent: s.sent.load()}
 }
 
 // logEnd writes the one line of a session.

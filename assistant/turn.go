@@ -42,8 +42,8 @@ type turn struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
-	done  chan struct{} // closed after its last event
-	since time.Time     // when it began to run; under the hub's lock
+	started time.Time     // set by Hub.begin
+	done    chan struct{} // closed after its last event
 
 	// under the conversation's lock while it runs
 	shown     bool // between its start and its end
@@ -55,7 +55,6 @@ type turn struct {
 	meter    meter
 	finish   FinishReason
 	usage    *Usage
-	started  time.Time
 	waited   time.Duration // until the first piece
 	pieces   int
 	observer AnswerObserver // nil until it begins and after its end
