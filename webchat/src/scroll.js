@@ -20,6 +20,7 @@ export class Scroll {
   toEnd() {
     this.#following = true;
     this.#log.scrollTop = this.#log.scrollHeight;
+    this.#lastTop = this.#log.scrollTop; // the reader may go up before the event of this
   }
 
   /** Keeps what the reader sees in its place while change puts something above it. */
