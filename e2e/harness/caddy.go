@@ -122,8 +122,9 @@ func (c *Caddy) Kill(t testing.TB) {
 // New reserves addresses and a folder for a Caddy and runs nothing: for [Caddy.Command].
 func New(t testing.TB) *Caddy {
 	t.Helper()
+	addrs := freeAddrs(t, 2)
 	return &Caddy{
-		Addr: freeAddr(t), Admin: freeAddr(t), Home: t.TempDir(),
+		Addr: addrs[0], Admin: addrs[1], Home: t.TempDir(),
 		Logs: new(Logs), t: t, exited: make(chan struct{}),
 	}
 }
@@ -273,13 +274,17 @@ func Fetch(t testing.TB, url string, header http.Header) (*http.Response, string
 	return response, string(body)
 }
 
-// freeAddr is a loopback address with a port that was free just now.
-func freeAddr(t testing.TB) string {
+// freeAddrs are n different loopback addresses with ports that were free just now.
+func freeAddrs(t testing.TB, n int) []string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	addrs := make([]string, n)
+	for i := range addrs {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close() // not before the others have theirs
+		addrs[i] = listener.Addr().String()
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return addrs
 }

@@ -37,7 +37,7 @@ func StartPostgres(t testing.TB) *Postgres {
 	if os.Getuid() == 0 {
 		p.lowerRights(t)
 	}
-	_, p.port, _ = net.SplitHostPort(freeAddr(t))
+	_, p.port, _ = net.SplitHostPort(freeAddrs(t, 1)[0])
 	p.DSN = "postgres://tester@127.0.0.1:" + p.port + "/postgres"
 	if out, err := p.command("initdb", "-D", p.folder+"/data", "-U", "tester", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
