@@ -77,7 +77,7 @@ js: $(PACKAGES) ## JavaScript: syntax, the chat page's tests, and that the docs 
 
 .PHONY: e2e
 e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, AsyncAPI document
-	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 10m ./...
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 1 -timeout 10m ./...
 
 ##@ Now and then
 
