@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -97,10 +98,10 @@ func (c *chainTest) anything(name string, random *rand.Rand) assistant.Provider 
 				return nil
 			}
 		}
-		reasons := assistant.Reason("").Values()
+		reasons := slices.Sorted(maps.Keys(maps.Collect(assistant.Reason("").Values())))
 		switch ending {
 		case 0:
-			return &assistant.ProviderError{Reason: assistant.Reason(reasons[random.IntN(len(reasons))].Text), RetryAfter: time.Duration(random.IntN(100)) * time.Second, Err: errors.New("said so")}
+			return &assistant.ProviderError{Reason: assistant.Reason(reasons[random.IntN(len(reasons))]), RetryAfter: time.Duration(random.IntN(100)) * time.Second, Err: errors.New("said so")}
 		case 1:
 			return errors.New("failed")
 		case 2:

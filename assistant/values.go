@@ -1,6 +1,6 @@
 package assistant
 
-import "github.com/caddy-assistant/caddy-assistant/assistant/wire"
+import "iter"
 
 // What documents say of types that are parts of payloads.
 
@@ -23,8 +23,8 @@ func (ErrorPayload) Doc() string { return "Why a request or an answer failed." }
 func (FinishReason) Doc() string { return "How the answer ended. Absent while it runs." }
 
 // Values lists the finish reasons.
-func (FinishReason) Values() []wire.Value {
-	return []wire.Value{
+func (FinishReason) Values() iter.Seq2[string, string] {
+	return values(
 		value(FinishStop, "the model was done"),
 		value(FinishLength, "the model reached its token limit"),
 		value(FinishContentFilter, "the model's filter cut the answer"),
@@ -32,54 +32,72 @@ func (FinishReason) Values() []wire.Value {
 		value(FinishBudget, "the user's budget of tokens is spent"),
 		value(FinishError, "it failed; an `error` came before"),
 		value(FinishInterrupted, "the server was stopped in the middle"),
-	}
+	)
 }
 
 // Doc describes the reasons of notices.
 func (NoticeReason) Doc() string { return "What is worth knowing, for programs." }
 
 // Values lists the reasons of notices.
-func (NoticeReason) Values() []wire.Value {
-	return []wire.Value{
+func (NoticeReason) Values() iter.Seq2[string, string] {
+	return values(
 		value(NoticeQueued, "the question waits for an earlier one"),
 		value(NoticeContextTrimmed, "the model is not told the oldest turns"),
 		value(NoticeProviderFallback, "another model answers"),
 		value(NoticeDraining, "the server stops: reconnect soon"),
-	}
+	)
 }
 
 // Doc describes roles.
 func (Role) Doc() string { return "Who wrote the message." }
 
 // Values lists the roles.
-func (Role) Values() []wire.Value {
-	return []wire.Value{value(RoleUser, "the user"), value(RoleAssistant, "the language model")}
+func (Role) Values() iter.Seq2[string, string] {
+	return values(
+		value(RoleUser, "the user"),
+		value(RoleAssistant, "the language model"),
+	)
 }
 
 // Doc describes statuses.
 func (Status) Doc() string { return "How far the message is." }
 
 // Values lists the statuses.
-func (Status) Values() []wire.Value {
-	return []wire.Value{
+func (Status) Values() iter.Seq2[string, string] {
+	return values(
 		value(StatusComplete, "it is whole"),
 		value(StatusStreaming, "the answer is under way"),
 		value(StatusStopped, "the answer was stopped; its text so far is kept"),
 		value(StatusFailed, "the answer failed; of a question: its answer failed before any text"),
 		value(StatusInterrupted, "the server was stopped in the middle; the text so far is kept"),
-	}
+	)
 }
 
 // Doc describes the reasons of errors.
 func (Reason) Doc() string { return "What went wrong, for programs." }
 
 // Values lists the reasons of errors.
-func (Reason) Values() []wire.Value {
-	values := make([]wire.Value, len(reasons))
-	for i, r := range reasons {
-		values[i] = value(r.reason, r.detail)
+func (Reason) Values() iter.Seq2[string, string] {
+	return func(yield func(value, meaning string) bool) {
+		for _, r := range reasons {
+			if !yield(string(r.reason), r.detail) {
+				return
+			}
+		}
 	}
-	return values
 }
 
-func value[T ~string](text T, doc string) wire.Value { return wire.Value{Text: string(text), Doc: doc} }
+// meant is a value of an enumeration, and what it means.
+type meant struct{ value, meaning string }
+
+func value[T ~string](v T, meaning string) meant { return meant{string(v), meaning} }
+
+func values(all ...meant) iter.Seq2[string, string] {
+	return func(yield func(value, meaning string) bool) {
+		for _, v := range all {
+			if !yield(v.value, v.meaning) {
+				return
+			}
+		}
+	}
+}

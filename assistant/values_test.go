@@ -21,10 +21,10 @@ func TestValues(t *testing.T) {
 	for _, enum := range []wire.Enum{FinishReason(""), NoticeReason(""), Role(""), Status(""), Reason("")} {
 		name := reflect.TypeOf(enum).Name()
 		var listed []string
-		for _, v := range enum.Values() {
-			listed = append(listed, v.Text)
-			if v.Doc == "" {
-				t.Errorf("%s: nothing is said about %s", name, v.Text)
+		for value, meaning := range enum.Values() {
+			listed = append(listed, value)
+			if meaning == "" {
+				t.Errorf("%s: nothing is said about %s", name, value)
 			}
 		}
 		slices.Sort(listed)

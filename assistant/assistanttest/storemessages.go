@@ -203,9 +203,9 @@ func testFinish(t storeTest) {
 func testFinishReasons(t storeTest) {
 	c := t.create("alice", 1)
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
-	for _, reason := range assistant.FinishReason("").Values() {
-		for _, status := range assistant.Status("").Values() {
-			a.FinishReason, a.Status = assistant.FinishReason(reason.Text), assistant.Status(status.Text)
+	for reason := range assistant.FinishReason("").Values() {
+		for status := range assistant.Status("").Values() {
+			a.FinishReason, a.Status = assistant.FinishReason(reason), assistant.Status(status)
 			if a.Status == assistant.StatusStreaming {
 				continue // is no end
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +33,9 @@ type (
 
 func (Color) Doc() string { return "A color." }
 
-func (Color) Values() []wire.Value { return []wire.Value{{"red", "warm"}, {"green", "not"}} }
+func (Color) Values() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) { _ = yield("red", "warm") && yield("green", "not") }
+}
 
 var (
 	banner  = wire.Sends("banner", "Something to show.", Banner{Color: "red"})

@@ -12,12 +12,6 @@ import (
 // Null is the payload of a message that has none: null on the wire.
 type Null struct{}
 
-// Enum is a string type with a fixed set of values; its schema lists and explains them.
-type Enum interface{ Values() []Value }
-
-// Value is one value of an [Enum].
-type Value struct{ Text, Doc string }
-
 // Documented is a type that says what its values are, for documents: a sentence, CommonMark. Types that
 // are payloads and nothing else need not: they are described by their messages.
 type Documented interface{ Doc() string }
@@ -94,18 +88,6 @@ func (s *shape) name(t reflect.Type, definition *Schema) {
 		definition.Description = strings.TrimSpace(d.Doc() + "\n\n" + definition.Description)
 	}
 	s.schema, s.named = &Schema{Ref: t.Name()}, definition
-}
-
-// enum lists values. JSON Schema has no place for what each of them means, so the description has it.
-func enum(values []Value) *Schema {
-	s := &Schema{Type: "string"}
-	lines := make([]string, len(values))
-	for i, v := range values {
-		s.Enum = append(s.Enum, v.Text)
-		lines[i] = "- `" + v.Text + "`: " + v.Doc
-	}
-	s.Description = strings.Join(lines, "\n")
-	return s
 }
 
 // object reads the fields of struct t. Their tags are the schema keywords of the same names.
