@@ -27,7 +27,7 @@ type Envelope struct {
 	Ref    string // "" = none
 }
 
-// Extended tells whether the answers carry envelope keys and the extended payload keys.
+// Extended reports whether the answers carry envelope keys and the extended payload keys.
 func (e Envelope) Extended() bool { return e.Ref != "" || e.Topic != "" }
 
 // decodeEnvelope reads the outermost object. It returns what could be read also with an error, so that
@@ -45,7 +45,7 @@ func decodeEnvelope(data []byte) (Envelope, jsontext.Value, error) {
 	action, ok := members["action"]
 	switch {
 	case !ok:
-		return e, nil, malformed(Item{"union_tag_not_found", []string{}, "Unable to extract tag using discriminator 'action'"})
+		return e, nil, malformed(tagNotFound("action", []string{}))
 	case action.Kind() != '"':
 		return e, nil, malformed(Item{"string_type", []string{"action"}, "Input should be a valid string"})
 	case items != nil:
@@ -172,51 +172,67 @@ func unquote(v jsontext.Value) string {
 // decode reads raw into dst, which is addressable and of the type that s was made from. Every problem
 // is added to items; loc is where raw stands.
 func (s *shape) decode(raw jsontext.Value, dst reflect.Value, loc []string, items *[]Item) {
-	report := func(kind, msg string) { *items = append(*items, Item{kind, loc, msg}) }
 	switch {
 	case raw == nil && !s.nullable:
-		report("missing", "Field required")
+		*items = append(*items, Item{"missing", loc, "Field required"})
 	case raw == nil, raw.Kind() == 'n' && s.nullable:
 	case s.kind == reflect.Pointer:
 		dst.Set(reflect.New(dst.Type().Elem()))
 		s.elem.decode(raw, dst.Elem(), loc, items)
-	case s.kind == reflect.String:
-		if raw.Kind() != '"' {
-			report("string_type", "Input should be a valid string")
+	case s.free:
+		s.decodeFree(raw, dst, loc, items)
+	case s.kind == reflect.Slice:
+		s.decodeList(raw, dst, loc, items)
+	case s.kind == reflect.Interface:
+		s.union.decode(raw, dst, loc, items)
+	case s.kind == reflect.Struct:
+		if raw.Kind() != '{' {
+			*items = append(*items, noObject(dst.Type(), loc))
 			return
 		}
-		dst.SetString(unquote(raw))
-	case s.kind == reflect.Bool:
+		s.decodeMembers(membersOf(raw), dst, loc, items)
+	default:
+		s.decodeScalar(raw, dst, loc, items)
+	}
+}
+
+func (s *shape) decodeScalar(raw jsontext.Value, dst reflect.Value, loc []string, items *[]Item) {
+	report := func(kind, msg string) { *items = append(*items, Item{kind, loc, msg}) }
+	switch s.kind {
+	case reflect.String:
+		switch {
+		case s.named != nil && (raw.Kind() != '"' || !slices.Contains(s.named.Enum, unquote(raw))):
+			*items = append(*items, literalError(s.named.Enum, loc))
+		case raw.Kind() != '"':
+			report("string_type", "Input should be a valid string")
+		default:
+			dst.SetString(unquote(raw))
+		}
+	case reflect.Bool:
 		if raw.Kind() != 't' && raw.Kind() != 'f' {
 			report("bool_type", "Input should be a valid boolean")
 			return
 		}
 		dst.SetBool(raw.Kind() == 't')
-	case s.kind == reflect.Int || s.kind == reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil {
 			report("int_type", "Input should be a valid integer")
 			return
 		}
 		dst.SetInt(n)
-	case s.kind == reflect.Uint64:
+	case reflect.Uint64:
 		n, err := strconv.ParseUint(string(raw), 10, 64)
 		if err != nil {
 			report("int_type", "Input should be a valid integer")
 			return
 		}
 		dst.SetUint(n)
-	case s.kind == reflect.Struct:
-		if raw.Kind() != '{' {
-			report("model_type", "Input should be a valid dictionary or instance of "+dst.Type().Name())
-			return
-		}
-		s.decodeObject(raw, dst, loc, items)
 	}
 }
 
-func (s *shape) decodeObject(raw jsontext.Value, dst reflect.Value, loc []string, items *[]Item) {
-	members := membersOf(raw)
+// decodeMembers reads the members of an object into the struct dst.
+func (s *shape) decodeMembers(members map[string]jsontext.Value, dst reflect.Value, loc []string, items *[]Item) {
 	for _, m := range s.fields {
 		at := append(slices.Clone(loc), m.Name)
 		before := len(*items)
@@ -238,7 +254,7 @@ func (s *Schema) check(v reflect.Value, loc []string, items *[]Item) {
 	case reflect.String:
 		n := utf8.RuneCountInString(v.String())
 		if s.MinLength != nil && n < *s.MinLength {
-			report("string_too_short", "String should have at least "+characters(*s.MinLength))
+			report("string_too_short", "String should have at least "+count(*s.MinLength, "character"))
 		}
 		if s.MaxLength != nil && n > *s.MaxLength {
 			*items = append(*items, tooLong(*s.MaxLength, loc))
@@ -254,7 +270,7 @@ func (s *Schema) check(v reflect.Value, loc []string, items *[]Item) {
 	}
 }
 
-// integer is v for comparing with limits, which are int64.
+// integer returns v for comparison with limits, which are int64.
 func integer(v reflect.Value) int64 {
 	if v.CanUint() {
 		return int64(min(v.Uint(), math.MaxInt64))
@@ -262,10 +278,10 @@ func integer(v reflect.Value) int64 {
 	return v.Int()
 }
 
-// characters counts as pydantic does in its messages.
-func characters(n int) string {
+// count counts things as pydantic does in its messages.
+func count(n int, thing string) string {
 	if n == 1 {
-		return "1 character"
+		return "1 " + thing
 	}
-	return strconv.Itoa(n) + " characters"
+	return strconv.Itoa(n) + " " + thing + "s"
 }

@@ -86,12 +86,12 @@ func (d *describer) alternative(m *MessageDescription, s *shape, example any) {
 	}
 }
 
-// sameSchema compares payload schemas in place: by name, or as arrays of the same name.
+// sameSchema compares payload schemas in place: by name, or as arrays or unions of the same names.
 func sameSchema(a, b *Schema) bool {
 	if a.Items != nil && b.Items != nil {
 		return sameSchema(a.Items, b.Items)
 	}
-	return a.Ref == b.Ref && a.Type == b.Type && a.AnyOf == nil && b.AnyOf == nil
+	return a.Ref == b.Ref && a.Type == b.Type && slices.EqualFunc(a.AnyOf, b.AnyOf, sameSchema)
 }
 
 func (d *describer) define(s *Schema) {
@@ -121,7 +121,7 @@ func (d *describer) describePayloads() {
 	}
 }
 
-// refersTo tells whether s is the named schema, or may be.
+// refersTo reports whether s is the named schema, or may be.
 func (s *Schema) refersTo(title string) bool {
 	return s != nil && (s.Ref == title || slices.ContainsFunc(s.AnyOf, func(a *Schema) bool { return a.refersTo(title) }))
 }

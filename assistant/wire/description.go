@@ -26,7 +26,7 @@ type OperationDescription struct {
 	Tags        []string
 }
 
-// Direction tells who sends a message.
+// Direction is who sends a message.
 type Direction string
 
 // The two directions of a message.
@@ -57,17 +57,20 @@ type MessageDescription struct {
 type Schema struct {
 	Ref         string     // Title of a schema in [Description.Schemas]
 	Title       string     // set on named schemas only
-	Type        string     // "object", "array", "string", "integer" or "boolean"; empty with Ref or AnyOf
+	Type        string     // "object", "array", "string", "integer" or "boolean"; empty with Ref, with AnyOf, and for any JSON
 	Description string     // CommonMark; of an enumeration also what each value means
 	Properties  []Property // of an object, in the order of the struct's fields
 	Items       *Schema    // of an array
 	AnyOf       []*Schema
 	Enum        []string
+	Const       string // the only value; "" = others are allowed
 	Format      string // "date-time", "uuid"
 	MinLength   *int   // in characters
 	MaxLength   *int   // in characters
 	Minimum     *int64
 	Maximum     *int64
+	MinItems    *int
+	MaxItems    *int
 }
 
 // Property is one member of an object.

@@ -72,6 +72,7 @@ func newProtocol() *wire.Protocol[*recorder] {
 		wire.On("stop", (*recorder).onStop),
 		wire.On("count", (*recorder).onCount),
 		wire.On("quiet", (*recorder).onQuiet),
+		wire.On("mail", (*recorder).onMail),
 	)
 }
 
@@ -138,10 +139,10 @@ var frames = []struct {
 	{"action in other case", `{"ACTION":"ping"}`, noAction},
 	{"action null", `{"action":null}`, `malformed, string_type at action: Input should be a valid string`},
 	{"action a number", `{"action":1}`, `malformed, string_type at action: Input should be a valid string`},
-	{"unknown action", `{"action":"Ping"}`, `union_tag_invalid at : Input tag 'Ping' found using 'action' does not match any of the expected tags: 'ask', 'count', 'ping', 'quiet', 'say', 'stop'`},
-	{"empty action", `{"action":""}`, `union_tag_invalid at : Input tag '' found using 'action' does not match any of the expected tags: 'ask', 'count', 'ping', 'quiet', 'say', 'stop'`},
-	{"action of 64 characters", `{"action":"` + strings.Repeat("é", 64) + `"}`, `union_tag_invalid at : Input tag '` + strings.Repeat("é", 64) + `' found using 'action' does not match any of the expected tags: 'ask', 'count', 'ping', 'quiet', 'say', 'stop'`},
-	{"longer action is cut", `{"action":"` + strings.Repeat("é", 65) + `"}`, `union_tag_invalid at : Input tag '` + strings.Repeat("é", 64) + `…' found using 'action' does not match any of the expected tags: 'ask', 'count', 'ping', 'quiet', 'say', 'stop'`},
+	{"unknown action", `{"action":"Ping"}`, `union_tag_invalid at : Input tag 'Ping' found using 'action' does not match any of the expected tags: 'ask', 'count', 'mail', 'ping', 'quiet', 'say', 'stop'`},
+	{"empty action", `{"action":""}`, `union_tag_invalid at : Input tag '' found using 'action' does not match any of the expected tags: 'ask', 'count', 'mail', 'ping', 'quiet', 'say', 'stop'`},
+	{"action of 64 characters", `{"action":"` + strings.Repeat("é", 64) + `"}`, `union_tag_invalid at : Input tag '` + strings.Repeat("é", 64) + `' found using 'action' does not match any of the expected tags: 'ask', 'count', 'mail', 'ping', 'quiet', 'say', 'stop'`},
+	{"longer action is cut", `{"action":"` + strings.Repeat("é", 65) + `"}`, `union_tag_invalid at : Input tag '` + strings.Repeat("é", 64) + `…' found using 'action' does not match any of the expected tags: 'ask', 'count', 'mail', 'ping', 'quiet', 'say', 'stop'`},
 
 	// What is no JSON object, by RFC 8259 without its leniencies.
 	{"nothing", ``, notJSON + `empty frame`},

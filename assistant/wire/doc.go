@@ -18,5 +18,8 @@
 // ignored. Whatever does not fit is a [*ValidationError] with items in the shape and with the type names
 // of pydantic, as clients of the assistants tutorial know them; input values are never repeated in it.
 //
+// Payload types need nothing of this package. What their fields do not say, methods of theirs say: [Enum],
+// [Union] and [Documented] are found by their shape.
+//
 // Nothing in this package does I/O, and a Protocol is safe for concurrent use once made.
 package wire

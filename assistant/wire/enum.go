@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Enum is a string type with a fixed set of values; its schema lists and explains them.
+// Enum is a string type with a fixed set of values; its schema lists and explains them. A client that
+// sends another value, or what is no string, is refused by literal_error, as pydantic does for Literal.
 type Enum interface {
 	// Values yields each value and, as CommonMark, what it means.
 	Values() iter.Seq2[string, string]
@@ -21,4 +22,20 @@ func enum(values iter.Seq2[string, string]) *Schema {
 	}
 	s.Description = strings.Join(lines, "\n")
 	return s
+}
+
+// literalError refuses what is none of the values, which it lists in their order: 'a', 'b' or 'c'.
+func literalError(values []string, loc []string) Item {
+	var msg strings.Builder
+	for i, value := range values {
+		switch {
+		case i == 0:
+		case i == len(values)-1:
+			msg.WriteString(" or ")
+		default:
+			msg.WriteString(", ")
+		}
+		msg.WriteString("'" + value + "'")
+	}
+	return Item{"literal_error", loc, "Input should be " + msg.String()}
 }

@@ -19,7 +19,7 @@ type Sendable interface {
 // Out is the declaration of a message with payload T that the server may send.
 type Out[T any] struct{ declaration }
 
-// declaration is what is said of a message, whoever sends it.
+// declaration is what is said of a message of either side.
 type declaration struct {
 	action, description string
 	shape               *shape
@@ -60,7 +60,8 @@ func (f Frame) Action() string { return f.action }
 // appender is a payload that writes its own JSON: the hot ones do.
 type appender interface{ AppendJSON(dst []byte) []byte }
 
-// Append appends the frame as compact JSON to dst: valid UTF-8, with <, > and & as they are.
+// Append appends the frame as compact JSON to dst: valid UTF-8, with <, > and & as they are. Types within
+// the payload may write themselves by MarshalJSON, as the variants of a [Union] do.
 func (f Frame) Append(dst []byte) ([]byte, error) {
 	dst = append(dst, `{"action":"`...)
 	dst = append(dst, f.action...)
@@ -102,6 +103,6 @@ func appendMember(dst []byte, key, value string) []byte {
 
 // AppendString appends s as a JSON string; bytes that are no UTF-8 become U+FFFD.
 func AppendString(dst []byte, s string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, s) // the error only tells that bytes were replaced
+	dst, _ = jsontext.AppendQuote(dst, s) // an error means only that bytes were replaced
 	return dst
 }

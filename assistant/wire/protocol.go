@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
-	"strings"
 )
 
 // Operation is one row of the table: an action of the client, its handler and what may answer it.
@@ -26,8 +24,13 @@ type Operation[S any] struct {
 // [Null], a string, a struct, or a pointer to a struct where the payload may also be null.
 //
 // Fields of structs are named by their json tag; omitempty or omitzero makes them optional. Limits and
-// texts come from the tags doc, minLength, maxLength, minimum, maximum and format. On panics on types that
-// have no strict decoder here, such as slices.
+// texts come from the tags doc, minLength, maxLength, minimum, maximum, minItems, maxItems and format.
+// Beside plain values, fields can be structs, pointers, lists, an [Enum], values of a [Union] and
+// [encoding/json.RawMessage],
+// which keeps any JSON, or any object where the tag jsonType:"object" demands one.
+//
+// On panics on types that have no strict decoder here, such as times, and on lists without maxItems: a
+// frame of many wrong elements would be answered by as many errors.
 func On[S, In any](action string, handler func(S, context.Context, In) error) *Operation[S] {
 	t := reflect.TypeFor[In]()
 	s := shapeOf(t)
@@ -94,10 +97,9 @@ func New[S any](admit func(s S, ctx context.Context, e Envelope, payload any) er
 			panic("wire: two rows for " + op.action)
 		}
 		p.byAction[op.action] = op
-		actions[i] = "'" + op.action + "'"
+		actions[i] = op.action
 	}
-	slices.Sort(actions)
-	p.expected = strings.Join(actions, ", ")
+	p.expected = quoted(actions)
 	return p
 }
 
@@ -119,8 +121,7 @@ func (p *Protocol[S]) Dispatch(ctx context.Context, s S, frame []byte) (Envelope
 	}
 	op := p.byAction[e.Action]
 	if op == nil {
-		return e, &ValidationError{Items: []Item{{"union_tag_invalid", []string{}, fmt.Sprintf(
-			"Input tag '%s' found using 'action' does not match any of the expected tags: %s", cut(e.Action, 64), p.expected)}}}
+		return e, &ValidationError{Items: []Item{tagInvalid(e.Action, "action", p.expected, []string{})}}
 	}
 	payload := reflect.New(op.in).Elem()
 	var items []Item
@@ -137,15 +138,4 @@ func (p *Protocol[S]) Dispatch(ctx context.Context, s S, frame []byte) (Envelope
 		return e, err
 	}
 	return e, op.call(ctx, s, payload.Interface())
-}
-
-// cut shortens s to n characters.
-func cut(s string, n int) string {
-	for i := range s {
-		if n == 0 {
-			return s[:i] + "…"
-		}
-		n--
-	}
-	return s
 }

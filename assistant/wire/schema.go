@@ -3,7 +3,9 @@ package wire
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,8 +24,10 @@ type shape struct {
 	named    *Schema // the definition behind schema.Ref, nil for unnamed types
 	kind     reflect.Kind
 	nullable bool     // null and absence are allowed and give the zero value
+	free     bool     // any JSON, kept as it is
 	elem     *shape   // of a pointer or slice
 	fields   []member // of a struct
+	union    *union   // of an interface
 }
 
 type member struct {
@@ -34,12 +38,22 @@ type member struct {
 
 // shapeOf derives the shape of t. It panics on a type that payloads must not have: that is a mistake in
 // the table, found by the first test that builds it.
-func shapeOf(t reflect.Type) *shape {
+func shapeOf(t reflect.Type) *shape { return deriver{}.shape(t) }
+
+// deriver derives shapes. It knows what stands around the type at hand.
+type deriver struct {
+	within []reflect.Type // the structs, outermost first
+	union  Union          // the innermost named type, if it is one
+}
+
+func (d deriver) shape(t reflect.Type) *shape {
 	switch {
 	case t == reflect.TypeFor[Null]():
 		return nil
 	case t == reflect.TypeFor[time.Time]():
 		return &shape{kind: reflect.Struct, schema: &Schema{Type: "string", Format: "date-time"}}
+	case isFree(t):
+		return &shape{kind: reflect.Slice, free: true, schema: &Schema{}}
 	}
 	s := &shape{kind: t.Kind()}
 	switch t.Kind() {
@@ -53,31 +67,71 @@ func shapeOf(t reflect.Type) *shape {
 	case reflect.Int, reflect.Int64, reflect.Uint64:
 		s.schema = &Schema{Type: "integer"}
 	case reflect.Pointer:
-		s.elem = shapeOf(t.Elem())
+		s.elem = d.shape(t.Elem())
 		s.schema, s.nullable = s.elem.schema, true
 	case reflect.Slice:
-		s.elem = shapeOf(t.Elem())
+		s.elem = d.inside(t).shape(t.Elem())
 		s.schema = &Schema{Type: "array", Items: s.elem.schema}
 	case reflect.Struct:
-		s.object(t)
+		d.object(s, t)
+	case reflect.Interface:
+		return d.variants(t)
 	default:
 		panic(fmt.Sprintf("wire: %v cannot be part of a payload", t))
 	}
 	return s
 }
 
-// mustDecode panics on what decode does not know, because only the server sends it.
+// inside returns the deriver for what stands in t, a slice or struct.
+func (d deriver) inside(t reflect.Type) deriver {
+	if t.Kind() == reflect.Struct {
+		if slices.Contains(d.within, t) {
+			panic(fmt.Sprintf("wire: %v contains itself", t))
+		}
+		d = deriver{within: append(slices.Clip(d.within), t)}
+	}
+	if u, ok := reflect.TypeAssert[Union](reflect.Zero(t)); ok {
+		d.union = u
+	}
+	return d
+}
+
+// mustDecode panics on what decode does not know, because only the server sends it, and on what would let
+// a client send lists without end.
 func (s *shape) mustDecode(t reflect.Type) {
 	if s == nil {
 		return
 	}
-	isTime, isEnum := s.kind == reflect.Struct && s.named == nil, s.kind == reflect.String && s.named != nil
-	if s.kind == reflect.Slice || isTime || isEnum {
+	if isTime := s.kind == reflect.Struct && s.named == nil; isTime {
 		panic(fmt.Sprintf("wire: %v has a part that clients cannot send", t))
 	}
-	s.elem.mustDecode(t)
-	for _, m := range s.fields {
-		m.shape.mustDecode(t)
+	if s.kind == reflect.Slice && !s.free && s.schema.MaxItems == nil {
+		panic(fmt.Sprintf("wire: %v has a list without maxItems, which clients cannot send", t))
+	}
+	for inner := range s.inner() {
+		inner.mustDecode(t)
+	}
+}
+
+// inner yields the shapes directly within s.
+func (s *shape) inner() iter.Seq[*shape] {
+	return func(yield func(*shape) bool) {
+		if s.elem != nil && !yield(s.elem) {
+			return
+		}
+		for _, m := range s.fields {
+			if !yield(m.shape) {
+				return
+			}
+		}
+		if s.union == nil {
+			return
+		}
+		for _, v := range s.union.variants {
+			if !yield(v.shape) {
+				return
+			}
+		}
 	}
 }
 
@@ -90,8 +144,9 @@ func (s *shape) name(t reflect.Type, definition *Schema) {
 	s.schema, s.named = &Schema{Ref: t.Name()}, definition
 }
 
-// object reads the fields of struct t. Their tags are the schema keywords of the same names.
-func (s *shape) object(t reflect.Type) {
+// object reads the fields of struct t into s. Their tags are the schema keywords of the same names.
+func (d deriver) object(s *shape, t reflect.Type) {
+	d = d.inside(t)
 	definition := &Schema{Type: "object"}
 	for f := range t.Fields() {
 		if f.Anonymous {
@@ -101,12 +156,13 @@ func (s *shape) object(t reflect.Type) {
 		if name == "-" || !f.IsExported() {
 			continue
 		}
-		m := member{index: f.Index[0], shape: shapeOf(f.Type)}
+		m := member{index: f.Index[0], shape: d.shape(f.Type)}
 		optional := strings.Contains(options, "omit")
 		m.shape.nullable = m.shape.nullable || optional
+		m.shape.schema = constrain(m.shape.schema, f.Tag)
 		m.Property = Property{
 			Name: cmp.Or(name, f.Name), Required: !optional, Nullable: f.Type.Kind() == reflect.Pointer && !optional,
-			Schema: constrain(m.shape.schema, f.Tag),
+			Schema: m.shape.schema,
 		}
 		s.fields = append(s.fields, m)
 		definition.Properties = append(definition.Properties, m.Property)
@@ -122,9 +178,11 @@ func constrain(schema *Schema, tag reflect.StructTag) *Schema {
 	}
 	c := *schema
 	c.Description = tag.Get("doc")
+	c.Type = freeType(schema, tag)
 	c.Format = cmp.Or(tag.Get("format"), c.Format)
 	c.MinLength, c.MaxLength = intTag[int](tag, "minLength"), intTag[int](tag, "maxLength")
 	c.Minimum, c.Maximum = intTag[int64](tag, "minimum"), intTag[int64](tag, "maximum")
+	c.MinItems, c.MaxItems = intTag[int](tag, "minItems"), intTag[int](tag, "maxItems")
 	return &c
 }
 
@@ -146,9 +204,8 @@ func (s *shape) definitions(yield func(*Schema)) {
 	if s == nil {
 		return
 	}
-	s.elem.definitions(yield)
-	for _, m := range s.fields {
-		m.shape.definitions(yield)
+	for inner := range s.inner() {
+		inner.definitions(yield)
 	}
 	if s.named != nil {
 		yield(s.named)

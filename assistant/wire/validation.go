@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -37,10 +39,42 @@ func TooLong(limit int, loc []string) error {
 }
 
 func tooLong(limit int, loc []string) Item {
-	return Item{"string_too_long", loc, "String should have at most " + characters(limit)}
+	return Item{"string_too_long", loc, "String should have at most " + count(limit, "character")}
 }
 
 func malformed(item Item) error { return &ValidationError{Items: []Item{item}, Malformed: true} }
+
+// noObject refuses what is no object where t is expected.
+func noObject(t reflect.Type, loc []string) Item {
+	return Item{"model_type", loc, "Input should be a valid dictionary or instance of " + t.Name()}
+}
+
+func tagNotFound(tag string, loc []string) Item {
+	return Item{"union_tag_not_found", loc, "Unable to extract tag using discriminator '" + tag + "'"}
+}
+
+// tagInvalid refuses the value got of a tag. It is shown, up to 64 characters of it, so that what a newer
+// client asked for can be found; expected is what [quoted] makes of the values that there are.
+func tagInvalid(got, tag, expected string, loc []string) Item {
+	return Item{"union_tag_invalid", loc, fmt.Sprintf(
+		"Input tag '%s' found using '%s' does not match any of the expected tags: %s", cut(got, 64), tag, expected)}
+}
+
+// quoted lists the values of a tag in the alphabet's order, for errors.
+func quoted(values []string) string {
+	return "'" + strings.Join(slices.Sorted(slices.Values(values)), "', '") + "'"
+}
+
+// cut shortens s to n characters.
+func cut(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i] + "…"
+		}
+		n--
+	}
+	return s
+}
 
 func invalidJSON(problem string) Item {
 	return Item{"json_invalid", []string{}, "Invalid JSON: " + problem}
