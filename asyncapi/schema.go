@@ -76,6 +76,7 @@ func schema(s *wire.Schema) object {
 		{"title", s.Title},
 		{"description", s.Description},
 		{"type", s.Type},
+		{"const", s.Const},
 		{"anyOf", schemaList(s.AnyOf)},
 		{"enum", s.Enum},
 		{"format", s.Format},
@@ -83,6 +84,8 @@ func schema(s *wire.Schema) object {
 		{"maxLength", s.MaxLength},
 		{"minimum", s.Minimum},
 		{"maximum", s.Maximum},
+		{"minItems", s.MinItems},
+		{"maxItems", s.MaxItems},
 	}
 	if s.Items != nil {
 		o = append(o, member{"items", schema(s.Items)})

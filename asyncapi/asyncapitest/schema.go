@@ -13,7 +13,7 @@ type schema map[string]json.RawMessage
 // keywords are those of JSON Schema draft-07 that documents use, and AsyncAPI's own discriminator.
 var keywords = []string{
 	"$ref", "title", "description", "type", "const", "enum", "format", "minLength", "maxLength", "minimum",
-	"maximum", "properties", "required", "items", "anyOf", "discriminator",
+	"maximum", "minItems", "maxItems", "properties", "required", "items", "anyOf", "discriminator",
 }
 
 // part is a schema within another one.
@@ -39,7 +39,7 @@ func (s schema) parts(path string, isProperty bool) []part {
 	return all
 }
 
-// described tells whether s has a description or is, perhaps beside null, a $ref to what has one.
+// described reports whether s has a description or is, perhaps beside null, a $ref to what has one.
 func (s schema) described() bool {
 	isRef := func(s schema) bool { return s["$ref"] != nil }
 	return decode[string](s["description"]) != "" || isRef(s) || slices.ContainsFunc(decode[[]schema](s["anyOf"]), isRef)
