@@ -71,9 +71,10 @@ function describe(schema) {
 }
 
 function typeOf(schema) {
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.anyOf) return schema.anyOf.map(typeOf).join(" or ");
   if (schema.type === "array") return `array of ${typeOf(schema.items)}`;
-  return schema.title ?? schema.format ?? schema.type;
+  return schema.title ?? schema.format ?? schema.type ?? "any JSON";
 }
 
 // objectsOf are the objects that a value can consist of.
@@ -83,8 +84,8 @@ function objectsOf(schema) {
   return schema.properties ? [schema] : [];
 }
 
-function limitsOf({ minLength, maxLength, minimum, maximum }) {
-  return [range(minLength, maxLength, " characters"), range(minimum, maximum, "")].filter(Boolean);
+function limitsOf({ minLength, maxLength, minimum, maximum, minItems, maxItems }) {
+  return [range(minLength, maxLength, " characters"), range(minimum, maximum, ""), range(minItems, maxItems, " items")].filter(Boolean);
 }
 
 function range(low, high, unit) {
