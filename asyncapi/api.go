@@ -29,7 +29,7 @@ type Info struct {
 	// What the API is for, as CommonMark. Default: how frames and answers work
 	Description string `json:"description,omitempty"`
 
-	// Whom to ask. Default: nobody is named
+	// Whom to ask. Default: no contact
 	Contact *Contact `json:"contact,omitempty"`
 
 	// The licence of the API. Default: none is named

@@ -36,7 +36,7 @@ type Handler struct {
 	// NoTryIt leaves out the part of the page that connects to the channels and sends messages.
 	NoTryIt bool
 
-	// Server tells where the site is that r came to. Default: ServerOf
+	// Server returns where the site is that r came to. Default: ServerOf
 	Server func(r *http.Request) Server
 }
 

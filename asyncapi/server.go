@@ -36,7 +36,7 @@ func (s Server) object(pathname string) object {
 	return object{{name, object{{"host", host}, {"protocol", protocol}, {"pathname", pathname}}}}
 }
 
-// isLocal tells whether host, which may have a port, is a name of the machine itself.
+// isLocal reports whether host, which may have a port, is a name of the machine itself.
 func isLocal(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -43,7 +43,7 @@ func Check(text []byte) error {
 	return errors.Join(c.problems...)
 }
 
-// Frames returns a function that tells what is wrong with a frame, as it goes over the wire in either
+// Frames returns a function that returns what is wrong with a frame, as it goes over the wire in either
 // direction, by a document in JSON.
 func Frames(text []byte) (func(frame []byte) error, error) {
 	d, err := parse(text)
