@@ -2,12 +2,11 @@ package caddymodule
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -32,8 +31,23 @@ func (AsyncAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.asyncapi", New: func() caddy.Module { return new(AsyncAPI) }}
 }
 
+// Settings is the table of the directive asyncapi.
+func (a *AsyncAPI) Settings() setting.Table {
+	return setting.Table{{
+		{Name: "title", Value: setting.Text("<text>").Into(&a.Title), Without: "Assistant API"},
+		{Name: "version", Value: setting.Text("<version>").Into(&a.Version), Without: "1.0.0", Help: "of the API, not of AsyncAPI"},
+		{Name: "description", Value: setting.Text("<text>").Into(&a.Description), Without: "how frames and answers work", Help: "as CommonMark"},
+		{Name: "contact", Value: contact.IntoOptional(&a.Contact), Without: "none"},
+		{Name: "license", Value: license.IntoOptional(&a.License), Without: "none"},
+		{Name: "try_it", Value: setting.Choice("on", "off").Into(&a.TryIt), Default: "on", Help: "the page can send messages, as its visitor, to the real model"},
+	}}
+}
+
 // Provision sets up a.
 func (a *AsyncAPI) Provision(ctx caddy.Context) error {
+	if err := a.Settings().SetDefaults(); err != nil {
+		return err
+	}
 	app, err := appOf(ctx)
 	if err != nil {
 		return err
@@ -43,13 +57,9 @@ func (a *AsyncAPI) Provision(ctx caddy.Context) error {
 }
 
 // Validate checks what the types do not.
-func (a *AsyncAPI) Validate() error {
-	if !slices.Contains([]string{"", "on", "off"}, a.TryIt) {
-		return fmt.Errorf("try_it: expected on or off, found %q", a.TryIt)
-	}
-	return a.Info.Validate()
-}
+func (a *AsyncAPI) Validate() error { return errors.Join(a.Settings().Check(), a.Info.Validate()) }
 
+// ServeHTTP serves the document and its page.
 func (a *AsyncAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	err := a.handler.Serve(w, r)
 	if status, ok := errors.AsType[asyncapi.StatusError](err); ok {
@@ -81,55 +91,44 @@ var closeCodes = map[int]string{
 	1012: "The server restarts: connect again.",
 }
 
-// UnmarshalCaddyfile reads:
-//
-//	asyncapi [<matcher>] {
-//		title       <text>
-//		version     <version>
-//		description <text>
-//		contact     <name> [<url>] [<e-mail>]
-//		license     <name> [<url>]
-//		try_it      on | off
-//	}
+// UnmarshalCaddyfile reads the directive asyncapi; its subdirectives are those of [AsyncAPI.Settings].
 func (a *AsyncAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return readBlock(d, "asyncapi", subdirectives{
-		"title":       func(p *params) error { return p.text(&a.Title) },
-		"version":     func(p *params) error { return p.text(&a.Version) },
-		"description": func(p *params) error { return p.text(&a.Description) },
-		"contact":     a.unmarshalContact,
-		"license":     a.unmarshalLicense,
-		"try_it":      func(p *params) error { return p.choice(&a.TryIt, "on", "off") },
-	})
+	return a.Settings().Read(d, "asyncapi")
 }
 
-func (a *AsyncAPI) unmarshalContact(p *params) error {
-	const expected = "a name and perhaps a URL and an e-mail address"
-	if p.args = p.RemainingArgs(); len(p.args) < 1 || len(p.args) > 3 {
-		return p.expected(expected)
-	}
-	a.Contact = &asyncapi.Contact{Name: p.args[0]}
-	for _, where := range p.args[1:] {
-		address := &a.Contact.URL
-		if isEmail(where) {
-			address = &a.Contact.Email
+var contact = setting.Form[asyncapi.Contact]{
+	Takes: "<name> [<url>] [<e-mail>]", Expected: "a name and perhaps a URL and an e-mail address",
+	Parse: func(words []string) (c asyncapi.Contact, ok bool) {
+		if len(words) < 1 || len(words) > 3 {
+			return c, false
 		}
-		if *address != "" {
-			return p.expected(expected)
+		c.Name = words[0]
+		for _, where := range words[1:] {
+			address := &c.URL
+			if isEmail(where) {
+				address = &c.Email
+			}
+			if *address != "" {
+				return c, false
+			}
+			*address = where
 		}
-		*address = where
-	}
-	return nil
+		return c, true
+	},
 }
 
-func (a *AsyncAPI) unmarshalLicense(p *params) error {
-	if p.args = p.RemainingArgs(); len(p.args) < 1 || len(p.args) > 2 {
-		return p.expected("a name and perhaps a URL")
-	}
-	a.License = &asyncapi.License{Name: p.args[0]}
-	if len(p.args) == 2 {
-		a.License.URL = p.args[1]
-	}
-	return nil
+var license = setting.Form[asyncapi.License]{
+	Takes: "<name> [<url>]", Expected: "a name and perhaps a URL",
+	Parse: func(words []string) (l asyncapi.License, ok bool) {
+		if len(words) < 1 || len(words) > 2 {
+			return l, false
+		}
+		l.Name = words[0]
+		if len(words) == 2 {
+			l.URL = words[1]
+		}
+		return l, true
+	},
 }
 
 func isEmail(s string) bool { return strings.Contains(s, "@") && !strings.Contains(s, "://") }

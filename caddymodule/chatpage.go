@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddy-assistant/caddy-assistant/webchat"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -33,7 +34,7 @@ func (ChatPage) CaddyModule() caddy.ModuleInfo {
 
 // UnmarshalCaddyfile reads the name alone: there is nothing to configure.
 func (*ChatPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return readBlock(d, "filesystem assistant_chat", subdirectives{})
+	return setting.Table{}.Read(d, "filesystem assistant_chat")
 }
 
 // builtFS gives embedded files, which have no modification time, that of the running program. From it

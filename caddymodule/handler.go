@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,42 +18,79 @@ import (
 
 // Handler upgrades requests to WebSocket and serves each connection with a streaming AI assistant.
 //
-// Recommended are path matchers only: the extended CONNECT of HTTP/2 and HTTP/3 is no GET and has no
-// Upgrade header. A request that is no WebSocket handshake is answered with 426, one of a foreign
-// origin with 403; handle_errors sees both.
+// Match it by path only: the extended CONNECT of HTTP/2 and HTTP/3 is not a GET and has no Upgrade header. A
+// request that is not a WebSocket handshake is answered with 426, one from a foreign origin with 403;
+// handle_errors sees both.
 type Handler struct {
-	// The channel's name in the AsyncAPI document; two handlers may not share one. Letters, digits and
-	// underscores. Default: assistants
+	// The channel's name in the AsyncAPI document: letters, digits and underscores. Two handlers may not have the
+	// same. Default: assistants
 	Name string `json:"name,omitempty"`
 
 	// The channel's description in the AsyncAPI document. Default: AI Assistant WebSocket API
 	Description string `json:"description,omitempty"`
 
-	// The channel's tags in the AsyncAPI document. Default: ai, chat
+	// The channel's tags in the AsyncAPI document. Default: ai chat
 	Tags []string `json:"tags,omitempty"`
 
-	// The path under which clients reach this handler, for the AsyncAPI document. In a Caddyfile it is
-	// taken from the directive's path matcher. Default: /ws/assistants/
+	// The path under which clients reach this handler, for the AsyncAPI document. A Caddyfile takes it from the
+	// directive's path matcher. Default: /ws/assistants/
 	Address string `json:"address,omitempty"`
 
-	// The language models; at least one. Several are a chain, written as several provider blocks: the next
-	// is asked while no text has been sent. One that fails three times in a row, or asks to be left alone,
-	// is passed over for a while. Two of one name and model need a label.
+	// The language models; at least one. Several are a chain, written as several provider blocks: while no text
+	// has been sent, the next one is asked when one fails. A provider that fails three times in a row, or asks
+	// for a pause, is passed over for a while. Two with the same name and model need a label.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=http.assistant.providers inline_key=name"`
 
 	// The system message that precedes every conversation. Placeholders are replaced when the connection
 	// opens; unknown {…} stay as they are. Default: none
 	Instructions string `json:"instructions,omitempty"`
 
-	// The origins whose pages may connect, such as https://example.com; * means any. They are a complete list:
-	// the site's own must be among them where its pages connect. Default: the site's own
+	// How much of a conversation is sent to the model, in tokens: the newest whole turns that fit; the
+	// instructions always stay. Tokens are estimated at four characters each. At least 100. Default: 16000
+	Context int `json:"context,omitempty"`
+
+	// What names a new conversation: its first "question", or the "model", which costs one more request.
+	// Default: question
+	Titles string `json:"titles,omitempty"`
+
+	// Whether a model's reasoning is stored with its answer ("keep"), or only shown while it streams ("live").
+	// Default: keep
+	Reasoning string `json:"reasoning,omitempty"`
+
+	// Where conversations are kept. Default: memory
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.assistant.stores inline_key=name"`
+
+	// When pieces of an answer are stored. With "strict", each is stored before it is shown. With "default", a
+	// crash may lose what was shown last, up to 250 ms or 2 KiB of it. Questions and finished answers are always
+	// safe. Default: default
+	Durability string `json:"durability,omitempty"`
+
+	// What happens to a running answer of a stored conversation when its last socket closes. Default: finish 5m
+	OnDisconnect *OnDisconnect `json:"on_disconnect,omitempty"`
+
+	// The owner of a connection's conversations, with placeholders; an unknown placeholder is empty, and an empty
+	// owner is anonymous. Behind forward_auth, use the header that it copies, such as
+	// {http.request.header.Remote-User}. A name of more than 1024 bytes, or with control characters, is answered
+	// with 400. Default: {http.auth.user.id}
+	User string `json:"user,omitempty"`
+
+	// Binds a connection to the stored conversation with this id, with placeholders, such as
+	// {http.request.uri.query.conversation}. An empty id binds nothing; the id of another user's conversation is
+	// answered with 404. Default: none
+	Conversation string `json:"conversation,omitempty"`
+
+	// How long conversations are kept after their last message. Default: 0, for ever
+	Retention caddy.Duration `json:"retention,omitempty"`
+
+	// The origins whose pages may connect, such as https://example.com; * means any. The list is complete: it
+	// must include the site's own origin if its pages connect. Default: the site's own
 	Origins []string `json:"origins,omitempty"`
 
-	// The largest message from a client, in bytes; a larger one closes the connection with 1009.
-	// Default: 1048576 (1 MiB)
+	// The largest message from a client, in bytes, up to 1 GiB; a larger one closes the connection with 1009.
+	// Default: 1048576 (1MiB)
 	MaxMessageSize int64 `json:"max_message_size,omitempty"`
 
-	// Whether messages are compressed with clients that offer it (permessage-deflate). It costs time and
+	// Whether messages are compressed for clients that offer it (permessage-deflate). It costs time and
 	// memory, and the pieces of an answer are too small to gain. Default: false
 	Compression bool `json:"compression,omitempty"`
 
@@ -62,79 +98,48 @@ type Handler struct {
 	// busy. Default: 8
 	MaxPending int `json:"max_pending,omitempty"`
 
-	// How many connections may be open at once, of all users and of each; one more is answered with 503 before
-	// the upgrade. A user is the one of the setting user or, where that is empty, the client's IP address, of
-	// IPv6 the network of the first 64 bits; behind a proxy that is the address which Caddy's trusted_proxies
-	// lets it tell. Here and in rate and budget, counts are of this handler and of this server alone, also
-	// where several share a database; they survive a reload, and go on under a limit that it changes. Default:
-	// no limit
-	MaxConnections *MaxConnections `json:"max_connections,omitempty"`
+	// How often an idle client is pinged. A client that is silent for twice as long is taken to be gone.
+	// Default: 25s
+	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
+
+	// How long one write may take. A client that reads too slowly for it is dropped. Default: 10s
+	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
+
+	// How long running answers may go on when the server stops; after that they are stored as interrupted.
+	// Stopping takes at most one second more. Default: 4s
+	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
+
+	// How long the events of an answer are kept after its end, for clients that reconnect. Default: 10m
+	ResumeWindow caddy.Duration `json:"resume_window,omitempty"`
+
+	// Also logs message texts, of users and models, at level DEBUG. Default: false
+	LogContent bool `json:"log_content,omitempty"`
 
 	// How many questions each user may ask, regenerate included; one more gets the error rate_limited, which
-	// says when to try again. What is refused or sent twice does not count. Default: no limit
+	// says when to try again. A question that is refused or sent twice does not count. Default: no limit
 	Rate *Rate `json:"rate,omitempty"`
 
-	// How many tokens each user may use, input and output of all their answers and titles together: as the
-	// model's service reports them, also for answers that were cut, and else estimated at four characters each.
-	// A question that needs more than is left gets the error budget_exceeded; an answer that comes to the end
-	// of the budget ends there, with the finish reason budget. The model is told no more of a conversation at
-	// once than the budget. What was used before a restart is not known after it. Default: no limit
+	// How many tokens each user may use: input and output of all answers and titles. The numbers are those that
+	// the model's service reports, for answers that were cut too; without a report, four characters are a token.
+	// A question that needs more than is left gets the error budget_exceeded. An answer that reaches the end of
+	// the budget ends there, with the finish reason budget. No request sends more of a conversation than the
+	// whole budget. A restart forgets what was used. Default: no limit
 	Budget *Budget `json:"budget,omitempty"`
+
+	// How many connections may be open at once, in total and per user; one more is answered with 503 before
+	// the upgrade. A user is the value of the setting user or, where that is empty, the client's IP address (for
+	// IPv6, the network of its first 64 bits). Behind a proxy this needs Caddy's trusted_proxies. The counts of
+	// max_connections, rate and budget belong to this handler on this server, even where several servers share
+	// a database. They survive a reload, also one that changes the limits. Default: no limit
+	MaxConnections *MaxConnections `json:"max_connections,omitempty"`
 
 	// The longest question, in characters; a longer one gets a validation error. Default: what context lets
 	// through
 	MaxQuestionLength int `json:"max_question_length,omitempty"`
 
-	// How many messages a stored conversation may have, questions and answers; one that is full takes no question
-	// more, with the error conversation_full. Default: no limit
+	// How many messages a stored conversation may have, questions and answers together; at least 2. A full
+	// conversation answers a further question with the error conversation_full. Default: no limit
 	MaxMessages int `json:"max_messages,omitempty"`
-
-	// How often an idle client is pinged. One that is silent for twice as long is taken for gone. Default: 25s
-	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
-
-	// How long one write may take before a client that does not read is dropped. Default: 10s
-	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
-
-	// Where conversations are kept. Default: memory
-	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.assistant.stores inline_key=name"`
-
-	// When pieces of an answer are stored: "strict" stores each before it is shown; by default a crash may
-	// lose what was shown last, 250 ms or 2 KiB of it. Questions and finished answers are always safe.
-	Durability string `json:"durability,omitempty"`
-
-	// What happens to a running answer of a stored conversation when its last socket goes. Default: finish, 5m
-	OnDisconnect *OnDisconnect `json:"on_disconnect,omitempty"`
-
-	// Who owns the conversations of a connection, with placeholders; an unknown one is empty, and an empty
-	// owner is anonymous. Behind forward_auth use the header that it copies, such as
-	// {http.request.header.Remote-User}. One of more than 1024 bytes, or with control characters, is answered
-	// with 400. Default: {http.auth.user.id}
-	User string `json:"user,omitempty"`
-
-	// Binds a connection to the stored conversation of this id, with placeholders, such as
-	// {http.request.uri.query.conversation}. Empty does not bind; one that is not the user's is answered
-	// with 404. Default: none
-	Conversation string `json:"conversation,omitempty"`
-
-	// How long conversations are kept after their last message. Default: 0, for ever
-	Retention caddy.Duration `json:"retention,omitempty"`
-
-	// How much of a conversation the model is told, in tokens: the newest whole turns that fit; the
-	// instructions always stay. Tokens are estimated at four characters each. Default: 16000
-	Context int `json:"context,omitempty"`
-
-	// Who names new conversations: their first "question", or the "model". Default: question
-	Titles string `json:"titles,omitempty"`
-
-	// How long running answers may go on when the server stops; then they are stored as interrupted. An
-	// exit takes at most a second more. Default: 4s
-	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
-
-	// How long the events of an answer are kept after its end, for clients that come back. Default: 10m
-	ResumeWindow caddy.Duration `json:"resume_window,omitempty"`
-
-	// Lets the log have the texts of users and models too, at level DEBUG. Default: false
-	LogContent bool `json:"log_content,omitempty"`
 
 	chain     *assistant.Chain
 	storeKey  string
@@ -150,14 +155,6 @@ type Handler struct {
 	previous  *assistant.Assistant // the settings before
 }
 
-// OnDisconnect says what happens to a running answer when the last socket of its conversation goes.
-type OnDisconnect struct {
-	// "finish" lets it go on, "cancel" stops it at once.
-	Policy string `json:"policy"`
-	// How long it may go on. Default: 5m
-	Max caddy.Duration `json:"max,omitempty"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.assistant", New: func() caddy.Module { return new(Handler) }}
@@ -166,20 +163,13 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up h. It opens no connection and creates no file: start does.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.ctx, h.log, h.started = ctx, ctx.Logger(), make(chan struct{})
-	h.setDefaults()
+	if err := h.setDefaults(); err != nil {
+		return err
+	}
 	if err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx)); err != nil {
 		return err
 	}
-	h.settings = assistant.Config{
-		Provider: h.chain, Instructions: h.Instructions, MaxPending: h.MaxPending, Context: h.Context,
-		ModelTitles: h.Titles == "model", Strict: h.Durability == "strict",
-		ResumeWindow: time.Duration(h.ResumeWindow), Logger: h.log.With(zap.String("handler", h.Name)), LogContent: h.LogContent,
-	}
-	h.limit(&h.settings)
-	if h.OnDisconnect != nil {
-		h.settings.CancelAlone = h.OnDisconnect.Policy == "cancel"
-		h.settings.FinishAlone = time.Duration(h.OnDisconnect.Max)
-	}
+	h.settings = h.engine()
 	app, err := appOf(ctx)
 	if err != nil {
 		return err
@@ -187,28 +177,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return app.add(h)
 }
 
-// setDefaults fills in what is not configured.
-func (h *Handler) setDefaults() {
-	h.Name = cmp.Or(h.Name, "assistants")
-	h.Description = cmp.Or(h.Description, "AI Assistant WebSocket API")
-	h.Address = cmp.Or(h.Address, "/ws/assistants/")
-	h.User = cmp.Or(h.User, "{http.auth.user.id}")
-	h.MaxMessageSize = cmp.Or(h.MaxMessageSize, 1<<20)
-	h.MaxPending = cmp.Or(h.MaxPending, 8)
-	h.PingInterval = cmp.Or(h.PingInterval, caddy.Duration(25*time.Second))
-	h.DrainTimeout = cmp.Or(h.DrainTimeout, caddy.Duration(4*time.Second))
-	if h.Tags == nil {
-		h.Tags = []string{"ai", "chat"}
-	}
-}
-
 func (h *Handler) loadStore(ctx caddy.Context) error {
-	var module any = new(Memory)
-	if h.StoreRaw != nil {
-		var err error
-		if module, err = ctx.LoadModule(h, "StoreRaw"); err != nil {
-			return fmt.Errorf("load store: %w", err)
-		}
+	module, err := ctx.LoadModule(h, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("load store: %w", err)
 	}
 	source, ok := module.(StoreSource)
 	if !ok {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/openai"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
@@ -41,11 +42,38 @@ func (OpenAI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.assistant.providers.openai", New: func() caddy.Module { return new(OpenAI) }}
 }
 
+// Settings is the table of provider openai.
+func (o *OpenAI) Settings() setting.Table {
+	return setting.Table{{
+		{Name: "api_key", Value: setting.Secret("<key>", &o.APIKey), Without: "{env.OPENAI_API_KEY}, unless base_url is given"},
+		{Name: "organization", Value: setting.Text("<id>").Into(&o.Organization), Without: "{env.OPENAI_ORG}, unless base_url is given"},
+		{Name: "project", Value: setting.Text("<id>").Into(&o.Project), Without: "the key's own"},
+		{Name: "base_url", Value: setting.Text("<url>").Into(&o.BaseURL), Without: "https://api.openai.com/v1"},
+		{Name: "api", Value: setting.Choice("chat", "responses").Into(&o.API), Default: "chat", Help: "responses has neither seed nor stop"},
+		{Name: "model", Value: setting.Text("<name>").Into(&o.Model), Default: "gpt-4o"},
+		{Name: "temperature", Value: setting.Decimal(0, 2).IntoOptional(&o.Temperature), Without: "0.7; for reasoning models, the service's"},
+		{Name: "top_p", Value: setting.Decimal(0, 1).IntoOptional(&o.TopP), Without: "the service's"},
+		{Name: "max_tokens", Value: setting.Number[int64]("<n>", 1, math.MaxInt32).Into(&o.MaxTokens), Without: "the service's", Help: "the longest answer"},
+		{Name: "seed", Value: setting.Number[int64]("<n>", math.MinInt64, math.MaxInt64).IntoOptional(&o.Seed), Without: "a new one each time"},
+		{Name: "stop", Value: setting.Texts("<text...>").Into(&o.Stop), Without: "none", Help: "texts before which the model stops"},
+		{Name: "reasoning_effort", Value: setting.Text("<effort>").Into(&o.ReasoningEffort), Without: "the service's", Help: "such as low, medium or high"},
+		{Name: "reasoning_summary", Value: setting.Choice("auto", "concise", "detailed").Into(&o.ReasoningSummary), Without: "none", Help: "with api responses; OpenAI wants a verified organization"},
+		{Name: "extra", Value: setting.Pair("<field> <json>", "a field and a JSON value", &o.Extra, parseJSON), Help: "any further field of the request; may be repeated"},
+		{Name: "max_retries", Value: setting.Number[int]("<n>", 0, 10).IntoOptional(&o.MaxRetries), Default: "2", Help: "before the first piece only"},
+		{Name: "timeout", Value: setting.Duration().Into(&o.Timeout), Default: "60s", Help: "to the first piece"},
+		{Name: "stall_timeout", Value: setting.Duration().Into(&o.StallTimeout), Default: "30s", Help: "between pieces"},
+		{Name: "max_duration", Value: setting.Duration().Into(&o.MaxDuration), Default: "10m", Help: "of one answer"},
+	}}
+}
+
 // Provision makes the provider. It opens no connection.
 //
 // Without api_key the key is {env.OPENAI_API_KEY}, and without organization that is {env.OPENAI_ORG};
 // but nothing of OpenAI's is sent to another server, where base_url is given.
 func (o *OpenAI) Provision(ctx caddy.Context) error {
+	if err := cmp.Or(o.Settings().Check(), o.Settings().SetDefaults()); err != nil {
+		return fmt.Errorf("%s: %w", o.title(), err)
+	}
 	repl := caddy.NewReplacer()
 	c := o.Config
 	c.BaseURL = repl.ReplaceAll(c.BaseURL, "")
@@ -62,12 +90,15 @@ func (o *OpenAI) Provision(ctx caddy.Context) error {
 	c.Timeout, c.StallTimeout, c.MaxDuration = time.Duration(o.Timeout), time.Duration(o.StallTimeout), time.Duration(o.MaxDuration)
 	var err error
 	if o.provider, err = openai.New(c); err != nil {
-		return fmt.Errorf("provider %s: %w", strings.TrimSpace("openai "+o.Label), err)
+		return fmt.Errorf("%s: %w", o.title(), err)
 	}
 	s := o.provider.Source()
 	ctx.Logger().Debug("provider ready", zap.String("provider", s.Provider), zap.String("model", s.Model))
 	return nil
 }
+
+// title names the provider in messages.
+func (o *OpenAI) title() string { return strings.TrimSpace("provider openai " + o.Label) }
 
 // Provider returns the model.
 func (o *OpenAI) Provider() assistant.Provider { return o.provider }
@@ -80,70 +111,13 @@ func (o *OpenAI) Cleanup() error {
 	return o.provider.Close()
 }
 
-// UnmarshalCaddyfile reads:
-//
-//	provider openai [<label>] {
-//		api_key           <key>
-//		organization      <id>
-//		project           <id>
-//		base_url          <url>
-//		api               chat | responses
-//		model             <name>
-//		temperature       <0..2>
-//		top_p             <0..1>
-//		max_tokens        <n>
-//		seed              <n>
-//		stop              <text...>
-//		reasoning_effort  <effort>
-//		reasoning_summary auto | concise | detailed
-//		extra             <field> <json>
-//		max_retries       <n>
-//		timeout           <duration>
-//		stall_timeout     <duration>
-//		max_duration      <duration>
-//	}
-//
-// extra may be given several times, for several fields.
+// UnmarshalCaddyfile reads provider openai [<label>] and its block.
 func (o *OpenAI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return readProvider(d, &o.Label, subdirectives{
-		"api_key":           func(p *params) error { return p.secret(&o.APIKey) },
-		"organization":      func(p *params) error { return p.text(&o.Organization) },
-		"project":           func(p *params) error { return p.text(&o.Project) },
-		"base_url":          func(p *params) error { return p.text(&o.BaseURL) },
-		"api":               func(p *params) error { return p.choice(&o.API, "chat", "responses") },
-		"model":             func(p *params) error { return p.text(&o.Model) },
-		"temperature":       func(p *params) error { return p.decimal(optional(&o.Temperature), 0, 2) },
-		"top_p":             func(p *params) error { return p.decimal(optional(&o.TopP), 0, 1) },
-		"max_tokens":        func(p *params) error { return number(p, &o.MaxTokens, 1, math.MaxInt32) },
-		"seed":              func(p *params) error { return number(p, optional(&o.Seed), math.MinInt64, math.MaxInt64) },
-		"stop":              func(p *params) error { return p.texts(&o.Stop) },
-		"reasoning_effort":  func(p *params) error { return p.text(&o.ReasoningEffort) },
-		"reasoning_summary": func(p *params) error { return p.choice(&o.ReasoningSummary, "auto", "concise", "detailed") },
-		"extra":             o.unmarshalExtra,
-		"max_retries":       func(p *params) error { return number(p, optional(&o.MaxRetries), 0, 10) },
-		"timeout":           func(p *params) error { return p.duration(&o.Timeout) },
-		"stall_timeout":     func(p *params) error { return p.duration(&o.StallTimeout) },
-		"max_duration":      func(p *params) error { return p.duration(&o.MaxDuration) },
-	}, "extra")
+	return o.Settings().ReadLabelled(d, "provider openai", &o.Label)
 }
 
-func (o *OpenAI) unmarshalExtra(p *params) error {
-	const what = "a field and a JSON value"
-	if err := p.take(2, what); err != nil {
-		return err
-	}
-	field, value := p.args[0], p.args[1]
-	if !json.Valid([]byte(value)) {
-		return p.expected(what)
-	}
-	if _, twice := o.Extra[field]; twice {
-		return p.Errf("%s: %s is given twice", p.name, field)
-	}
-	if o.Extra == nil {
-		o.Extra = map[string]json.RawMessage{}
-	}
-	o.Extra[field] = json.RawMessage(value)
-	return nil
+func parseJSON(word string) (json.RawMessage, bool) {
+	return json.RawMessage(word), json.Valid([]byte(word))
 }
 
 var (

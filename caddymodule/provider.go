@@ -3,11 +3,11 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/demo"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -35,36 +35,13 @@ func (h *Handler) loadProviders(ctx caddy.Context) error {
 			return fmt.Errorf("module %T is no provider", module)
 		}
 		p := source.Provider()
-		if err := checkLabel(p.Source().Provider); err != nil {
-			return err
+		if err := setting.CheckLabel(p.Source().Provider); err != nil {
+			return fmt.Errorf("provider: %w", err)
 		}
 		providers = append(providers, p)
 	}
 	h.chain, err = assistant.NewChain(h.log, providers...)
 	return err
-}
-
-var providerLabel = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-
-func checkLabel(label string) error {
-	if !providerLabel.MatchString(label) {
-		return fmt.Errorf("label of a provider: expected up to 64 letters, digits, dots, dashes and underscores, found %q", label)
-	}
-	return nil
-}
-
-// readProvider reads "<name> [<label>] { … }".
-func readProvider(d *caddyfile.Dispenser, label *string, known subdirectives, repeatable ...string) error {
-	d.Next()
-	title := "provider " + d.Val()
-	if d.NextArg() {
-		*label = d.Val()
-		if err := checkLabel(*label); err != nil {
-			return d.WrapErr(err)
-		}
-		title += " " + *label
-	}
-	return readRest(d, title, known, repeatable...)
 }
 
 // Demo is a built-in model that needs no key and no network: it shows the page and the protocol.
@@ -81,26 +58,32 @@ func (Demo) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.assistant.providers.demo", New: func() caddy.Module { return new(Demo) }}
 }
 
+// Settings is the table of provider demo.
+func (d *Demo) Settings() setting.Table {
+	return setting.Table{{
+		{Name: "delay", Value: setting.DurationOrZero().IntoOptional(&d.Delay), Default: "25ms", Help: "before each word"},
+	}}
+}
+
+// Provision fills in the defaults.
+func (d *Demo) Provision(caddy.Context) error { return d.Settings().SetDefaults() }
+
+// Validate checks what the types do not.
+func (d *Demo) Validate() error { return d.Settings().Check() }
+
 // Provider returns the model.
 func (d *Demo) Provider() assistant.Provider {
-	if d.Delay == nil {
-		return &demo.Provider{Label: d.Label, Delay: demo.DefaultDelay}
-	}
 	return &demo.Provider{Label: d.Label, Delay: time.Duration(*d.Delay)}
 }
 
-// UnmarshalCaddyfile reads:
-//
-//	provider demo [<label>] {
-//		delay <duration>
-//	}
+// UnmarshalCaddyfile reads provider demo [<label>] and its block.
 func (d *Demo) UnmarshalCaddyfile(disp *caddyfile.Dispenser) error {
-	return readProvider(disp, &d.Label, subdirectives{
-		"delay": func(p *params) error { return p.duration(optional(&d.Delay)) },
-	})
+	return d.Settings().ReadLabelled(disp, "provider demo", &d.Label)
 }
 
 var (
 	_ ProviderSource        = (*Demo)(nil)
+	_ caddy.Provisioner     = (*Demo)(nil)
+	_ caddy.Validator       = (*Demo)(nil)
 	_ caddyfile.Unmarshaler = (*Demo)(nil)
 )

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -43,10 +44,10 @@ func (c *counting) Source() assistant.Source {
 }
 
 func (c *counting) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return readBlock(d, "provider counting", subdirectives{
-		"model":  func(p *params) error { return p.text(&c.Name) },
-		"pieces": func(p *params) error { return number(p, &c.Pieces, 0, 1e6) },
-	})
+	return setting.Table{{
+		{Name: "model", Value: setting.Text("<name>").Into(&c.Name)},
+		{Name: "pieces", Value: setting.Number[int]("<n>", 0, 1e6).Into(&c.Pieces)},
+	}}.Read(d, "provider counting")
 }
 
 func (c *counting) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {

@@ -121,7 +121,9 @@ func (m *mounted) search(value any, site place) error {
 			if err := decodeModule(v, h); err != nil {
 				return err
 			}
-			h.setDefaults()
+			if err := h.setDefaults(); err != nil {
+				return err
+			}
 			m.assistants = append(m.assistants, mount[*Handler]{h, site})
 			return h.Validate()
 		case "asyncapi":

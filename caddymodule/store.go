@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 	"github.com/caddy-assistant/caddy-assistant/assistant/postgres"
 	"github.com/caddy-assistant/caddy-assistant/assistant/sqlite"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
@@ -36,28 +38,29 @@ func (Memory) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.assistant.stores.memory", New: func() caddy.Module { return new(Memory) }}
 }
 
+// Settings is the table of store memory.
+func (m *Memory) Settings() setting.Table {
+	return setting.Table{{
+		{Name: "max_conversations", Value: setting.Number[int]("<n>", 1, math.MaxInt32).Into(&m.MaxConversations), Default: "10000", Help: "what was used longest ago goes first"},
+		{Name: "max_bytes", Value: setting.Size[int]().Into(&m.MaxBytes), Default: "64MiB", Help: "of texts and bookkeeping, roughly"},
+	}}
+}
+
+// Provision fills in the defaults.
+func (m *Memory) Provision(caddy.Context) error { return m.Settings().SetDefaults() }
+
+// Validate checks what the types do not.
+func (m *Memory) Validate() error { return m.Settings().Check() }
+
 // Key is the handler's own.
 func (m *Memory) Key(handler string) string { return "memory of " + handler }
 
 // Open makes the store.
 func (m *Memory) Open() (assistant.Store, error) { return memory.Open(m.Config), nil }
 
-// UnmarshalCaddyfile reads:
-//
-//	store memory {
-//		max_conversations <n>
-//		max_bytes         <size>
-//	}
+// UnmarshalCaddyfile reads store memory and its block.
 func (m *Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return readBlock(d, "store memory", subdirectives{
-		"max_conversations": func(p *params) error { return number(p, &m.MaxConversations, 1, 1<<31-1) },
-		"max_bytes": func(p *params) error {
-			var n int64
-			err := p.size(&n)
-			m.MaxBytes = int(n)
-			return err
-		},
-	})
+	return m.Settings().Read(d, "store memory")
 }
 
 // SQLite keeps conversations in one file, which only one process may have open. It is made with the
@@ -108,15 +111,12 @@ func (s *SQLite) Open() (assistant.Store, error) {
 //	store sqlite [<path>]
 func (s *SQLite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // sqlite
-	p := &params{Dispenser: d, name: "store sqlite"}
-	if p.args = d.RemainingArgs(); len(p.args) > 1 {
-		return p.expected("at most one path")
-	}
-	if len(p.args) == 1 {
-		s.Path = p.args[0]
-	}
-	return p.noBlock()
+	return setting.ReadLine(d, "store sqlite", atMostOnePath.Into(&s.Path).WithoutBlock())
 }
+
+var atMostOnePath = setting.Form[string]{Takes: "[<path>]", Expected: "at most one path", Parse: func(words []string) (string, bool) {
+	return strings.Join(words, ""), len(words) <= 1
+}}
 
 // Postgres keeps conversations in a PostgreSQL database, which several nodes may share.
 type Postgres struct {
@@ -167,15 +167,13 @@ func (p *Postgres) Open() (assistant.Store, error) {
 //	store postgres <dsn>
 func (p *Postgres) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // postgres
-	params := &params{Dispenser: d, name: "store postgres"}
-	if err := params.secret(&p.DSN); err != nil {
-		return err
-	}
-	return params.noBlock()
+	return setting.ReadLine(d, "store postgres", setting.Secret("<dsn>", &p.DSN).WithoutBlock())
 }
 
 var (
 	_ StoreSource           = (*Memory)(nil)
+	_ caddy.Provisioner     = (*Memory)(nil)
+	_ caddy.Validator       = (*Memory)(nil)
 	_ caddyfile.Unmarshaler = (*Memory)(nil)
 	_ StoreSource           = (*Postgres)(nil)
 	_ caddy.Provisioner     = (*Postgres)(nil)
