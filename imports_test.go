@@ -65,8 +65,7 @@ func TestNoHTTP(t *testing.T) {
 	}
 }
 
-// TestAdapters holds that adapters do not know each other, and that only mains and this package know
-// caddymodule.
+// TestAdapters holds that adapters do not know each other, nor anything that knows Caddy.
 func TestAdapters(t *testing.T) {
 	all := dependencies(t, "./assistant/...")
 	adapters := slices.DeleteFunc(all, func(p string) bool {
@@ -78,8 +77,61 @@ func TestAdapters(t *testing.T) {
 	}
 	for _, a := range adapters {
 		for _, dep := range dependencies(t, a) {
-			if dep != a && (slices.Contains(adapters, dep) || dep == module+"caddymodule") {
+			if dep != a && (slices.Contains(adapters, dep) || reaches(dep, module+"caddymodule")) {
 				t.Errorf("%s must not reach %s", a, dep)
+			}
+		}
+	}
+}
+
+// TestRooms holds the arrows between the packages below caddymodule: which others each may reach.
+func TestRooms(t *testing.T) {
+	const room, setting = module + "caddymodule/", "internal/setting"
+	rooms := map[string][]string{
+		"command":            {"admin", "docs", "endpoint", "observe", setting},
+		"admin":              {"endpoint", "observe", setting},
+		"docs":               {"endpoint", "observe", setting},
+		"endpoint":           {"observe", setting},
+		"observe":            nil,
+		"providers":          {setting},
+		"stores":             {setting},
+		"chatpage":           {setting},
+		setting:              nil,
+		"internal/caddytest": {setting}, // for tests alone
+	}
+	for name, others := range rooms {
+		for _, dep := range dependencies(t, "./caddymodule/"+name) {
+			other, ok := strings.CutPrefix(dep+"/", room)
+			other = strings.TrimSuffix(other, "/")
+			if ok && other != name && !slices.Contains(others, other) {
+				t.Errorf("caddymodule/%s must not reach %s", name, dep)
+			}
+		}
+	}
+	for _, dep := range dependencies(t, "./caddymodule/...") {
+		name, ok := strings.CutPrefix(dep, room)
+		if _, known := rooms[name]; ok && !known {
+			t.Errorf("caddymodule/%s is not in this test", name)
+		}
+	}
+}
+
+// TestMains holds that only mains and this package import caddymodule, and that nothing outside of it imports its
+// rooms.
+func TestMains(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{.Name}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg, name, imports := fields[0], fields[1], fields[2:]
+		for _, dep := range imports {
+			switch {
+			case dep == module+"caddymodule" && name != "main" && pkg != strings.TrimSuffix(module, "/"):
+				t.Errorf("%s must not import %s", pkg, dep)
+			case strings.HasPrefix(dep, module+"caddymodule/") && !reaches(pkg, module+"caddymodule"):
+				t.Errorf("%s must not import %s", pkg, dep)
 			}
 		}
 	}

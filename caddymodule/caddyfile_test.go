@@ -1,4 +1,4 @@
-package caddymodule
+package caddymodule_test
 
 import (
 	"bytes"
@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files with what comes out now")

@@ -1,40 +1,31 @@
-// Package caddymodule makes the assistant a Caddy module. It translates configuration and requests; what
-// it does not decide is decided in packages that know nothing of Caddy.
+// Package caddymodule makes the assistant a Caddy module: importing it registers what is below.
 //
-// Modules, by ID:
+//	http.handlers.assistant             endpoint.Handler: the WebSocket endpoint
+//	assistant                           endpoint.App: where the handlers of one configuration meet
+//	http.handlers.asyncapi              docs.AsyncAPI: their document and its page
+//	http.assistant.providers.openai     providers.OpenAI: models behind OpenAI's API
+//	http.assistant.providers.demo       providers.Demo: the built-in model without a network
+//	http.assistant.stores.memory        stores.Memory: conversations in memory
+//	http.assistant.stores.sqlite        stores.SQLite: in a file
+//	http.assistant.stores.postgres      stores.Postgres: in a database, which several nodes may share
+//	admin.api.assistant                 admin.Admin: /assistant/ of Caddy's admin API
+//	caddy.fs.assistant_chat             chatpage.ChatPage: the chat page as a file system
 //
-//	http.handlers.assistant             [Handler]: the WebSocket endpoint
-//	http.handlers.asyncapi              [AsyncAPI]: its document and docs page
-//	http.assistant.providers.openai     [OpenAI]: models behind OpenAI's API
-//	http.assistant.providers.demo       [Demo]: the built-in model without a network
-//	http.assistant.stores.memory        [Memory]: conversations in memory
-//	http.assistant.stores.sqlite        [SQLite]: in a file
-//	http.assistant.stores.postgres      [Postgres]: in a database, also of several nodes
-//	assistant                           [App]: where the handlers of one configuration meet
-//	admin.api.assistant                 [Admin]: /assistant/ of Caddy's admin API
-//	caddy.fs.assistant_chat             [ChatPage]: the chat page as a file system
+// Package command adds "caddy assistant". All of them translate configuration and requests; what they do not
+// decide is decided in packages that know nothing of Caddy. They import each other one way:
+//
+//	command ─► admin, docs ─► endpoint ─► observe
+//
+// Providers and stores stand alone, and endpoint finds them by their names. Modules of others in their
+// namespaces implement endpoint.ProviderSource and endpoint.StoreSource.
 package caddymodule
 
 import (
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/chatpage"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/command"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/docs"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/providers"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/stores"
 )
-
-func init() {
-	caddy.RegisterModule(Handler{})
-	caddy.RegisterModule(AsyncAPI{})
-	caddy.RegisterModule(OpenAI{})
-	caddy.RegisterModule(Demo{})
-	caddy.RegisterModule(Memory{})
-	caddy.RegisterModule(SQLite{})
-	caddy.RegisterModule(Postgres{})
-	caddy.RegisterModule(App{})
-	caddy.RegisterModule(Admin{})
-	caddy.RegisterModule(ChatPage{})
-
-	httpcaddyfile.RegisterDirective("assistant", parseAssistant)
-	httpcaddyfile.RegisterHandlerDirective("asyncapi", parseAsyncAPI)
-	// Before respond, which would shadow both where a site has one without a matcher.
-	httpcaddyfile.RegisterDirectiveOrder("assistant", httpcaddyfile.Before, "respond")
-	httpcaddyfile.RegisterDirectiveOrder("asyncapi", httpcaddyfile.Before, "respond")
-}

@@ -1,4 +1,4 @@
-package caddymodule
+package caddymodule_test
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -93,7 +95,7 @@ func checkModule(t *testing.T, id, inlineKey string, config json.RawMessage) {
 	if err != nil || !bytes.Equal(again, want) {
 		t.Fatalf("%s reads\n%s\nand writes (%v)\n%s", id, want, err, again)
 	}
-	if h, ok := module.(*Handler); ok {
+	if h, ok := module.(*endpoint.Handler); ok {
 		if err := h.Validate(); err != nil {
 			t.Fatalf("an accepted Caddyfile is not valid: %v\n%s", err, want)
 		}

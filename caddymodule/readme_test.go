@@ -1,4 +1,4 @@
-package caddymodule
+package caddymodule_test
 
 import (
 	"encoding/json"
@@ -13,6 +13,11 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/docs"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/providers"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/stores"
+
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -22,11 +27,11 @@ var modules = []struct {
 	heading, comment string
 	module           interface{ Settings() setting.Table }
 }{
-	{"assistant [<matcher>]", "", new(Handler)},
-	{"provider openai [<label>]", "[openai] the label is its name in logs and metrics", new(OpenAI)},
-	{"provider demo [<label>]", "", new(Demo)},
-	{"store memory", "", new(Memory)},
-	{"asyncapi [<matcher>]", "", new(AsyncAPI)},
+	{"assistant [<matcher>]", "", new(endpoint.Handler)},
+	{"provider openai [<label>]", "[openai] the label is its name in logs and metrics", new(providers.OpenAI)},
+	{"provider demo [<label>]", "", new(providers.Demo)},
+	{"store memory", "", new(stores.Memory)},
+	{"asyncapi [<matcher>]", "", new(docs.AsyncAPI)},
 }
 
 const settingsBegin, settingsEnd = "<!-- made by go test ./caddymodule -run TestReadme -update -->\n```caddyfile\n", "```\n"

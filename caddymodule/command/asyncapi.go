@@ -1,0 +1,69 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/caddy-assistant/caddy-assistant/asyncapi"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/docs"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func asyncAPICommand() *cobra.Command {
+	cmd := command("asyncapi", "Prints the AsyncAPI document of a configuration", 0, runAsyncAPI)
+	cmd.Long = cmd.Short + `, the same that a server
+with it serves. No server is needed, and no secret of the configuration: for client
+generators in a build.
+
+The document's server is the site with the asyncapi directive or, where there is
+none, the first with an assistant. Give --server where the site has no name.`
+	cmd.Flags().StringP("config", "c", "", "Configuration file (required)")
+	cmd.Flags().StringP("adapter", "a", "", "Name of its adapter")
+	cmd.Flags().String("server", "", "Where clients reach the site, such as wss://chat.example.com")
+	cmd.Flags().String("format", "json", "json or yaml")
+	cmd.Flags().String("view", "server", "server or client: what client generators take")
+	cmd.Flags().String("channel", "", "Name of the assistant handler to which the document is limited")
+	return cmd
+}
+
+func runAsyncAPI(fl caddycmd.Flags) (int, error) {
+	if fl.String("config") == "" {
+		return exit(errors.New("expected a configuration file: --config Caddyfile"))
+	}
+	config, _, _, err := caddycmd.LoadConfig(fl.String("config"), fl.String("adapter"))
+	if err != nil {
+		return exit(err)
+	}
+	found, err := docs.FindMounted(config)
+	if err != nil {
+		return exit(err)
+	}
+	api, err := found.API(fl.String("server"), fl.String("channel"))
+	if err != nil {
+		return exit(err)
+	}
+	text, err := render(api, fl.String("format"), asyncapi.View(fl.String("view")))
+	if err != nil {
+		return exit(err)
+	}
+	_, err = os.Stdout.Write(text)
+	return exit(err)
+}
+
+func render(api asyncapi.API, format string, view asyncapi.View) ([]byte, error) {
+	if view != asyncapi.ServerView && view != asyncapi.ClientView {
+		return nil, fmt.Errorf("view: expected server or client, found %q", view)
+	}
+	document, err := asyncapi.Build(api, view)
+	switch {
+	case err != nil:
+		return nil, err
+	case format == "json":
+		return document.JSON(), nil
+	case format == "yaml":
+		return document.YAML()
+	}
+	return nil, fmt.Errorf("format: expected json or yaml, found %q", format)
+}

@@ -1,0 +1,178 @@
+package command
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/docs"
+	"github.com/caddy-assistant/caddy-assistant/termchat"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func chatCommand() *cobra.Command {
+	cmd := client(command("chat [<question>]", "Chats with an assistant in the terminal", -1, runChat))
+	cmd.Long = cmd.Short + `.
+
+Without a question, and in a terminal, every line is one; an empty input (Ctrl-D)
+ends the chat. In a pipe the whole of the input is one question, or what a given
+question is about:
+
+	$ echo "What is Caddy?" | caddy assistant chat
+	$ caddy assistant chat "Explain this log:" < access.log
+
+Ctrl-C stops the answer, and a second one leaves. Only answers go to standard
+output. What is said is kept in a conversation, whose id is told at the start:
+--conversation goes on with it.
+
+The assistant is that of the server that runs on this machine, or the one at --url.
+
+Exit status: 0 when all questions were answered, 1 when one was not, 130 after Ctrl-C.`
+	cmd.Flags().String("url", "", "Address of the WebSocket, such as wss://chat.example.com/ws/assistants/")
+	cmd.Flags().String("conversation", "", "Id of a conversation to go on with")
+	cmd.Flags().StringP("user", "u", "", "Name and password for basic_auth, as name:password; asked for where it is only a name")
+	cmd.Flags().StringArrayP("header", "H", nil, `Header to send with the request, such as "Authorization: Bearer …"; may be repeated`)
+	cmd.Flags().BoolP("insecure", "k", false, "Do not check the server's certificate")
+	return cmd
+}
+
+// exitInterrupted is the shells' exit status for Ctrl-C.
+const exitInterrupted = 130
+
+func runChat(fl caddycmd.Flags) (int, error) {
+	config, err := chatConfig(fl)
+	if err != nil {
+		return exit(err)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(context.Background())
+	interrupts := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-signals:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case interrupts <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	config.Interrupts = interrupts
+	err = termchat.Run(ctx, config)
+	cancel()
+	<-done
+	if errors.Is(err, termchat.ErrInterrupted) {
+		return exitInterrupted, nil
+	}
+	return exit(err)
+}
+
+func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
+	c = termchat.Config{
+		URL: fl.String("url"), Conversation: fl.String("conversation"), Question: strings.Join(fl.Args(), " "),
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+	}
+	if fl.Bool("insecure") {
+		c.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by name
+	}
+	if c.URL == "" {
+		if c.URL, err = discover(fl); err != nil {
+			return c, err
+		}
+	}
+	switch u, err := url.Parse(c.URL); {
+	case err == nil && u.User != nil:
+		return c, errors.New("url: expected no name and password in it; give them with --user")
+	case err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
+		return c, fmt.Errorf("url: expected a WebSocket's such as wss://chat.example.com/ws/assistants/, found %q", c.URL)
+	}
+	if c.Header, err = chatHeader(fl); err != nil {
+		return c, err
+	}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		return c, nil
+	}
+	piped, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return c, fmt.Errorf("read question: %w", err)
+	}
+	c.Question = strings.TrimSpace(c.Question + "\n\n" + string(piped))
+	if c.Question == "" {
+		return c, errors.New("there is no question: give one, or pipe one in")
+	}
+	return c, nil
+}
+
+func chatHeader(fl caddycmd.Flags) (http.Header, error) {
+	header := http.Header{}
+	lines, err := fl.GetStringArray("header")
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return nil, errors.New(`header: expected a name and a value such as "Authorization: Bearer …"`)
+		}
+		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	user := fl.String("user")
+	if user == "" {
+		return header, nil
+	}
+	if !strings.Contains(user, ":") {
+		password, err := askPassword(user)
+		if err != nil {
+			return nil, err
+		}
+		user += ":" + password
+	}
+	header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user)))
+	return header, nil
+}
+
+func askPassword(user string) (string, error) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return "", errors.New("user: expected name:password where there is no terminal to ask in")
+	}
+	fmt.Fprintf(os.Stderr, "Password of %s: ", termchat.Printable(user))
+	password, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(os.Stderr)
+	return string(password), err
+}
+
+// discover asks the running server where its assistant is.
+func discover(fl caddycmd.Flags) (string, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return "", fmt.Errorf("find the assistant of a running server (or give --url): %w", err)
+	}
+	var config json.RawMessage
+	if err := s.read(http.MethodGet, "/config/", &config); err != nil {
+		return "", err
+	}
+	found, err := docs.FindMounted(config)
+	if err != nil {
+		return "", err
+	}
+	return found.URL(s.name)
+}

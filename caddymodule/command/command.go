@@ -1,0 +1,178 @@
+// Package command is "caddy assistant …".
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "assistant",
+		Usage: "<command>",
+		Short: "Chats with, watches and steers the assistants of a running server",
+		Long: `
+Commands for the assistant handlers of a Caddyfile.
+
+All but asyncapi need a server that runs. They find it at --address, or at the
+admin address of --config, or else at the default one, and need --name only
+where there are several handlers.
+
+Lists are tables for people; with --json they are lines of JSON.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = cobra.NoArgs
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			cmd.AddCommand(chatCommand(), asyncAPICommand())
+			cmd.AddCommand(operatorCommands()...)
+		},
+	})
+}
+
+// command is a subcommand whose positional arguments are n or, where n is negative, as many as there are.
+func command(use, short string, n int, run caddycmd.CommandFunc) *cobra.Command {
+	wrapped := caddycmd.WrapCommandFuncForCobra(run)
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cmd.SilenceErrors = true // wrapped has logged it
+		return wrapped(cmd, args)
+	}
+	if n >= 0 {
+		cmd.Args = cobra.ExactArgs(n)
+	}
+	return cmd
+}
+
+// client adds the flags of a command that speaks to a running server.
+func client(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String("address", "", "Address of the admin API, if it is not the default")
+	cmd.Flags().StringP("config", "c", "", "Configuration file to take the address of the admin API from")
+	cmd.Flags().StringP("adapter", "a", "", "Name of the adapter of that file")
+	cmd.Flags().String("name", "", "Name of the assistant handler")
+	return cmd
+}
+
+// server is a running server, by its admin API.
+type server struct{ address, name string }
+
+// serverOf is the server that the flags name.
+func serverOf(fl caddycmd.Flags) (*server, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
+	return &server{address, fl.String("name")}, err
+}
+
+// newServer finds the server and, by the flag name or because it is the only one, the handler.
+func newServer(fl caddycmd.Flags) (*server, error) {
+	s, err := serverOf(fl)
+	if err != nil || s.name != "" {
+		return s, err
+	}
+	handlers, err := s.handlers()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, h := range handlers {
+		names = append(names, h.Name)
+	}
+	switch len(names) {
+	case 0:
+		return nil, errors.New("the server has no assistant handler")
+	case 1:
+		s.name = names[0]
+		return s, nil
+	}
+	return nil, fmt.Errorf("the server has several assistant handlers; choose with --name one of %s", strings.Join(names, ", "))
+}
+
+// handlers are all of the server's, or the one of s.
+func (s *server) handlers() ([]admin.HandlerInfo, error) {
+	if s.name != "" {
+		var one admin.HandlerInfo
+		if err := s.read(http.MethodGet, s.path("", nil), &one); err != nil {
+			return nil, err
+		}
+		return []admin.HandlerInfo{one}, nil
+	}
+	var list admin.Page[admin.HandlerInfo]
+	err := s.read(http.MethodGet, "/assistant/", &list)
+	return list.Items, err
+}
+
+// path is that of one of the handler's resources.
+func (s *server) path(resource string, query url.Values) string {
+	path := "/assistant/" + url.PathEscape(s.name) + resource
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return path
+}
+
+// ofUser is the query for what is a user's; "" is everybody's.
+func ofUser(user string) url.Values {
+	if user == "" {
+		return url.Values{}
+	}
+	return url.Values{"user": {user}}
+}
+
+// do sends a request. An answer that is no success is an error.
+func (s *server) do(method, path string) (*http.Response, error) {
+	return caddycmd.AdminAPIRequest(s.address, method, path, nil, nil)
+}
+
+// read decodes the answer of a request into body, unless that is nil.
+func (s *server) read(method, path string, body any) error {
+	res, err := s.do(method, path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if body == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(body); err != nil {
+		return fmt.Errorf("decode %s: %w", path, err)
+	}
+	return nil
+}
+
+// list yields the items of all pages. An error is the last value.
+func list[T any](s *server, resource, user string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		query := ofUser(user)
+		query.Set("limit", strconv.Itoa(admin.MaxLimit))
+		for more := true; more; more = query.Get("cursor") != "" {
+			var p admin.Page[T]
+			if err := s.read(http.MethodGet, s.path(resource, query), &p); err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range p.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			query.Set("cursor", p.Next)
+		}
+	}
+}
+
+// exit is how a command ends that has nothing more to say.
+func exit(err error) (int, error) {
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	return caddy.ExitCodeSuccess, nil
+}

@@ -1,0 +1,253 @@
+package command
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
+	"github.com/caddy-assistant/caddy-assistant/termchat"
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// operatorCommands are the ones on top of the admin API.
+func operatorCommands() []*cobra.Command {
+	status := client(command("status", "Shows the assistant handlers and what they are doing", 0, runStatus))
+	providers := client(command("providers", "Lists the models of a handler, and which are passed over", 0, runProviders))
+	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
+	answers := client(command("answers", "Lists running answers", 0, runAnswers))
+	stop := client(command("stop <message_id>", "Stops a running answer", 1, runStop))
+	closing := client(command("close (<socket_id> | --user <user>)", "Closes a socket, or all of a user's", -1, runClose))
+	conversations := client(command("conversations <user>", "Lists a user's stored conversations", 1, runConversations))
+	export := client(command("export <user>", "Writes all of a user's conversations, one JSON object a line", 1, runExport))
+	erase := client(command("erase <user>", "Deletes all of a user's conversations", 1, runErase))
+	drain := client(command("drain", "Takes no new sockets and questions, ends answers, closes sockets", 0, runDrain(http.MethodPut)))
+	drain.Long = drain.Short + `.
+
+Running answers have the handler's drain_timeout. The server goes on, and so does
+everything else that it serves. "caddy assistant resume" undoes it; a reload does not.`
+	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
+
+	for _, cmd := range []*cobra.Command{status, providers, sockets, answers, conversations} {
+		cmd.Flags().Bool("json", false, "Print lines of JSON")
+	}
+	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
+		cmd.Flags().StringP("user", "u", "", "Only those of this user")
+	}
+	export.Flags().StringP("output", "o", "-", "File to make, which must not be there; - is standard output")
+	erase.Flags().BoolP("yes", "y", false, "Do not ask")
+	return []*cobra.Command{status, providers, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
+}
+
+// table prints items: lines of JSON as they come, or columns with a heading when all are there.
+func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], columns func(T) []any) (int, error) {
+	out, lines := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0), json.NewEncoder(os.Stdout)
+	if !fl.Bool("json") {
+		_, _ = fmt.Fprintln(out, strings.ReplaceAll(heading, " ", "\t"))
+	}
+	for item, err := range items {
+		switch {
+		case err != nil:
+		case fl.Bool("json"):
+			err = lines.Encode(item)
+		default:
+			var row []string
+			for _, value := range columns(item) {
+				row = append(row, cell(value))
+			}
+			_, err = fmt.Fprintln(out, strings.Join(row, "\t"))
+		}
+		if err != nil {
+			return exit(err)
+		}
+	}
+	return exit(out.Flush())
+}
+
+// listing prints a list of the handler's.
+func listing[T any](fl caddycmd.Flags, resource, user, heading string, columns func(T) []any) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	return table(fl, heading, list[T](s, resource, user), columns)
+}
+
+// cell is a value for a terminal: names come from clients.
+func cell(value any) string {
+	if t, ok := value.(time.Time); ok && !t.IsZero() {
+		return t.Local().Format(time.DateTime)
+	}
+	text := termchat.Printable(strings.Join(strings.Fields(fmt.Sprint(value)), " "))
+	if text == "" || value == (time.Time{}) {
+		return "-"
+	}
+	return text
+}
+
+func runStatus(fl caddycmd.Flags) (int, error) {
+	s, err := serverOf(fl)
+	if err != nil {
+		return exit(err)
+	}
+	items := func(yield func(admin.HandlerInfo, error) bool) {
+		handlers, err := s.handlers()
+		for _, h := range handlers {
+			if !yield(h, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(admin.HandlerInfo{}, err)
+		}
+	}
+	return table(fl, "NAME ADDRESS STATE SOCKETS ANSWERS", items, func(h admin.HandlerInfo) []any {
+		return []any{h.Name, h.Address, h.State, h.Sockets, h.Answers}
+	})
+}
+
+func runProviders(fl caddycmd.Flags) (int, error) {
+	return listing(fl, "/providers", "", "PROVIDER MODEL STATE FAILURES REASON UNTIL", func(p admin.ProviderInfo) []any {
+		return []any{p.Provider, p.Model, p.State, p.Failures, p.Reason, p.Until}
+	})
+}
+
+func runSockets(fl caddycmd.Flags) (int, error) {
+	return listing(fl, "/sockets", fl.String("user"), "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", func(s assistant.Socket) []any {
+		return []any{s.ID, s.User, s.RemoteAddr, s.Since, s.Received, s.Sent, strings.Join(s.Conversations, " ")}
+	})
+}
+
+func runAnswers(fl caddycmd.Flags) (int, error) {
+	return listing(fl, "/answers", fl.String("user"), "MESSAGE USER MODEL SINCE WAITING CONVERSATION", func(a assistant.Answer) []any {
+		return []any{a.ID, a.User, a.Model, a.Since, a.Waiting, a.Conversation}
+	})
+}
+
+func runConversations(fl caddycmd.Flags) (int, error) {
+	return listing(fl, "/conversations", fl.Arg(0), "CONVERSATION CREATED UPDATED", func(c admin.ConversationInfo) []any {
+		return []any{c.ID, c.CreatedAt, c.UpdatedAt}
+	})
+}
+
+func runStop(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err == nil {
+		err = s.read(http.MethodDelete, s.path("/answers/"+url.PathEscape(fl.Arg(0)), nil), nil)
+	}
+	return exit(err)
+}
+
+func runClose(fl caddycmd.Flags) (int, error) {
+	user := fl.String("user")
+	if (len(fl.Args()) == 1) == (user != "") {
+		return exit(errors.New("expected a socket's id or --user"))
+	}
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	if user == "" {
+		return exit(s.read(http.MethodDelete, s.path("/sockets/"+url.PathEscape(fl.Arg(0)), nil), nil))
+	}
+	var closed struct{ Sockets int }
+	if err := s.read(http.MethodDelete, s.path("/sockets", ofUser(user)), &closed); err != nil {
+		return exit(err)
+	}
+	fmt.Println(plural(closed.Sockets, "socket"), "closed")
+	return exit(nil)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+func runExport(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	res, err := s.do(http.MethodGet, s.path("/export", ofUser(fl.Arg(0))))
+	if err != nil {
+		return exit(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	out := os.Stdout
+	if name := fl.String("output"); name != "-" {
+		if out, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return exit(err)
+		}
+	}
+	_, err = io.Copy(out, res.Body)
+	if err = errors.Join(err, out.Close()); err != nil {
+		err = fmt.Errorf("the export broke off and is not complete: %w", err)
+	}
+	return exit(err)
+}
+
+func runErase(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	user := fl.Arg(0)
+	if !fl.Bool("yes") {
+		if err := confirm(s, user); err != nil {
+			return exit(err)
+		}
+	}
+	var erased struct{ Conversations int }
+	if err := s.read(http.MethodDelete, s.path("/conversations", ofUser(user)), &erased); err != nil {
+		return exit(err)
+	}
+	fmt.Println(plural(erased.Conversations, "conversation"), "erased")
+	return exit(nil)
+}
+
+// confirm asks whether to go on.
+func confirm(s *server, user string) error {
+	n := 0
+	for _, err := range list[admin.ConversationInfo](s, "/conversations", user) {
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	fmt.Fprintf(os.Stderr, "Erase %s of %s for ever? [y/N] ", plural(n, "conversation"), termchat.Printable(user))
+	reply, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	if r := strings.ToLower(strings.TrimSpace(reply)); r != "y" && r != "yes" {
+		return errors.New("nothing was erased")
+	}
+	return nil
+}
+
+func runDrain(method string) caddycmd.CommandFunc {
+	return func(fl caddycmd.Flags) (int, error) {
+		s, err := newServer(fl)
+		if err != nil {
+			return exit(err)
+		}
+		var info admin.HandlerInfo
+		if err := s.read(method, s.path("/drain", nil), &info); err != nil {
+			return exit(err)
+		}
+		fmt.Println(info.Name, "is", info.State)
+		return caddy.ExitCodeSuccess, nil
+	}
+}

@@ -1,0 +1,25 @@
+package endpoint
+
+import (
+	"context"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// addLogFields adds what is known at the upgrade to the request's line in the access log, which may be
+// written then: the handler's own log has the rest.
+func addLogFields(ctx context.Context, handler string, p assistant.Peer) {
+	extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
+	if !ok {
+		return
+	}
+	extra.Add(zap.String("handler", handler))
+	if p.User != "" {
+		extra.Add(zap.String("user", p.User))
+	}
+	if p.Conversation != "" {
+		extra.Add(zap.String("conversation_id", p.Conversation))
+	}
+}

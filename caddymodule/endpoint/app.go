@@ -1,0 +1,142 @@
+package endpoint
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+)
+
+func init() { caddy.RegisterModule(App{}) }
+
+// App is where the handlers of one configuration meet: it starts and drains them, the documents list
+// them, and two of them may not have the same name or store. It has no configuration and comes by itself.
+type App struct {
+	handlers []*Handler // complete once the configuration is provisioned
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "assistant", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision registers the metrics, and subscribes to the start and to the end of the process.
+func (a *App) Provision(ctx caddy.Context) error {
+	events, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	app := events.(*caddyevents.App)
+	return errors.Join(observe.Register(ctx.GetMetricsRegistry()), app.On("started", started{a, app, ctx}), app.On("stopping", drain{a}))
+}
+
+// Start opens what the handlers need. Only from here on files are created and connections opened.
+func (a *App) Start() error {
+	for _, h := range a.handlers {
+		if err := h.start(); err != nil {
+			return fmt.Errorf("start assistant %s: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
+// Stop takes the settings back: after a reload that succeeded the newer ones are there already, and
+// nothing happens.
+func (a *App) Stop() error {
+	for _, h := range a.handlers {
+		h.stop()
+	}
+	return nil
+}
+
+// Add adds a handler, unless it conflicts with another.
+func (a *App) Add(h *Handler) error {
+	for _, other := range a.handlers {
+		switch {
+		case other.Name == h.Name:
+			return fmt.Errorf("two assistant handlers are named %q; give one of them another name", h.Name)
+		case other.storeKey == h.storeKey && h.storeKey != "":
+			return fmt.Errorf("the assistant handlers %q and %q have the same store; give one of them another", other.Name, h.Name)
+		}
+	}
+	a.handlers = append(a.handlers, h)
+	slices.SortFunc(a.handlers, func(x, y *Handler) int { return cmp.Compare(x.Name, y.Name) })
+	return nil
+}
+
+// AppOf returns the App of the configuration that ctx belongs to.
+func AppOf(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("assistant")
+	if err != nil {
+		return nil, fmt.Errorf("load assistant app: %w", err)
+	}
+	return app.(*App), nil
+}
+
+// Running returns the handlers of the running configuration that have started, by name.
+func Running() []*Handler {
+	app, err := caddy.ActiveContext().AppIfConfigured("assistant")
+	if err != nil {
+		return nil // there is none
+	}
+	return slices.DeleteFunc(slices.Clone(app.(*App).handlers), func(h *Handler) bool {
+		select {
+		case <-h.started:
+			return false
+		default:
+			return true
+		}
+	})
+}
+
+// Handlers returns the handlers of the configuration, by name.
+func (a *App) Handlers() []*Handler { return slices.Clone(a.handlers) }
+
+// Protocol is the same for all handlers.
+var Protocol = assistant.Protocol()
+
+// started lets events go to the handlers of this configuration, once all its apps have started.
+type started struct {
+	app    *App
+	events *caddyevents.App
+	ctx    caddy.Context
+}
+
+func (s started) Handle(context.Context, caddy.Event) error {
+	for _, h := range s.app.handlers {
+		h.hub.events.Use(s.events, s.ctx)
+	}
+	return nil
+}
+
+// drain ends sessions and answers in order when the process is going to exit; a reload leaves them
+// alone. The event comes before the HTTP server is shut down, which would wait for ever for some of them.
+type drain struct{ app *App }
+
+func (d drain) Handle(ctx context.Context, _ caddy.Event) error {
+	if !caddy.Exiting() {
+		return nil
+	}
+	errs := make([]error, len(d.app.handlers))
+	var wg sync.WaitGroup
+	for i, h := range d.app.handlers {
+		wg.Go(func() { errs[i] = h.drain(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+var (
+	_ caddy.App         = (*App)(nil)
+	_ caddy.Provisioner = (*App)(nil)
+
+	_ caddyevents.Handler = started{}
+	_ caddyevents.Handler = drain{}
+)

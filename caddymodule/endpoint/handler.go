@@ -1,0 +1,361 @@
+// Package endpoint is the handler that serves the assistant over WebSocket, and what its instances in one
+// configuration and over reloads have in common.
+package endpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// Handler upgrades requests to WebSocket and serves each connection with a streaming AI assistant.
+//
+// Match it by path only: the extended CONNECT of HTTP/2 and HTTP/3 is not a GET and has no Upgrade header. A
+// request that is not a WebSocket handshake is answered with 426, one from a foreign origin with 403;
+// handle_errors sees both.
+type Handler struct {
+	// The channel's name in the AsyncAPI document: letters, digits and underscores. Two handlers may not have the
+	// same. Default: assistants
+	Name string `json:"name,omitempty"`
+
+	// The channel's description in the AsyncAPI document. Default: AI Assistant WebSocket API
+	Description string `json:"description,omitempty"`
+
+	// The channel's tags in the AsyncAPI document. Default: ai chat
+	Tags []string `json:"tags,omitempty"`
+
+	// The path under which clients reach this handler, for the AsyncAPI document. A Caddyfile takes it from the
+	// directive's path matcher. Default: /ws/assistants/
+	Address string `json:"address,omitempty"`
+
+	// The language models; at least one. Several are a chain, written as several provider blocks: while no text
+	// has been sent, the next one is asked when one fails. A provider that fails three times in a row, or asks
+	// for a pause, is passed over for a while. Two with the same name and model need a label.
+	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=http.assistant.providers inline_key=name"`
+
+	// The system message that precedes every conversation. Placeholders are replaced when the connection
+	// opens; unknown {…} stay as they are. Default: none
+	Instructions string `json:"instructions,omitempty"`
+
+	// How much of a conversation is sent to the model, in tokens: the newest whole turns that fit; the
+	// instructions always stay. Tokens are estimated at four characters each. At least 100. Default: 16000
+	Context int `json:"context,omitempty"`
+
+	// What names a new conversation: its first "question", or the "model", which costs one more request.
+	// Default: question
+	Titles string `json:"titles,omitempty"`
+
+	// Whether a model's reasoning is stored with its answer ("keep"), or only shown while it streams ("live").
+	// Default: keep
+	Reasoning string `json:"reasoning,omitempty"`
+
+	// Where conversations are kept. Default: memory
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.assistant.stores inline_key=name"`
+
+	// When pieces of an answer are stored. With "strict", each is stored before it is shown. With "default", a
+	// crash may lose what was shown last, up to 250 ms or 2 KiB of it. Questions and finished answers are always
+	// safe. Default: default
+	Durability string `json:"durability,omitempty"`
+
+	// What happens to a running answer of a stored conversation when its last socket closes. Default: finish 5m
+	OnDisconnect *OnDisconnect `json:"on_disconnect,omitempty"`
+
+	// The owner of a connection's conversations, with placeholders; an unknown placeholder is empty, and an empty
+	// owner is anonymous. Behind forward_auth, use the header that it copies, such as
+	// {http.request.header.Remote-User}. A name of more than 1024 bytes, or with control characters, is answered
+	// with 400. Default: {http.auth.user.id}
+	User string `json:"user,omitempty"`
+
+	// Binds a connection to the stored conversation with this id, with placeholders, such as
+	// {http.request.uri.query.conversation}. An empty id binds nothing; the id of another user's conversation is
+	// answered with 404. Default: none
+	Conversation string `json:"conversation,omitempty"`
+
+	// How long conversations are kept after their last message. Default: 0, for ever
+	Retention caddy.Duration `json:"retention,omitempty"`
+
+	// The origins whose pages may connect, such as https://example.com; * means any. The list is complete: it
+	// must include the site's own origin if its pages connect. Default: the site's own
+	Origins []string `json:"origins,omitempty"`
+
+	// The largest message from a client, in bytes, up to 1 GiB; a larger one closes the connection with 1009.
+	// Default: 1048576 (1MiB)
+	MaxMessageSize int64 `json:"max_message_size,omitempty"`
+
+	// Whether messages are compressed for clients that offer it (permessage-deflate). It costs time and
+	// memory, and the pieces of an answer are too small to gain. Default: false
+	Compression bool `json:"compression,omitempty"`
+
+	// How many questions of one conversation may wait while another is answered; one more gets the error
+	// busy. Default: 8
+	MaxPending int `json:"max_pending,omitempty"`
+
+	// How often an idle client is pinged. A client that is silent for twice as long is taken to be gone.
+	// Default: 25s
+	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
+
+	// How long one write may take. A client that reads too slowly for it is dropped. Default: 10s
+	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
+
+	// How long running answers may go on when the server stops; after that they are stored as interrupted.
+	// Stopping takes at most one second more. Default: 4s
+	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
+
+	// How long the events of an answer are kept after its end, for clients that reconnect. Default: 10m
+	ResumeWindow caddy.Duration `json:"resume_window,omitempty"`
+
+	// Also logs message texts, of users and models, at level DEBUG. Default: false
+	LogContent bool `json:"log_content,omitempty"`
+
+	// How many questions each user may ask, regenerate included; one more gets the error rate_limited, which
+	// says when to try again. A question that is refused or sent twice does not count. Default: no limit
+	Rate *Rate `json:"rate,omitempty"`
+
+	// How many tokens each user may use: input and output of all answers and titles. The numbers are those that
+	// the model's service reports, for answers that were cut too; without a report, four characters are a token.
+	// A question that needs more than is left gets the error budget_exceeded. An answer that reaches the end of
+	// the budget ends there, with the finish reason budget. No request sends more of a conversation than the
+	// whole budget. A restart forgets what was used. Default: no limit
+	Budget *Budget `json:"budget,omitempty"`
+
+	// How many connections may be open at once, in total and per user; one more is answered with 503 before
+	// the upgrade. A user is the value of the setting user or, where that is empty, the client's IP address (for
+	// IPv6, the network of its first 64 bits). Behind a proxy this needs Caddy's trusted_proxies. The counts of
+	// max_connections, rate and budget belong to this handler on this server, even where several servers share
+	// a database. They survive a reload, also one that changes the limits. Default: no limit
+	MaxConnections *MaxConnections `json:"max_connections,omitempty"`
+
+	// The longest question, in characters; a longer one gets a validation error. Default: what context lets
+	// through
+	MaxQuestionLength int `json:"max_question_length,omitempty"`
+
+	// How many messages a stored conversation may have, questions and answers together; at least 2. A full
+	// conversation answers a further question with the error conversation_full. Default: no limit
+	MaxMessages int `json:"max_messages,omitempty"`
+
+	chain     *assistant.Chain
+	storeKey  string
+	openStore func() (assistant.Store, error)
+	settings  assistant.Config
+	ctx       caddy.Context
+	log       *zap.Logger
+
+	// set by start
+	started   chan struct{} // closed then
+	hub       *pooledHub
+	assistant *assistant.Assistant
+	previous  *assistant.Assistant // the settings before
+}
+
+func init() {
+	caddy.RegisterModule(Handler{})
+	httpcaddyfile.RegisterDirective("assistant", parseAssistant)
+	// Before respond, which would shadow it where a site has one without a matcher.
+	httpcaddyfile.RegisterDirectiveOrder("assistant", httpcaddyfile.Before, "respond")
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.assistant", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision sets up h. It opens no connection and creates no file: start does.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.ctx, h.log, h.started = ctx, ctx.Logger(), make(chan struct{})
+	if err := h.SetDefaults(); err != nil {
+		return err
+	}
+	if err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx)); err != nil {
+		return err
+	}
+	h.settings = h.engine()
+	app, err := AppOf(ctx)
+	if err != nil {
+		return err
+	}
+	return app.Add(h)
+}
+
+// start opens the store, unless an earlier configuration has, and makes h's settings those of all its
+// sessions, old ones included.
+func (h *Handler) start() (err error) {
+	if h.hub, err = openHub(hubKey{h.Name, h.storeKey}, h.openStore, h.log); err != nil {
+		return err
+	}
+	h.settings.Observer = observe.New(h.Name, h.hub.events)
+	h.assistant = assistant.New(h.hub.Hub, h.settings)
+	h.previous = h.hub.Use(h.assistant)
+	observe.ProvidersHealthy.Add(h.Name, h.hub.Hub)
+	close(h.started)
+	tellHTTP2(h.log)
+	if h.Retention > 0 {
+		h.hub.Sweep(h.ctx, time.Duration(h.Retention))
+	}
+	return nil
+}
+
+// Hub returns what the handler is doing. The handler must have started; see [Running].
+func (h *Handler) Hub() *assistant.Hub { return h.hub.Hub }
+
+// Chain returns the handler's models.
+func (h *Handler) Chain() *assistant.Chain { return h.chain }
+
+// Logger returns the handler's log.
+func (h *Handler) Logger() *zap.Logger { return h.log }
+
+// stop gives sessions the settings before h's back, if no newer ones are there: this configuration has
+// been refused after it had started.
+func (h *Handler) stop() {
+	if h.hub != nil && h.previous != nil && h.hub.Using() == h.assistant {
+		h.hub.Use(h.previous)
+	}
+	h.previous = nil
+}
+
+func (h *Handler) drain(ctx context.Context) error {
+	if h.hub == nil {
+		return nil
+	}
+	all, cancel := context.WithTimeout(ctx, time.Duration(h.DrainTimeout)+time.Second)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(all, time.Duration(h.DrainTimeout))
+	defer cancel()
+	err := h.hub.Close(ctx)
+	h.hub.events.Flush(all)
+	return err
+}
+
+// Cleanup gives the handler's reference to its hub back. Connections have their own.
+func (h *Handler) Cleanup() error {
+	if h.hub != nil {
+		h.stop()
+		h.hub.leave(time.Duration(h.DrainTimeout))
+	}
+	return nil
+}
+
+// ServeHTTP upgrades the request. With HTTP/1.1 it returns and the session goes on in a goroutine of its own:
+// an idle connection then costs less memory than under a ServeHTTP that blocks, since the middleware chain's
+// stack and net/http's buffers are let go. So the access log tells when the socket opened, and the handler's
+// own log when and why it ended. With HTTP/2 and HTTP/3 it returns when the socket has ended.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
+	defer func() { observe.Refused(h.Name, err) }()
+	if !h.awaitStart(r.Context()) || h.hub.Draining() {
+		return unavailable(w, &observe.RefusalError{Reason: "draining", Err: errors.New("server is stopping")})
+	}
+	peer := h.peer(r)
+	if err := checkUser(peer.User); err != nil {
+		return caddyhttp.Error(http.StatusBadRequest, err)
+	}
+	addLogFields(r.Context(), h.Name, peer)
+	var release func() // of its place among the connections
+	served := false
+	if ws.IsUpgrade(r) {
+		var err error
+		if release, err = h.assistant.Admit(peer); err != nil {
+			return unavailable(w, &observe.RefusalError{Reason: "max_connections", Err: err})
+		}
+		defer func() {
+			if !served {
+				release()
+			}
+		}()
+		if err := h.mayOpen(w, r, peer); err != nil {
+			return err
+		}
+	}
+	restore := liftIdleTimeouts(r)
+	conn, err := ws.Upgrade(w, r, ws.Options{
+		MaxMessageSize: h.MaxMessageSize, Origins: h.Origins, Compression: h.Compression,
+		PingInterval: time.Duration(h.PingInterval), WriteTimeout: time.Duration(h.WriteTimeout),
+	})
+	if err != nil {
+		restore()
+		refused, _ := errors.AsType[*ws.HandshakeError](err)
+		return caddyhttp.Error(refused.Status, err)
+	}
+	served = h.serve(conn, peer, r, release)
+	return nil
+}
+
+// awaitStart waits for start: the HTTP server may be faster. It returns false when the client does not wait, or
+// when the configuration has been refused because something else could not start.
+func (h *Handler) awaitStart(ctx context.Context) bool {
+	select {
+	case <-h.started:
+		return true
+	default:
+	}
+	select {
+	case <-h.started:
+		return true
+	case <-h.ctx.Done():
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// mayOpen refuses a conversation that is not the user's before the upgrade.
+func (h *Handler) mayOpen(w http.ResponseWriter, r *http.Request, peer assistant.Peer) error {
+	if peer.Conversation == "" {
+		return nil
+	}
+	err := h.assistant.Allowed(r.Context(), peer.User, peer.Conversation)
+	switch {
+	case errors.Is(err, assistant.ErrNotFound):
+		return caddyhttp.Error(http.StatusNotFound, errors.New("no such conversation of this user"))
+	case err != nil:
+		return unavailable(w, &observe.RefusalError{Reason: "storage_unavailable", Err: err})
+	}
+	return nil
+}
+
+func unavailable(w http.ResponseWriter, err error) error {
+	w.Header().Set("Retry-After", "1")
+	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// peer takes from the request what the session needs: the request does not outlive the upgrade.
+func (h *Handler) peer(r *http.Request) assistant.Peer {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	p := assistant.Peer{
+		RemoteAddr:   r.RemoteAddr,
+		ClientIP:     clientIP(r),
+		User:         repl.ReplaceAll(h.User, ""),
+		Conversation: repl.ReplaceAll(h.Conversation, ""),
+		Resolve:      resolveGlobal,
+		Context:      observe.WithOrigin(r.Context()),
+	}
+	if strings.Contains(h.Instructions, "{") {
+		// The replacer keeps the whole request: only where it is needed.
+		p.Resolve = func(template string) string { return repl.ReplaceKnown(template, "") }
+	}
+	return p
+}
+
+// resolveGlobal fills what does not depend on a request. It serves connections that were opened when the
+// instructions had no placeholders: should a reload add some, those of the request stay as they are.
+func resolveGlobal(template string) string {
+	if !strings.Contains(template, "{") {
+		return template
+	}
+	return caddy.NewReplacer().ReplaceKnown(template, "")
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

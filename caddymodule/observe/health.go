@@ -1,0 +1,66 @@
+package observe
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ProvidersHealthy reports the state of providers at the time of each scrape.
+var ProvidersHealthy = collected(&healthCollector{
+	desc: prometheus.NewDesc("caddy_assistant_providers_healthy", "1 where a provider is asked, 0 where it is passed over since it failed.",
+		[]string{"handler", "provider", "model"}, nil),
+	hubs: map[string][]*assistant.Hub{},
+})
+
+type healthCollector struct {
+	desc *prometheus.Desc
+
+	mu   sync.Mutex
+	hubs map[string][]*assistant.Hub // by handler; the last one counts
+}
+
+// Add makes a hub the one of its handler, until it is removed or another is added.
+func (c *healthCollector) Add(handler string, hub *assistant.Hub) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.hubs[handler], hub) {
+		c.hubs[handler] = append(c.hubs[handler], hub)
+	}
+}
+
+// Remove removes a hub.
+func (c *healthCollector) Remove(handler string, hub *assistant.Hub) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hubs[handler] = slices.DeleteFunc(c.hubs[handler], func(other *assistant.Hub) bool { return other == hub })
+}
+
+// Describe names the metric.
+func (c *healthCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
+
+// Collect asks the newest settings of each handler.
+func (c *healthCollector) Collect(to chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, hubs := range c.hubs {
+		if len(hubs) == 0 {
+			continue
+		}
+		chain, ok := hubs[len(hubs)-1].Using().Provider.(*assistant.Chain)
+		if !ok {
+			continue
+		}
+		for _, h := range chain.Health() {
+			healthy := 0.
+			if h.State == assistant.CircuitClosed {
+				healthy = 1
+			}
+			to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, healthy, name, h.Provider, h.Model)
+		}
+	}
+}
+
+var _ prometheus.Collector = (*healthCollector)(nil)

@@ -1,0 +1,101 @@
+// Package observe makes metrics, spans and Caddy events of what handlers do.
+package observe
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The metrics of all handlers in this process. They live as long as it does: each configuration has a
+// registry of its own, and registers them anew.
+var (
+	openSockets     = gauge("open_sockets", "WebSocket connections that are open.", "handler")
+	closedSockets   = counter("closed_sockets_total", "WebSocket connections that have ended, by cause: left, lost, timeout, too_slow, malformed, refused, draining, operator, internal.", "handler", "cause")
+	refusedUpgrades = counter("refused_upgrades_total", "Requests that got no WebSocket, by reason: no_upgrade, foreign_origin, not_found, max_connections, draining, storage_unavailable, or the HTTP status.", "handler", "reason")
+	laggingSockets  = gauge("lagging_sockets", "Open connections whose client reads slower than answers come: pieces are merged for them.", "handler")
+
+	queuedQuestions = gauge("queued_questions", "Questions that wait for an earlier one of their conversation.", "handler")
+	runningAnswers  = gauge("running_answers", "Answers that are under way.", "handler")
+	answers         = counter("answers_total", "Questions that were answered, by outcome: the answer's finish reason.", "handler", "provider", "model", "finish_reason")
+	errorsTold      = counter("errors_total", "Errors that clients were told, by reason; invalid = a frame that the protocol does not allow.", "handler", "reason")
+
+	firstPiece = histogram("first_piece_seconds", "Time from a question's turn to the first piece of its answer.",
+		[]float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 20, 30, 60}, "handler", "provider", "model")
+	answerDuration = histogram("answer_duration_seconds", "Time from a question's turn to the end of its answer.",
+		[]float64{.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600}, "handler", "provider", "model")
+	pieces         = counter("pieces_total", "Pieces of text and reasoning from models.", "handler", "provider", "model")
+	tokens         = counter("tokens_total", "Tokens of answers and titles, by type: input or output. Estimated where the model does not count them.", "handler", "provider", "model", "type")
+	providerErrors = counter("provider_errors_total", "Requests that a provider failed, by reason, after its retries; also those that another provider answered then.", "handler", "provider", "model", "reason")
+	fallbacks      = counter("fallbacks_total", "Answers that a provider took over from one that failed.", "handler", "provider", "model")
+
+	storeDuration = histogram("store_duration_seconds", "Time of each call of the store.",
+		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "handler", "store", "operation")
+	storeErrors = counter("store_errors_total", "Calls of the store that failed. What is not there, was there before or exceeds max_messages is no failure.", "handler", "store", "operation")
+
+	droppedEvents = counter("dropped_events_total", "Caddy events that were not emitted because their handlers are too slow.", "handler")
+)
+
+// collectors are all of the above.
+var collectors []prometheus.Collector
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return collected(prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "assistant", Name: name, Help: help}, labels))
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return collected(prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "assistant", Name: name, Help: help}, labels))
+}
+
+func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return collected(prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "caddy", Subsystem: "assistant", Name: name, Help: help, Buckets: buckets}, labels))
+}
+
+func collected[C prometheus.Collector](c C) C {
+	collectors = append(collectors, c)
+	return c
+}
+
+// Register makes the metrics part of a configuration's registry, once.
+func Register(registry prometheus.Registerer) error {
+	for _, c := range collectors {
+		err := registry.Register(c)
+		if _, twice := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !twice {
+			return err
+		}
+	}
+	return nil
+}
+
+// Refused counts a request that a handler has refused with err, if it has.
+func Refused(handler string, err error) {
+	refused, ok := errors.AsType[caddyhttp.HandlerError](err)
+	if !ok {
+		return
+	}
+	reason := cmp.Or(refusalReasons[refused.StatusCode], strconv.Itoa(refused.StatusCode))
+	if r, ok := errors.AsType[*RefusalError](err); ok {
+		reason = r.Reason
+	}
+	refusedUpgrades.WithLabelValues(handler, reason).Inc()
+}
+
+// refusalReasons are those of the statuses that have but one.
+var refusalReasons = map[int]string{
+	http.StatusUpgradeRequired: "no_upgrade",
+	http.StatusForbidden:       "foreign_origin",
+	http.StatusNotFound:        "not_found",
+}
+
+// RefusalError is why there is no WebSocket, where the status alone does not say.
+type RefusalError struct {
+	Reason string // for metrics
+	Err    error
+}
+
+func (r *RefusalError) Error() string { return r.Err.Error() }
+func (r *RefusalError) Unwrap() error { return r.Err }

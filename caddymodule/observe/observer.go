@@ -1,0 +1,146 @@
+package observe
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// observer makes metrics, spans and Caddy events of what a handler's sessions and answers do. There is one
+// for each generation of settings; the metrics are the same.
+type observer struct {
+	handler string
+	events  *Emitter
+
+	open, lagging, queued, running prometheus.Gauge
+	models                         sync.Map // assistant.Source → *modelMetrics
+}
+
+// New makes the observer of a handler whose events go to an emitter.
+func New(handler string, events *Emitter) assistant.Observer {
+	return &observer{
+		handler: handler, events: events,
+		open: openSockets.WithLabelValues(handler), lagging: laggingSockets.WithLabelValues(handler),
+		queued: queuedQuestions.WithLabelValues(handler), running: runningAnswers.WithLabelValues(handler),
+	}
+}
+
+// Opened counts the socket.
+func (o *observer) Opened(p assistant.Peer) {
+	o.open.Inc()
+	o.events.emit(eventConnected, func() map[string]any { return o.connected(p) })
+}
+
+// Closed counts it again.
+func (o *observer) Closed(p assistant.Peer, s assistant.SessionSummary) {
+	o.open.Dec()
+	closedSockets.WithLabelValues(o.handler, string(s.Cause)).Inc()
+	o.events.emit(eventDisconnected, func() map[string]any { return o.disconnected(p, s) })
+}
+
+// Lagging keeps the gauge.
+func (o *observer) Lagging(change int) { o.lagging.Add(float64(change)) }
+
+// Waiting keeps the gauge.
+func (o *observer) Waiting(change int) { o.queued.Add(float64(change)) }
+
+// Failed counts.
+func (o *observer) Failed(r assistant.Reason) {
+	errorsTold.WithLabelValues(o.handler, string(r)).Inc()
+}
+
+// Answering begins a span where the session's request had one.
+func (o *observer) Answering(start assistant.AnswerStart) assistant.AnswerObserver {
+	o.running.Inc()
+	a := &answering{observer: o, start: start, metrics: o.of(start.Source)}
+	if origin, ok := originOf(start.Peer.Context); ok {
+		a.span = origin.begin(start)
+	}
+	return a
+}
+
+// Titled counts the tokens.
+func (o *observer) Titled(s assistant.Source, u assistant.Usage) { o.of(s).count(u) }
+
+// of returns the metrics of a model; they are looked up once.
+func (o *observer) of(s assistant.Source) *modelMetrics {
+	if m, ok := o.models.Load(s); ok {
+		return m.(*modelMetrics)
+	}
+	m := &modelMetrics{
+		firstPiece: firstPiece.WithLabelValues(o.handler, s.Provider, s.Model),
+		duration:   answerDuration.WithLabelValues(o.handler, s.Provider, s.Model),
+		pieces:     pieces.WithLabelValues(o.handler, s.Provider, s.Model),
+		input:      tokens.WithLabelValues(o.handler, s.Provider, s.Model, "input"),
+		output:     tokens.WithLabelValues(o.handler, s.Provider, s.Model, "output"),
+	}
+	o.models.Store(s, m)
+	return m
+}
+
+// modelMetrics are one model's at one handler.
+type modelMetrics struct {
+	firstPiece, duration  prometheus.Observer
+	pieces, input, output prometheus.Counter
+}
+
+func (m *modelMetrics) count(u assistant.Usage) {
+	m.input.Add(float64(u.InputTokens))
+	m.output.Add(float64(u.OutputTokens))
+}
+
+// answering observes one answer.
+type answering struct {
+	*observer
+	start   assistant.AnswerStart
+	metrics *modelMetrics
+	span    trace.Span // nil = the request was not traced
+}
+
+func (a *answering) FirstPiece(after time.Duration) {
+	a.metrics.firstPiece.Observe(after.Seconds())
+	if a.span != nil {
+		tellFirstPiece(a.span, after)
+	}
+}
+
+func (a *answering) Piece() { a.metrics.pieces.Inc() }
+
+func (a *answering) FellBack(f assistant.Fallback) {
+	if !errors.Is(f.Err, assistant.ErrPassedOver) { // it was asked
+		a.countFailure(f.Failed, f.Err)
+	}
+	fallbacks.WithLabelValues(a.handler, f.Next.Provider, f.Next.Model).Inc()
+	a.metrics = a.of(f.Next)
+	if a.span != nil {
+		tellFallback(a.span, f)
+	}
+}
+
+func (a *answering) Ended(s assistant.AnswerSummary) {
+	a.running.Dec()
+	answers.WithLabelValues(a.handler, s.Source.Provider, s.Source.Model, string(s.FinishReason)).Inc()
+	a.countFailure(s.Source, s.Err)
+	a.metrics.duration.Observe(s.Duration.Seconds())
+	a.metrics.count(s.Usage)
+	if a.span != nil {
+		tellEnd(a.span, s)
+	}
+	a.events.emit(eventAnswerFinished, func() map[string]any { return a.finished(s) })
+}
+
+// countFailure counts err where it is the provider's fault.
+func (a *answering) countFailure(s assistant.Source, err error) {
+	if reason, ok := assistant.ProviderFault(err); ok {
+		providerErrors.WithLabelValues(a.handler, s.Provider, s.Model, string(reason)).Inc()
+	}
+}
+
+var (
+	_ assistant.Observer       = (*observer)(nil)
+	_ assistant.AnswerObserver = (*answering)(nil)
+)

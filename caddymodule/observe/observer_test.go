@@ -1,0 +1,283 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.uber.org/zap"
+)
+
+// TestTracingFailures shows the span of an answer that another model began and none ended.
+func TestTracingFailures(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
+	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
+	first, second := assistant.Source{Provider: "openai", Model: "large"}, assistant.Source{Provider: "openai", Model: "small"}
+	fault := &assistant.ProviderError{Reason: assistant.ReasonProviderTimeout, Err: errors.New("sk-secret")}
+	request.End()
+	exporter.Reset()
+
+	name := t.Name()
+	o := New(name, NewEmitter(name, nil))
+	a := o.Answering(assistant.AnswerStart{Peer: assistant.Peer{Context: WithOrigin(ctx)}, Source: first})
+	a.FellBack(assistant.Fallback{Failed: first, Err: fault, Next: second})
+	a.Ended(assistant.AnswerSummary{Source: second, FinishReason: assistant.FinishError, Err: fault, Reason: fault.Reason})
+
+	span := exporter.GetSpans()[0]
+	got := Attributes(span)
+	if span.Name != "chat small" || got["gen_ai.request.model"] != "small" || got["error.type"] != "provider_timeout" ||
+		span.Status.Code != codes.Error || span.Status.Description != "provider_timeout" {
+		t.Errorf("got %+v", span)
+	}
+	if len(span.Events) != 1 || span.Events[0].Name != "fallback" || !strings.Contains(fmt.Sprint(span.Events[0].Attributes), "large") {
+		t.Errorf("events %v", span.Events)
+	}
+	if strings.Contains(fmt.Sprintf("%+v", span), "sk-secret") {
+		t.Errorf("the span has the provider's text")
+	}
+	for model, want := range map[string]float64{"large": 1, "small": 1} {
+		if got := value(t, providerErrors.WithLabelValues(name, "openai", model, "provider_timeout")); got != want {
+			t.Errorf("%s failed %v times, want %v", model, got, want)
+		}
+	}
+	if got := value(t, fallbacks.WithLabelValues(name, "openai", "small")); got != 1 {
+		t.Errorf("%v fallbacks, want 1", got)
+	}
+	if got := value(t, answers.WithLabelValues(name, "openai", "small", "error")); got != 1 {
+		t.Errorf("%v answers, want 1", got)
+	}
+}
+
+// TestNoTracing holds that nothing is kept of a request that is not traced.
+func TestNoTracing(t *testing.T) {
+	if ctx := WithOrigin(t.Context()); ctx != nil {
+		t.Errorf("kept %v", ctx)
+	}
+}
+
+// bounded is an event handler that hands events to the test and waits until it takes them.
+type bounded chan caddy.Event
+
+func (b bounded) Handle(_ context.Context, e caddy.Event) error {
+	b <- e
+	return nil
+}
+
+// TestEventsAreBounded drops events that nobody takes, and counts them.
+func TestEventsAreBounded(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	app, events := new(caddyevents.App), make(bounded)
+	if err := app.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.On(eventConnected, events); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	e := NewEmitter(t.Name(), zap.NewNop())
+	e.Use(app, ctx)
+	send := func() {
+		e.emit(eventConnected, func() map[string]any { return nil })
+	}
+	send()
+	<-events // the worker has begun, and takes the next one
+	for range maxEvents + 11 {
+		send()
+	}
+	dropped := value(t, droppedEvents.WithLabelValues(t.Name()))
+	if dropped < 10 || dropped > 11 {
+		t.Errorf("%v events were dropped, want 10, or 11 where none was handed over yet", dropped)
+	}
+	for range maxEvents + 11 - int(dropped) {
+		<-events
+	}
+}
+
+// TestStoreMetrics holds that each call of a store is measured by its own name, and that failures are counted.
+func TestStoreMetrics(t *testing.T) {
+	interfaceType, name := reflect.TypeFor[assistant.Store](), t.Name()
+	seen := map[string]bool{}
+	for method := range interfaceType.Methods() {
+		if method.Name == "Close" {
+			continue
+		}
+		store := observe(nil, name+method.Name, "test") // which panics
+		m := reflect.ValueOf(store).MethodByName(method.Name)
+		var args []reflect.Value
+		for arg := range m.Type().Ins() {
+			args = append(args, reflect.Zero(arg))
+		}
+		func() {
+			defer func() { _ = recover() }()
+			if m.Type().IsVariadic() {
+				m.CallSlice(args)
+			} else {
+				m.Call(args)
+			}
+		}()
+		for operation, calls := range observations(t, name+method.Name) {
+			if calls > 0 {
+				seen[operation] = true
+			}
+		}
+	}
+	if want := interfaceType.NumMethod() - 1; len(seen) != want {
+		t.Errorf("calls of %d operations were measured, want %d: %v", len(seen), want, seen)
+	}
+	store, err := Store(func() (assistant.Store, error) { return memory.Open(memory.Config{}), nil }, name, "memory")()
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := assistant.Conversation{ID: "5f9c1f0a-7f0e-4f0b-9d37-0f6f6c1b7a52"}
+	if err := store.Create(t.Context(), "ann", created); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Create(t.Context(), "ann", created); err == nil {
+		t.Error("created twice")
+	}
+	if _, err := store.Conversation(t.Context(), "bob", created.ID); !errors.Is(err, assistant.ErrNotFound) {
+		t.Errorf("bob got %v", err)
+	}
+	for operation, want := range map[string]float64{"create": 1, "conversation": 0} {
+		if got := value(t, storeErrors.WithLabelValues(name, "memory", operation)); got != want {
+			t.Errorf("%s failed %v times, want %v", operation, got, want)
+		}
+	}
+}
+
+// observations counts the calls of a handler's store by operation.
+func observations(t *testing.T, handler string) map[string]uint64 {
+	t.Helper()
+	calls := map[string]uint64{}
+	for _, m := range gathered(t, storeDuration) {
+		labels := map[string]string{}
+		for _, l := range m.GetLabel() {
+			labels[l.GetName()] = l.GetValue()
+		}
+		if labels["handler"] == handler {
+			calls[labels["operation"]] = m.GetHistogram().GetSampleCount()
+		}
+	}
+	return calls
+}
+
+// Attributes are those of a span, for the tests with a site too.
+func Attributes(span tracetest.SpanStub) map[string]any {
+	values := map[string]any{}
+	for _, a := range span.Attributes {
+		values[string(a.Key)] = a.Value.AsInterface()
+	}
+	return values
+}
+
+// gathered are the children of a metric.
+func gathered(t *testing.T, c prometheus.Collector) []*dto.Metric {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c)
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 {
+		t.Fatalf("gathered %v, %v", families, err)
+	}
+	return families[0].GetMetric()
+}
+
+// value is that of a counter.
+func value(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	return gathered(t, c)[0].GetCounter().GetValue()
+}
+
+// conn throws all away, and asks again when an answer has ended.
+type conn struct {
+	asks  int
+	ended chan struct{}
+}
+
+func (c *conn) Recv() ([]byte, error) {
+	<-c.ended
+	if c.asks--; c.asks < 0 {
+		return nil, io.EOF
+	}
+	return []byte(`{"action":"assistant_message","payload":"go on"}`), nil
+}
+
+func (c *conn) Send(messages ...[]byte) error {
+	if strings.HasPrefix(string(messages[len(messages)-1]), `{"action":"complete`) {
+		c.ended <- struct{}{}
+	}
+	return nil
+}
+
+func (c *conn) Close(int, string) error { return nil }
+
+const benchPieces = 1000
+
+// babbling answers at once.
+type babbling struct{}
+
+func (babbling) Source() assistant.Source { return assistant.Source{Provider: "bench", Model: "m"} }
+
+func (babbling) Stream(context.Context, assistant.Request) iter.Seq2[assistant.Delta, error] {
+	return func(yield func(assistant.Delta, error) bool) {
+		for range benchPieces {
+			yield(assistant.Delta{Text: " piece"}, nil)
+		}
+		yield(assistant.Delta{FinishReason: assistant.FinishStop}, nil)
+	}
+}
+
+// BenchmarkObserver streams b.N pieces through the engine without and with the observer, traced too.
+func BenchmarkObserver(b *testing.B) {
+	ctx, span := sdktrace.NewTracerProvider().Tracer("bench").Start(b.Context(), "request")
+	defer span.End()
+	for _, test := range []struct {
+		name     string
+		observer assistant.Observer
+		ctx      context.Context
+	}{
+		{"none", nil, nil},
+		{"metrics", New("bench", NewEmitter("bench", nil)), nil},
+		{"traced", New("bench", NewEmitter("bench", nil)), WithOrigin(ctx)},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			hub := assistant.NewHub(memory.Open(memory.Config{}), zap.NewNop())
+			a := assistant.New(hub, assistant.Config{Provider: babbling{}, Observer: test.observer})
+			c := &conn{b.N/benchPieces + 1, make(chan struct{}, 1)}
+			c.ended <- struct{}{}
+			b.ReportAllocs()
+			b.ResetTimer()
+			_ = a.Serve(c, assistant.Peer{Context: test.ctx})
+		})
+	}
+}
+
+// BenchmarkObserverPiece is what the observer alone costs for each piece.
+func BenchmarkObserverPiece(b *testing.B) {
+	a := New("bench", NewEmitter("bench", nil)).Answering(assistant.AnswerStart{})
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Piece()
+	}
+	a.Ended(assistant.AnswerSummary{Duration: time.Second})
+}

@@ -1,0 +1,85 @@
+package observe
+
+import (
+	"context"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// origin is the traced request that opened a session. Its span has ended when answers begin, so that they
+// have traces of their own, linked to it. It holds nothing else of the request.
+type origin struct {
+	provider trace.TracerProvider // of Caddy's tracing directive
+	request  trace.SpanContext
+}
+
+type originKey struct{}
+
+// WithOrigin returns a context that holds the origin of ctx alone; nil where no tracing directive stands
+// before the handler.
+func WithOrigin(ctx context.Context) context.Context {
+	span := trace.SpanFromContext(ctx)
+	if !span.SpanContext().IsValid() {
+		return nil
+	}
+	return context.WithValue(context.Background(), originKey{}, origin{span.TracerProvider(), span.SpanContext()})
+}
+
+// originOf returns what WithOrigin has put into ctx, which may be nil.
+func originOf(ctx context.Context) (o origin, ok bool) {
+	if ctx != nil {
+		o, ok = ctx.Value(originKey{}).(origin)
+	}
+	return o, ok
+}
+
+// begin begins the span of an answer, with the names of OpenTelemetry's conventions for generative AI.
+// Nothing of it is sent to the model's service.
+func (o origin) begin(start assistant.AnswerStart) trace.Span {
+	attributes := append(sourceAttributes(start.Source), semconv.GenAIOperationNameChat, semconv.GenAIOutputTypeText,
+		attribute.String("assistant.message_id", start.MessageID))
+	if start.ConversationID != "" {
+		attributes = append(attributes, semconv.GenAIConversationID(start.ConversationID))
+	}
+	_, span := o.provider.Tracer("github.com/caddy-assistant/caddy-assistant").Start(context.Background(), spanName(start.Source),
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(trace.Link{SpanContext: o.request}), trace.WithAttributes(attributes...))
+	return span
+}
+
+func spanName(s assistant.Source) string { return "chat " + s.Model }
+
+func sourceAttributes(s assistant.Source) []attribute.KeyValue {
+	return []attribute.KeyValue{semconv.GenAIProviderNameKey.String(s.Provider), semconv.GenAIRequestModel(s.Model)}
+}
+
+func tellFirstPiece(span trace.Span, after time.Duration) {
+	span.AddEvent("first_piece")
+	span.SetAttributes(semconv.GenAIResponseTimeToFirstChunk(after.Seconds()))
+}
+
+// tellFallback makes the span that of the provider which answers now, and keeps who failed and why.
+func tellFallback(span trace.Span, f assistant.Fallback) {
+	failed := sourceAttributes(f.Failed)
+	if reason, ok := assistant.ProviderFault(f.Err); ok {
+		failed = append(failed, semconv.ErrorTypeKey.String(string(reason)))
+	}
+	span.AddEvent("fallback", trace.WithAttributes(failed...))
+	span.SetName(spanName(f.Next))
+	span.SetAttributes(sourceAttributes(f.Next)...)
+}
+
+// tellEnd ends the span. What a provider said of a fault stays in the log.
+func tellEnd(span trace.Span, s assistant.AnswerSummary) {
+	span.SetAttributes(semconv.GenAIResponseFinishReasons(string(s.FinishReason)),
+		semconv.GenAIUsageInputTokens(s.Usage.InputTokens), semconv.GenAIUsageOutputTokens(s.Usage.OutputTokens))
+	if s.Reason != "" {
+		span.SetAttributes(semconv.ErrorTypeKey.String(string(s.Reason)))
+		span.SetStatus(codes.Error, string(s.Reason))
+	}
+	span.End()
+}

@@ -1,0 +1,74 @@
+package stores
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/postgres"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+)
+
+func init() { caddy.RegisterModule(Postgres{}) }
+
+// Postgres keeps conversations in a PostgreSQL database, which several nodes may share.
+type Postgres struct {
+	// Where the database is, as a URL or key=value list of libpq. Placeholders like {env.DATABASE_URL}
+	// are replaced when the configuration is loaded; what they stand for is in no configuration dump.
+	DSN string `json:"dsn"`
+
+	dsn string
+	log *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (Postgres) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.assistant.stores.postgres", New: func() caddy.Module { return new(Postgres) }}
+}
+
+// Provision fills in the DSN. It does not connect.
+func (p *Postgres) Provision(ctx caddy.Context) (err error) {
+	p.log = ctx.Logger()
+	if p.dsn, err = fill(p.DSN); err != nil || p.dsn == "" {
+		return errors.Join(errors.New("store postgres: expected a DSN such as {env.DATABASE_URL}, found nothing"), err)
+	}
+	if p.dsn == p.DSN && hasPassword(p.dsn) {
+		p.log.Warn("the password of the database stands in the configuration in clear text, and so in its dumps; use a placeholder like {env.DATABASE_URL}")
+	}
+	return nil
+}
+
+func hasPassword(dsn string) bool {
+	if u, err := url.Parse(dsn); err == nil {
+		if _, set := u.User.Password(); set {
+			return true
+		}
+	}
+	return strings.Contains(dsn, "password=")
+}
+
+// Key is the database.
+func (p *Postgres) Key(string) string { return "postgres " + p.dsn }
+
+// Open connects, and makes or migrates the tables.
+func (p *Postgres) Open() (assistant.Store, error) {
+	return postgres.Open(context.Background(), postgres.Config{DSN: p.dsn}, p.log)
+}
+
+// UnmarshalCaddyfile reads:
+//
+//	store postgres <dsn>
+func (p *Postgres) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // postgres
+	return setting.ReadLine(d, "store postgres", setting.Secret("<dsn>", &p.DSN).WithoutBlock())
+}
+
+var (
+	_ caddy.Provisioner     = (*Postgres)(nil)
+	_ caddyfile.Unmarshaler = (*Postgres)(nil)
+)

@@ -1,0 +1,76 @@
+package stores
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/sqlite"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() { caddy.RegisterModule(SQLite{}) }
+
+// SQLite keeps conversations in one file, which only one process may have open. It is made with the
+// rights of its owner only when the configuration starts.
+type SQLite struct {
+	// The file. Placeholders like {env.ASSISTANT_DB} are replaced when the configuration is loaded.
+	// Default: assistant/<name of the handler>.db in Caddy's data directory
+	Path string `json:"path,omitempty"`
+
+	path string
+}
+
+// CaddyModule returns the Caddy module information.
+func (SQLite) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.assistant.stores.sqlite", New: func() caddy.Module { return new(SQLite) }}
+}
+
+// Provision fills in the path.
+func (s *SQLite) Provision(caddy.Context) (err error) {
+	if s.Path == "" {
+		return nil
+	}
+	if s.path, err = fill(s.Path); err != nil {
+		return fmt.Errorf("store sqlite: path: %w", err)
+	}
+	s.path, err = filepath.Abs(s.path)
+	return err
+}
+
+// Key is the file.
+func (s *SQLite) Key(handler string) string {
+	if s.path == "" {
+		s.path = filepath.Join(caddy.AppDataDir(), "assistant", handler+".db")
+	}
+	return "sqlite " + s.path
+}
+
+// Open opens the file.
+func (s *SQLite) Open() (assistant.Store, error) {
+	return sqlite.Open(context.Background(), sqlite.Config{Path: s.path})
+}
+
+// UnmarshalCaddyfile reads:
+//
+//	store sqlite [<path>]
+func (s *SQLite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // sqlite
+	return setting.ReadLine(d, "store sqlite", atMostOnePath.Into(&s.Path).WithoutBlock())
+}
+
+var atMostOnePath = setting.Form[string]{Takes: "[<path>]", Expected: "at most one path", Parse: func(words []string) (string, bool) {
+	return strings.Join(words, ""), len(words) <= 1
+}}
+
+// fill replaces placeholders; one that is unknown or empty is an error that names it.
+func fill(text string) (string, error) { return caddy.NewReplacer().ReplaceOrErr(text, true, true) }
+
+var (
+	_ caddy.Provisioner     = (*SQLite)(nil)
+	_ caddyfile.Unmarshaler = (*SQLite)(nil)
+)
