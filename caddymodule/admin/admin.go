@@ -1,4 +1,4 @@
-// Package admin is the operators' part of Caddy's admin API.
+// Package admin adds the assistant to Caddy's admin API.
 package admin
 
 import (
@@ -22,30 +22,30 @@ import (
 
 func init() { caddy.RegisterModule(Admin{}) }
 
-// Admin adds to Caddy's admin API what operators of assistants need. <name> is that of a handler.
+// Admin adds to Caddy's admin API what operators of assistants need. <name> is the name of a handler.
 //
-//	GET    /assistant/                                 the handlers, with what they are doing
+//	GET    /assistant/                                 the handlers and their activity
 //	GET    /assistant/<name>                           one of them
 //	GET    /assistant/<name>/providers                 its models, and which of them are passed over
 //	GET    /assistant/<name>/sockets[?user=]           open sockets
-//	DELETE /assistant/<name>/sockets?user=             close all of a user's, with 1008
+//	DELETE /assistant/<name>/sockets?user=             close all sockets of a user, with 1008
 //	DELETE /assistant/<name>/sockets/<socket_id>       close one
 //	GET    /assistant/<name>/answers[?user=]           running answers
 //	DELETE /assistant/<name>/answers/<message_id>      stop one, as its clients can
 //	GET    /assistant/<name>/conversations?user=       a user's stored conversations, the last updated first
 //	DELETE /assistant/<name>/conversations?user=       erase them all
 //	GET    /assistant/<name>/export?user=              export them all
-//	PUT    /assistant/<name>/drain                     take no new sockets and questions, end answers, close sockets
+//	PUT    /assistant/<name>/drain                     refuse new sockets and questions, end answers, close sockets
 //	DELETE /assistant/<name>/drain                     serve again
 //
-// Everything is JSON. Lists are {"items": […], "next_cursor"}, by the page: ?limit (1 to 1000, default 100)
-// and ?cursor. Faults are {"error"}, with 400, 404, 405, 409 or 503. Only an export contains what was said:
-// titles are not listed since they are first questions.
+// Everything is JSON. Lists come in pages, {"items": […], "next_cursor"}, with ?limit (1 to 1000, default 100) and
+// ?cursor. Errors are {"error"}, with 400, 404, 405, 409 or 503. Only an export contains message texts. Lists have no
+// titles, since those are first questions.
 //
-// An export has a line of JSON (application/x-ndjson) for each conversation, with all its messages, so that
-// neither side holds more than one. One that cannot be finished is cut off, never ended.
+// An export has a line of JSON (application/x-ndjson) for each conversation, with all its messages, so that neither
+// side holds more than one conversation. An export that fails is cut off, so that it does not look complete.
 //
-// A drain lasts until it is deleted or the process ends, whatever is reloaded. Running answers have the
+// A drain lasts until it is deleted or the process ends; a reload does not end it. Running answers may go on for the
 // handler's drain_timeout.
 type Admin struct{}
 
@@ -54,7 +54,7 @@ func (Admin) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.assistant", New: func() caddy.Module { return new(Admin) }}
 }
 
-// Routes is the table of what there is.
+// Routes returns the table of paths.
 func (Admin) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/assistant/", Handler: caddy.AdminHandlerFunc(noRoute)},
@@ -71,7 +71,7 @@ func (Admin) Routes() []caddy.AdminRoute {
 	}
 }
 
-// methods are what can be done with a resource.
+// methods holds the handlers of a path, by method.
 type methods map[string]caddy.AdminHandlerFunc
 
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
@@ -87,7 +87,7 @@ func noRoute(http.ResponseWriter, *http.Request) error {
 	return refuse(http.StatusNotFound, "no such path")
 }
 
-// refuse is an error whose text is for the client.
+// refuse returns an error whose text the client sees.
 func refuse(status int, format string, args ...any) error {
 	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
 }
@@ -101,8 +101,8 @@ type operation struct {
 	r   *http.Request
 }
 
-// ofHandler finds the handler that a request is about in the configuration that is running now: the admin
-// server may be older than that.
+// ofHandler looks up the handler that a request names, in the configuration that is running now: the admin server may
+// be older.
 func ofHandler(serve func(operation) error) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		handlers := endpoint.Running()
@@ -118,25 +118,25 @@ func ofHandler(serve func(operation) error) caddy.AdminHandlerFunc {
 	}
 }
 
-// describe gives err a status. What a store says is for the log.
+// describe gives err a status. The text of a store's error goes to the log only.
 func describe(err error) error {
 	if _, known := errors.AsType[caddy.APIError](err); known || err == nil {
 		return err
 	}
 	switch {
 	case errors.Is(err, assistant.ErrAnonymous):
-		return refuse(http.StatusBadRequest, "user: expected who owns the conversations, found nothing: anonymous ones belong to nobody")
+		return refuse(http.StatusBadRequest, "user: expected the owner of the conversations, found nothing; anonymous conversations have no owner")
 	case errors.Is(err, assistant.ErrInUse):
 		return caddy.APIError{HTTPStatus: http.StatusConflict, Err: err}
 	case errors.Is(err, assistant.ErrClosed):
 		return refuse(http.StatusServiceUnavailable, "the handler is stopping")
 	}
-	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "the store failed; Caddy's log tells why"}
+	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "the store failed; see Caddy's log"}
 }
 
 func (op operation) query() url.Values { return op.r.URL.Query() }
 
-// user is whom the request is about.
+// user returns the user that the request names.
 func (op operation) user() (string, error) {
 	user := op.query().Get("user")
 	if user == "" {
@@ -145,7 +145,7 @@ func (op operation) user() (string, error) {
 	return user, nil
 }
 
-// keep chooses the users that the request is about: without user, all.
+// keep returns a filter for the user that the request names, or nil for all users.
 func (op operation) keep() func(string) bool {
 	if !op.query().Has("user") {
 		return nil
@@ -175,7 +175,7 @@ type Page[T any] struct {
 	Next  string `json:"next_cursor,omitempty"`
 }
 
-// paged is a page of at most limit of items, which may have one more.
+// paged makes a page of the first limit items. One item more means that there is a next page.
 func paged[T any](items []T, limit int, cursor func(T) string) Page[T] {
 	p := Page[T]{Items: items}
 	if len(items) > limit {

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// HandlerInfo is a handler and what it is doing.
+// HandlerInfo is a handler and its activity.
 type HandlerInfo struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
@@ -35,7 +35,7 @@ func listHandlers(w http.ResponseWriter, _ *http.Request) error {
 
 func showHandler(op operation) error { return answer(op.w, infoOf(op.Handler)) }
 
-// ProviderInfo is a model of a handler, and how it is.
+// ProviderInfo is a model of a handler and its state.
 type ProviderInfo struct {
 	Provider string                 `json:"provider"`
 	Model    string                 `json:"model"`
@@ -105,7 +105,7 @@ func stopAnswer(op operation) error {
 	return nil
 }
 
-// ConversationInfo is a conversation without what was said.
+// ConversationInfo is a conversation without its texts.
 type ConversationInfo struct {
 	ID        string    `json:"conversation_id"`
 	CreatedAt time.Time `json:"created_at"`
@@ -145,7 +145,7 @@ func eraseConversations(op operation) error {
 	return answer(op.w, map[string]int{"conversations": n})
 }
 
-// exportTimeout is how long the client of an export may take for one conversation.
+// exportTimeout is how long the client may take to read one conversation of an export.
 const exportTimeout = time.Minute
 
 func exportConversations(op operation) error {
@@ -170,7 +170,7 @@ func exportConversations(op operation) error {
 		}
 		if err != nil {
 			op.log.Error("export broke off", zap.String("handler", op.Name), zap.String("user", user), zap.Int("conversations", n), zap.Error(err))
-			panic(http.ErrAbortHandler) // the only way to tell a client that has read the status
+			panic(http.ErrAbortHandler) // the status is sent: only a broken connection still signals an error
 		}
 		n++
 	}
@@ -179,7 +179,7 @@ func exportConversations(op operation) error {
 }
 
 func drainHandler(op operation) error {
-	// It goes on when its client goes.
+	// The drain goes on if its client disconnects.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(op.r.Context()), time.Duration(op.DrainTimeout))
 	defer cancel()
 	op.hub.Drain(ctx)

@@ -35,13 +35,13 @@ func (ChatPage) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "caddy.fs.assistant_chat", New: func() caddy.Module { return &ChatPage{builtFS{webchat.Files}} }}
 }
 
-// UnmarshalCaddyfile reads the name alone: there is nothing to configure.
+// UnmarshalCaddyfile reads the name; the file system has no settings.
 func (*ChatPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return setting.Table{}.Read(d, "filesystem assistant_chat")
 }
 
-// builtFS gives embedded files, which have no modification time, that of the running program. From it
-// file_server makes ETags, which so change with every upgrade.
+// builtFS gives embedded files, which have no modification time, that of the running program. file_server makes ETags
+// of it, so they change with every upgrade.
 type builtFS struct{ fs.FS }
 
 func (b builtFS) Open(name string) (fs.File, error) {
@@ -83,8 +83,8 @@ type builtInfo struct{ fs.FileInfo }
 
 func (builtInfo) ModTime() time.Time { return built() }
 
-// built is when the running program was written to disk; the zero Unix time, for which no ETag is made,
-// when that cannot be known.
+// built returns when the running program was written to disk. If that is unknown it returns the zero Unix time, for
+// which file_server makes no ETag.
 func built() time.Time {
 	path, err := os.Executable()
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 
 func asyncAPICommand() *cobra.Command {
 	cmd := command("asyncapi", "Prints the AsyncAPI document of a configuration", 0, runAsyncAPI)
-	cmd.Long = cmd.Short + `, the same that a server
-with it serves. No server is needed, and no secret of the configuration: for client
-generators in a build.
+	cmd.Long = cmd.Short + `, as a server
+with this configuration serves it. It needs no server and none of the configuration's
+secrets, so that a build can run it for client generators.
 
-The document's server is the site with the asyncapi directive or, where there is
-none, the first with an assistant. Give --server where the site has no name.`
+The document's server is the site with the asyncapi directive or, if there is none,
+the first site with an assistant. Give --server if that site has no name.`
 	cmd.Flags().StringP("config", "c", "", "Configuration file (required)")
 	cmd.Flags().StringP("adapter", "a", "", "Name of its adapter")
 	cmd.Flags().String("server", "", "Where clients reach the site, such as wss://chat.example.com")
 	cmd.Flags().String("format", "json", "json or yaml")
-	cmd.Flags().String("view", "server", "server or client: what client generators take")
+	cmd.Flags().String("view", "server", "server, or client for client generators")
 	cmd.Flags().String("channel", "", "Name of the assistant handler to which the document is limited")
 	return cmd
 }

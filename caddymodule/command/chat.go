@@ -25,29 +25,28 @@ func chatCommand() *cobra.Command {
 	cmd := client(command("chat [<question>]", "Chats with an assistant in the terminal", -1, runChat))
 	cmd.Long = cmd.Short + `.
 
-Without a question, and in a terminal, every line is one; an empty input (Ctrl-D)
-ends the chat. In a pipe the whole of the input is one question, or what a given
-question is about:
+Without a question, every line that you type is one; Ctrl-D ends the chat. Piped
+input is one question as a whole or, if a question is given, what it is about:
 
 	$ echo "What is Caddy?" | caddy assistant chat
 	$ caddy assistant chat "Explain this log:" < access.log
 
-Ctrl-C stops the answer, and a second one leaves. Only answers go to standard
-output. What is said is kept in a conversation, whose id is told at the start:
---conversation goes on with it.
+Ctrl-C stops the answer, a second Ctrl-C ends the chat. Only answers go to standard
+output. The chat is stored as a conversation, whose id is printed at the start:
+--conversation continues it.
 
-The assistant is that of the server that runs on this machine, or the one at --url.
+The assistant is that of the server running on this machine, or the one at --url.
 
 Exit status: 0 when all questions were answered, 1 when one was not, 130 after Ctrl-C.`
 	cmd.Flags().String("url", "", "Address of the WebSocket, such as wss://chat.example.com/ws/assistants/")
-	cmd.Flags().String("conversation", "", "Id of a conversation to go on with")
-	cmd.Flags().StringP("user", "u", "", "Name and password for basic_auth, as name:password; asked for where it is only a name")
+	cmd.Flags().String("conversation", "", "Id of a conversation to continue")
+	cmd.Flags().StringP("user", "u", "", "Name and password for basic_auth, as name:password; without a password it is asked for")
 	cmd.Flags().StringArrayP("header", "H", nil, `Header to send with the request, such as "Authorization: Bearer …"; may be repeated`)
 	cmd.Flags().BoolP("insecure", "k", false, "Do not check the server's certificate")
 	return cmd
 }
 
-// exitInterrupted is the shells' exit status for Ctrl-C.
+// exitInterrupted is the exit status that shells use for Ctrl-C.
 const exitInterrupted = 130
 
 func runChat(fl caddycmd.Flags) (int, error) {
@@ -101,9 +100,9 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 	}
 	switch u, err := url.Parse(c.URL); {
 	case err == nil && u.User != nil:
-		return c, errors.New("url: expected no name and password in it; give them with --user")
+		return c, errors.New("url: expected no name and password; give them with --user")
 	case err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
-		return c, fmt.Errorf("url: expected a WebSocket's such as wss://chat.example.com/ws/assistants/, found %q", c.URL)
+		return c, fmt.Errorf("url: expected a WebSocket address like wss://chat.example.com/ws/assistants/, found %q", c.URL)
 	}
 	if c.Header, err = chatHeader(fl); err != nil {
 		return c, err
@@ -117,7 +116,7 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 	}
 	c.Question = strings.TrimSpace(c.Question + "\n\n" + string(piped))
 	if c.Question == "" {
-		return c, errors.New("there is no question: give one, or pipe one in")
+		return c, errors.New("expected a question, as an argument or piped in, found nothing")
 	}
 	return c, nil
 }
@@ -152,7 +151,7 @@ func chatHeader(fl caddycmd.Flags) (http.Header, error) {
 
 func askPassword(user string) (string, error) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return "", errors.New("user: expected name:password where there is no terminal to ask in")
+		return "", errors.New("user: expected name:password, found no password and no terminal to ask in")
 	}
 	fmt.Fprintf(os.Stderr, "Password of %s: ", termchat.Printable(user))
 	password, err := term.ReadPassword(int(os.Stdin.Fd()))

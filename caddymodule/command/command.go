@@ -1,4 +1,4 @@
-// Package command is "caddy assistant …".
+// Package command adds the command "caddy assistant" and its subcommands.
 package command
 
 import (
@@ -21,15 +21,15 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "assistant",
 		Usage: "<command>",
-		Short: "Chats with, watches and steers the assistants of a running server",
+		Short: "Chats with, watches and controls the assistants of a running server",
 		Long: `
 Commands for the assistant handlers of a Caddyfile.
 
-All but asyncapi need a server that runs. They find it at --address, or at the
-admin address of --config, or else at the default one, and need --name only
-where there are several handlers.
+All but asyncapi need a running server. They look for its admin API at --address, at
+the admin address in --config, or else at the default address. They need --name only
+if the server has several handlers.
 
-Lists are tables for people; with --json they are lines of JSON.`,
+Lists are tables or, with --json, lines of JSON.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Args = cobra.NoArgs
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -39,7 +39,7 @@ Lists are tables for people; with --json they are lines of JSON.`,
 	})
 }
 
-// command is a subcommand whose positional arguments are n or, where n is negative, as many as there are.
+// command makes a subcommand with n positional arguments; a negative n allows any number.
 func command(use, short string, n int, run caddycmd.CommandFunc) *cobra.Command {
 	wrapped := caddycmd.WrapCommandFuncForCobra(run)
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
@@ -53,7 +53,7 @@ func command(use, short string, n int, run caddycmd.CommandFunc) *cobra.Command 
 	return cmd
 }
 
-// client adds the flags of a command that speaks to a running server.
+// client adds the flags of a command that uses a running server.
 func client(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().String("address", "", "Address of the admin API, if it is not the default")
 	cmd.Flags().StringP("config", "c", "", "Configuration file to take the address of the admin API from")
@@ -65,13 +65,13 @@ func client(cmd *cobra.Command) *cobra.Command {
 // server is a running server, by its admin API.
 type server struct{ address, name string }
 
-// serverOf is the server that the flags name.
+// serverOf returns the server that the flags name.
 func serverOf(fl caddycmd.Flags) (*server, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
 	return &server{address, fl.String("name")}, err
 }
 
-// newServer finds the server and, by the flag name or because it is the only one, the handler.
+// newServer returns the server with a handler chosen: the one that the flag name gives, or the only one.
 func newServer(fl caddycmd.Flags) (*server, error) {
 	s, err := serverOf(fl)
 	if err != nil || s.name != "" {
@@ -95,7 +95,7 @@ func newServer(fl caddycmd.Flags) (*server, error) {
 	return nil, fmt.Errorf("the server has several assistant handlers; choose with --name one of %s", strings.Join(names, ", "))
 }
 
-// handlers are all of the server's, or the one of s.
+// handlers returns the chosen handler, or all of the server's if none is chosen.
 func (s *server) handlers() ([]admin.HandlerInfo, error) {
 	if s.name != "" {
 		var one admin.HandlerInfo
@@ -109,7 +109,7 @@ func (s *server) handlers() ([]admin.HandlerInfo, error) {
 	return list.Items, err
 }
 
-// path is that of one of the handler's resources.
+// path returns the path of one of the handler's resources.
 func (s *server) path(resource string, query url.Values) string {
 	path := "/assistant/" + url.PathEscape(s.name) + resource
 	if len(query) > 0 {
@@ -118,7 +118,7 @@ func (s *server) path(resource string, query url.Values) string {
 	return path
 }
 
-// ofUser is the query for what is a user's; "" is everybody's.
+// ofUser returns the query that selects a user; "" selects all.
 func ofUser(user string) url.Values {
 	if user == "" {
 		return url.Values{}
@@ -126,7 +126,7 @@ func ofUser(user string) url.Values {
 	return url.Values{"user": {user}}
 }
 
-// do sends a request. An answer that is no success is an error.
+// do sends a request. A status that does not mean success is an error.
 func (s *server) do(method, path string) (*http.Response, error) {
 	return caddycmd.AdminAPIRequest(s.address, method, path, nil, nil)
 }
@@ -169,7 +169,7 @@ func list[T any](s *server, resource, user string) iter.Seq2[T, error] {
 	}
 }
 
-// exit is how a command ends that has nothing more to say.
+// exit returns a command's exit status for err.
 func exit(err error) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err

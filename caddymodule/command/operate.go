@@ -23,22 +23,22 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// operatorCommands are the ones on top of the admin API.
+// operatorCommands returns the commands that use the admin API.
 func operatorCommands() []*cobra.Command {
-	status := client(command("status", "Shows the assistant handlers and what they are doing", 0, runStatus))
-	providers := client(command("providers", "Lists the models of a handler, and which are passed over", 0, runProviders))
+	status := client(command("status", "Shows the assistant handlers and their activity", 0, runStatus))
+	providers := client(command("providers", "Lists the models of a handler, and which of them are passed over", 0, runProviders))
 	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
 	answers := client(command("answers", "Lists running answers", 0, runAnswers))
 	stop := client(command("stop <message_id>", "Stops a running answer", 1, runStop))
-	closing := client(command("close (<socket_id> | --user <user>)", "Closes a socket, or all of a user's", -1, runClose))
+	closing := client(command("close (<socket_id> | --user <user>)", "Closes a socket, or all sockets of a user", -1, runClose))
 	conversations := client(command("conversations <user>", "Lists a user's stored conversations", 1, runConversations))
-	export := client(command("export <user>", "Writes all of a user's conversations, one JSON object a line", 1, runExport))
-	erase := client(command("erase <user>", "Deletes all of a user's conversations", 1, runErase))
-	drain := client(command("drain", "Takes no new sockets and questions, ends answers, closes sockets", 0, runDrain(http.MethodPut)))
+	export := client(command("export <user>", "Writes all conversations of a user, one JSON object per line", 1, runExport))
+	erase := client(command("erase <user>", "Deletes all conversations of a user", 1, runErase))
+	drain := client(command("drain", "Refuses new sockets and questions, ends answers, closes sockets", 0, runDrain(http.MethodPut)))
 	drain.Long = drain.Short + `.
 
-Running answers have the handler's drain_timeout. The server goes on, and so does
-everything else that it serves. "caddy assistant resume" undoes it; a reload does not.`
+Running answers may go on for the handler's drain_timeout. The server keeps running
+and serves everything else. "caddy assistant resume" undoes it; a reload does not.`
 	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
 
 	for _, cmd := range []*cobra.Command{status, providers, sockets, answers, conversations} {
@@ -47,12 +47,12 @@ everything else that it serves. "caddy assistant resume" undoes it; a reload doe
 	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
 		cmd.Flags().StringP("user", "u", "", "Only those of this user")
 	}
-	export.Flags().StringP("output", "o", "-", "File to make, which must not be there; - is standard output")
+	export.Flags().StringP("output", "o", "-", "File to create, which must not exist; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
 	return []*cobra.Command{status, providers, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
 }
 
-// table prints items: lines of JSON as they come, or columns with a heading when all are there.
+// table prints items: with --json each at once as a line of JSON, otherwise all together in columns with a heading.
 func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], columns func(T) []any) (int, error) {
 	out, lines := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0), json.NewEncoder(os.Stdout)
 	if !fl.Bool("json") {
@@ -77,7 +77,7 @@ func table[T any](fl caddycmd.Flags, heading string, items iter.Seq2[T, error], 
 	return exit(out.Flush())
 }
 
-// listing prints a list of the handler's.
+// listing prints one of the handler's lists.
 func listing[T any](fl caddycmd.Flags, resource, user, heading string, columns func(T) []any) (int, error) {
 	s, err := newServer(fl)
 	if err != nil {
@@ -86,7 +86,7 @@ func listing[T any](fl caddycmd.Flags, resource, user, heading string, columns f
 	return table(fl, heading, list[T](s, resource, user), columns)
 }
 
-// cell is a value for a terminal: names come from clients.
+// cell returns the text of a value, safe for a terminal: clients choose some of them.
 func cell(value any) string {
 	if t, ok := value.(time.Time); ok && !t.IsZero() {
 		return t.Local().Format(time.DateTime)
@@ -196,7 +196,7 @@ func runExport(fl caddycmd.Flags) (int, error) {
 	}
 	_, err = io.Copy(out, res.Body)
 	if err = errors.Join(err, out.Close()); err != nil {
-		err = fmt.Errorf("the export broke off and is not complete: %w", err)
+		err = fmt.Errorf("the export is incomplete: %w", err)
 	}
 	return exit(err)
 }
@@ -220,7 +220,7 @@ func runErase(fl caddycmd.Flags) (int, error) {
 	return exit(nil)
 }
 
-// confirm asks whether to go on.
+// confirm asks before an erasure, and returns an error unless the reply is yes.
 func confirm(s *server, user string) error {
 	n := 0
 	for _, err := range list[admin.ConversationInfo](s, "/conversations", user) {

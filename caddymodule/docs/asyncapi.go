@@ -1,4 +1,4 @@
-// Package docs makes the AsyncAPI document of a configuration: of the one that runs, or of a file.
+// Package docs makes the AsyncAPI document of a configuration, be it running or in a file.
 package docs
 
 import (
@@ -22,14 +22,14 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("asyncapi", httpcaddyfile.Before, "respond")
 }
 
-// AsyncAPI serves the AsyncAPI document of all assistant handlers in the configuration, and a page that
-// shows it: …/docs/ is the page, …/schema/ the document as JSON (?format=yaml as YAML, ?view=client as the
-// client's mirror), and so are …/asyncapi.json and …/asyncapi.yaml. Everything is built in.
+// AsyncAPI serves the AsyncAPI document of all assistant handlers in the configuration, and a page that shows it.
+// The page is at …/docs/. The document is at …/schema/ as JSON, with ?format=yaml as YAML, with ?view=client from the
+// client's point of view; and at …/asyncapi.json and …/asyncapi.yaml. Everything is built in.
 type AsyncAPI struct {
 	asyncapi.Info
 
-	// Whether the page can connect and send messages: "on" or "off". It uses the visitor's own login and
-	// asks the real model. Default: on
+	// Whether the page can connect and send messages: "on" or "off". It uses the visitor's own login and the real
+	// model. Default: on
 	TryIt string `json:"try_it,omitempty"`
 
 	handler *asyncapi.Handler
@@ -82,7 +82,7 @@ func (a *AsyncAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 	return err
 }
 
-// channels describes handlers.
+// channels returns the channels of handlers.
 func channels(handlers []*endpoint.Handler) []asyncapi.Channel {
 	channels := make([]asyncapi.Channel, len(handlers))
 	for i, h := range handlers {

@@ -18,14 +18,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Mounted is the handlers of a configuration that is not loaded, in the order of its servers and routes.
-// They are decoded, and have their defaults, but are not provisioned: that needs secrets and opens log files.
+// Mounted holds the handlers of a configuration that is not loaded, in the order of its servers and routes. They are
+// decoded and have their defaults, but are not provisioned: that needs secrets and opens log files.
 type Mounted struct {
 	assistants []mount[*endpoint.Handler]
 	documents  []mount[*AsyncAPI]
 }
 
-// mount is a handler and the site that it is in.
+// mount is a handler and where clients reach it.
 type mount[H any] struct {
 	handler H
 	place   place
@@ -33,11 +33,11 @@ type mount[H any] struct {
 
 // place is where clients reach a route.
 type place struct {
-	asyncapi.Server                 // without a host where the configuration names none
-	near            asyncapi.Server // for clients on this machine; without a host where it listens on no port that is known
+	asyncapi.Server                 // without a host if the configuration names none
+	near            asyncapi.Server // for clients on this machine; without a host if the port is unknown
 }
 
-// url is that of a WebSocket there; empty where that is not known.
+// url returns the URL of a WebSocket there, or "" if it is unknown.
 func (p place) url(path string) string {
 	server, scheme := p.Server, "ws"
 	if server.Host == "" {
@@ -52,7 +52,7 @@ func (p place) url(path string) string {
 	return (&url.URL{Scheme: scheme, Host: server.Host, Path: path}).String()
 }
 
-// httpServer is what tells sites apart in the configuration of an HTTP server.
+// httpServer is the part of an HTTP server's configuration that says which sites it has.
 type httpServer struct {
 	Listen      []string             `json:"listen"`
 	Routes      []siteRoute          `json:"routes"`
@@ -71,7 +71,7 @@ type siteRoute struct {
 	Handle any `json:"handle"`
 }
 
-// FindMounted looks for handlers in a configuration in JSON, however deep in routes they are.
+// FindMounted returns the handlers in a configuration in JSON, at any depth of its routes.
 func FindMounted(config []byte) (Mounted, error) {
 	var root struct {
 		Apps struct {
@@ -92,7 +92,7 @@ func FindMounted(config []byte) (Mounted, error) {
 		ports := map[int]bool{cmp.Or(app.HTTPPort, 80): false, cmp.Or(app.HTTPSPort, 443): true}
 		routes := slices.Clone(server.Routes)
 		for _, name := range slices.Sorted(maps.Keys(server.NamedRoutes)) {
-			routes = append(routes, server.NamedRoutes[name]) // of no name of the site: any may invoke it
+			routes = append(routes, server.NamedRoutes[name]) // no host: any site may invoke it
 		}
 		for _, route := range routes {
 			if err := found.search(route.Handle, server.site(route, ports)); err != nil {
@@ -106,8 +106,8 @@ func FindMounted(config []byte) (Mounted, error) {
 	return found, nil
 }
 
-// API returns what the asyncapi handler would describe: all handlers, or the one of that name. A server that is
-// given replaces the configuration's.
+// API returns what the asyncapi handler would describe: all handlers or, if channel is not empty, the one of that
+// name. If server is not empty, it replaces the server in the configuration.
 func (m Mounted) API(server, channel string) (asyncapi.API, error) {
 	api := asyncapi.API{Protocol: endpoint.Protocol, Server: m.assistants[0].place.Server}
 	if len(m.documents) > 0 {
@@ -153,7 +153,7 @@ func (m Mounted) URL(name string) (string, error) {
 	return address, nil
 }
 
-// search walks through what a route does.
+// search adds the handlers below a value of a route.
 func (m *Mounted) search(value any, site place) error {
 	switch v := value.(type) {
 	case []any:
@@ -202,8 +202,8 @@ func decodeModule(config map[string]any, module any) error {
 	return caddy.StrictUnmarshalJSON(data, module)
 }
 
-// site is where a route is reached: the first name that it is for, with the port unless it is the scheme's
-// own. ports are those whose scheme is certain, with whether it is TLS.
+// site returns where clients reach a route: its first host, with the port unless that is the scheme's default. ports
+// maps the ports whose scheme is certain to whether that is TLS.
 func (s *httpServer) site(route siteRoute, ports map[int]bool) place {
 	host, port := s.address()
 	if port == 0 {
@@ -230,8 +230,8 @@ func (s *httpServer) site(route siteRoute, ports map[int]bool) place {
 	return here
 }
 
-// address is where the server listens; the host is empty where that is on all addresses. The port is 0 for
-// what is no port, or has a placeholder.
+// address returns where the server listens. The host is empty if that is all addresses; the port is 0 if there is
+// none, or a placeholder stands for it.
 func (s *httpServer) address() (host string, port int) {
 	if len(s.Listen) == 0 {
 		return "", 443
@@ -246,8 +246,8 @@ func (s *httpServer) address() (host string, port int) {
 	return address.Host, int(address.StartPort)
 }
 
-// hasCertificates tells whether Caddy gets certificates for any of the server's names by itself, so that
-// it serves TLS (autohttps.go of its HTTP app).
+// hasCertificates reports whether Caddy obtains certificates for any of the server's names, so that it serves TLS
+// (autohttps.go of its HTTP app).
 func (s *httpServer) hasCertificates() bool {
 	if s.AutoHTTPS.Disable {
 		return false

@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// addLogFields adds what is known at the upgrade to the request's line in the access log, which may be
-// written then: the handler's own log has the rest.
+// addLogFields adds what is known before the upgrade to the request's line in the access log. With HTTP/1.1 that line
+// is written at the upgrade; the handler's own log has the rest.
 func addLogFields(ctx context.Context, handler string, p assistant.Peer) {
 	extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
 	if !ok {

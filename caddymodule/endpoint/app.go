@@ -16,8 +16,8 @@ import (
 
 func init() { caddy.RegisterModule(App{}) }
 
-// App is where the handlers of one configuration meet: it starts and drains them, the documents list
-// them, and two of them may not have the same name or store. It has no configuration and comes by itself.
+// App is where the handlers of one configuration meet: it starts and drains them, and rejects two with the same name
+// or store. It has no settings, and Caddy loads it by itself.
 type App struct {
 	handlers []*Handler // complete once the configuration is provisioned
 }
@@ -27,7 +27,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "assistant", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision registers the metrics, and subscribes to the start and to the end of the process.
+// Provision registers the metrics, and subscribes to the events of start and stop.
 func (a *App) Provision(ctx caddy.Context) error {
 	events, err := ctx.App("events")
 	if err != nil {
@@ -37,7 +37,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return errors.Join(observe.Register(ctx.GetMetricsRegistry()), app.On("started", started{a, app, ctx}), app.On("stopping", drain{a}))
 }
 
-// Start opens what the handlers need. Only from here on files are created and connections opened.
+// Start starts the handlers. Files are created and connections opened only from here on.
 func (a *App) Start() error {
 	for _, h := range a.handlers {
 		if err := h.start(); err != nil {
@@ -47,8 +47,8 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop takes the settings back: after a reload that succeeded the newer ones are there already, and
-// nothing happens.
+// Stop restores the settings of the configuration before, if this one was refused. After a successful reload it
+// does nothing.
 func (a *App) Stop() error {
 	for _, h := range a.handlers {
 		h.stop()
@@ -84,7 +84,7 @@ func AppOf(ctx caddy.Context) (*App, error) {
 func Running() []*Handler {
 	app, err := caddy.ActiveContext().AppIfConfigured("assistant")
 	if err != nil {
-		return nil // there is none
+		return nil // no assistant is configured
 	}
 	return slices.DeleteFunc(slices.Clone(app.(*App).handlers), func(h *Handler) bool {
 		select {
@@ -102,7 +102,7 @@ func (a *App) Handlers() []*Handler { return slices.Clone(a.handlers) }
 // Protocol is the same for all handlers.
 var Protocol = assistant.Protocol()
 
-// started lets events go to the handlers of this configuration, once all its apps have started.
+// started directs events to the event handlers of this configuration, once all its apps have started.
 type started struct {
 	app    *App
 	events *caddyevents.App
@@ -116,8 +116,8 @@ func (s started) Handle(context.Context, caddy.Event) error {
 	return nil
 }
 
-// drain ends sessions and answers in order when the process is going to exit; a reload leaves them
-// alone. The event comes before the HTTP server is shut down, which would wait for ever for some of them.
+// drain ends sessions and answers before the process exits; a reload leaves them alone. The event comes before the
+// HTTP server shuts down, which would wait for some of them for ever.
 type drain struct{ app *App }
 
 func (d drain) Handle(ctx context.Context, _ caddy.Event) error {

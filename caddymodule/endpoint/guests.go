@@ -10,17 +10,17 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// ProviderSource is what a module in the namespace http.assistant.providers must be. Provider is called
-// once, after Provision and Validate. Its Source names it in logs and metrics: by the label that was
-// given, which tells two of a kind apart, or else by the module's name.
+// ProviderSource is implemented by modules in the namespace http.assistant.providers.
 type ProviderSource interface {
+	// Provider returns the model. It is called once, after Provision and Validate. Logs and metrics use the name
+	// in its Source: the label in the configuration or, without one, the module's name.
 	Provider() assistant.Provider
 }
 
-// loadProviders makes the chain.
+// loadProviders makes the chain of providers.
 func (h *Handler) loadProviders(ctx caddy.Context) error {
 	if len(h.ProvidersRaw) == 0 {
-		return errors.New(`no provider: name the language model, such as "provider openai" or "provider demo"`)
+		return errors.New(`no provider: name a language model, such as "provider openai" or "provider demo"`)
 	}
 	modules, err := ctx.LoadModule(h, "ProvidersRaw")
 	if err != nil {
@@ -30,7 +30,7 @@ func (h *Handler) loadProviders(ctx caddy.Context) error {
 	for _, module := range modules.([]any) {
 		source, ok := module.(ProviderSource)
 		if !ok {
-			return fmt.Errorf("module %T is no provider", module)
+			return fmt.Errorf("module %T is not a provider", module)
 		}
 		p := source.Provider()
 		if err := setting.CheckLabel(p.Source().Provider); err != nil {
@@ -42,12 +42,13 @@ func (h *Handler) loadProviders(ctx caddy.Context) error {
 	return err
 }
 
-// StoreSource is what a module in the namespace http.assistant.stores must be. Its methods are called
-// after Provision and Validate.
+// StoreSource is implemented by modules in the namespace http.assistant.stores. Its methods are called after
+// Provision and Validate.
 type StoreSource interface {
-	// Key tells stores apart: while a handler's key stays the same over reloads, so does the open store.
+	// Key identifies the store of a handler. A reload that does not change it keeps the open store.
 	Key(handler string) string
-	// Open opens the store, at most once for each key at a time. Nothing may be opened or created before.
+	// Open opens the store. It is not called again for the same key before that store is closed. No file or
+	// connection may be opened or created before Open.
 	Open() (assistant.Store, error)
 }
 
@@ -58,7 +59,7 @@ func (h *Handler) loadStore(ctx caddy.Context) error {
 	}
 	source, ok := module.(StoreSource)
 	if !ok {
-		return fmt.Errorf("module %T is no store", module)
+		return fmt.Errorf("module %T is not a store", module)
 	}
 	h.storeKey, h.openStore = source.Key(h.Name), observe.Store(source.Open, h.Name, module.(caddy.Module).CaddyModule().ID.Name())
 	return nil

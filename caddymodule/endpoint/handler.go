@@ -155,7 +155,7 @@ type Handler struct {
 	started   chan struct{} // closed then
 	hub       *pooledHub
 	assistant *assistant.Assistant
-	previous  *assistant.Assistant // the settings before
+	previous  *assistant.Assistant // whose settings held before
 }
 
 func init() {
@@ -187,8 +187,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return app.Add(h)
 }
 
-// start opens the store, unless an earlier configuration has, and makes h's settings those of all its
-// sessions, old ones included.
+// start opens the store, unless an earlier configuration has opened it. From then on all sessions of the handler
+// use h's settings, those of earlier configurations included.
 func (h *Handler) start() (err error) {
 	if h.hub, err = openHub(hubKey{h.Name, h.storeKey}, h.openStore, h.log); err != nil {
 		return err
@@ -198,7 +198,7 @@ func (h *Handler) start() (err error) {
 	h.previous = h.hub.Use(h.assistant)
 	observe.ProvidersHealthy.Add(h.Name, h.hub.Hub)
 	close(h.started)
-	tellHTTP2(h.log)
+	logHTTP2(h.log)
 	if h.Retention > 0 {
 		h.hub.Sweep(h.ctx, time.Duration(h.Retention))
 	}
@@ -214,8 +214,8 @@ func (h *Handler) Chain() *assistant.Chain { return h.chain }
 // Logger returns the handler's log.
 func (h *Handler) Logger() *zap.Logger { return h.log }
 
-// stop gives sessions the settings before h's back, if no newer ones are there: this configuration has
-// been refused after it had started.
+// stop restores the settings that sessions had before start, unless a newer configuration has replaced h's: this
+// configuration was refused after it had started.
 func (h *Handler) stop() {
 	if h.hub != nil && h.previous != nil && h.hub.Using() == h.assistant {
 		h.hub.Use(h.previous)
@@ -236,7 +236,7 @@ func (h *Handler) drain(ctx context.Context) error {
 	return err
 }
 
-// Cleanup gives the handler's reference to its hub back. Connections have their own.
+// Cleanup returns the handler's reference to its hub. Connections have references of their own.
 func (h *Handler) Cleanup() error {
 	if h.hub != nil {
 		h.stop()
@@ -245,10 +245,10 @@ func (h *Handler) Cleanup() error {
 	return nil
 }
 
-// ServeHTTP upgrades the request. With HTTP/1.1 it returns and the session goes on in a goroutine of its own:
-// an idle connection then costs less memory than under a ServeHTTP that blocks, since the middleware chain's
-// stack and net/http's buffers are let go. So the access log tells when the socket opened, and the handler's
-// own log when and why it ended. With HTTP/2 and HTTP/3 it returns when the socket has ended.
+// ServeHTTP upgrades the request. With HTTP/1.1 it returns while the session goes on in a goroutine of its own:
+// this frees the stack of the middleware chain and net/http's buffers, and an idle connection costs less memory.
+// The access log then shows when the socket opened, the handler's own log when and why it closed. With HTTP/2 and
+// HTTP/3, ServeHTTP returns when the socket has closed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
 	defer func() { observe.Refused(h.Name, err) }()
 	if !h.awaitStart(r.Context()) || h.hub.Draining() {
@@ -289,8 +289,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return nil
 }
 
-// awaitStart waits for start: the HTTP server may be faster. It returns false when the client does not wait, or
-// when the configuration has been refused because something else could not start.
+// awaitStart waits for start, since requests may come before it. It returns false when the client gives up, or
+// when the configuration is refused because something else could not start.
 func (h *Handler) awaitStart(ctx context.Context) bool {
 	select {
 	case <-h.started:
@@ -306,7 +306,7 @@ func (h *Handler) awaitStart(ctx context.Context) bool {
 	return false
 }
 
-// mayOpen refuses a conversation that is not the user's before the upgrade.
+// mayOpen checks before the upgrade that the conversation belongs to the user.
 func (h *Handler) mayOpen(w http.ResponseWriter, r *http.Request, peer assistant.Peer) error {
 	if peer.Conversation == "" {
 		return nil
@@ -314,7 +314,7 @@ func (h *Handler) mayOpen(w http.ResponseWriter, r *http.Request, peer assistant
 	err := h.assistant.Allowed(r.Context(), peer.User, peer.Conversation)
 	switch {
 	case errors.Is(err, assistant.ErrNotFound):
-		return caddyhttp.Error(http.StatusNotFound, errors.New("no such conversation of this user"))
+		return caddyhttp.Error(http.StatusNotFound, errors.New("the user has no such conversation"))
 	case err != nil:
 		return unavailable(w, &observe.RefusalError{Reason: "storage_unavailable", Err: err})
 	}
@@ -326,7 +326,7 @@ func unavailable(w http.ResponseWriter, err error) error {
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
-// peer takes from the request what the session needs: the request does not outlive the upgrade.
+// peer returns what the session needs of the request, which does not outlive the upgrade.
 func (h *Handler) peer(r *http.Request) assistant.Peer {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	p := assistant.Peer{
@@ -338,14 +338,14 @@ func (h *Handler) peer(r *http.Request) assistant.Peer {
 		Context:      observe.WithOrigin(r.Context()),
 	}
 	if strings.Contains(h.Instructions, "{") {
-		// The replacer keeps the whole request: only where it is needed.
+		// The replacer keeps the whole request in memory, so it is kept only when needed.
 		p.Resolve = func(template string) string { return repl.ReplaceKnown(template, "") }
 	}
 	return p
 }
 
-// resolveGlobal fills what does not depend on a request. It serves connections that were opened when the
-// instructions had no placeholders: should a reload add some, those of the request stay as they are.
+// resolveGlobal replaces the placeholders that do not depend on a request. Connections use it if the instructions
+// had no placeholders when they opened: should a reload add some, those of the request stay as they are.
 func resolveGlobal(template string) string {
 	if !strings.Contains(template, "{") {
 		return template

@@ -19,24 +19,24 @@ func (h *Handler) Channel() asyncapi.Channel {
 
 var closeCodes = map[int]string{
 	1000: "The client closed the connection.",
-	1003: "A binary message.",
-	1007: "A text message that is not UTF-8.",
-	1008: "Twenty malformed frames within a minute, a client that is too slow, or an operator who closed the connection.",
-	1009: "A message over the limit.",
-	1011: "A fault of the server.",
-	1012: "The server restarts: connect again.",
+	1003: "The client sent a binary message.",
+	1007: "The client sent a text message that is not UTF-8.",
+	1008: "The client sent twenty malformed frames within a minute or reads too slowly, or an operator closed the connection.",
+	1009: "The client sent a message over the limit.",
+	1011: "The server failed.",
+	1012: "The server is restarting: connect again.",
 }
 
 // queryPlaceholder is a parameter of the request's URL; the Caddyfile's {query.x} is short for it.
 var queryPlaceholder = regexp.MustCompile(`\{(?:http\.request\.uri\.)?query\.([^{}]+)\}`)
 
-// query describes the parameters of the handshake's URL that the configuration looks at.
+// query describes the parameters of the URL that the configuration uses.
 func (h *Handler) query() []wire.Property {
 	var properties []wire.Property
 	described := map[string]bool{}
 	for _, t := range []struct{ template, description string }{
 		{h.Conversation, "Which stored conversation the connection is bound to."},
-		{h.User, "Who the user is, and so the owner of conversations."},
+		{h.User, "The user, who owns the conversations."},
 	} {
 		for _, match := range queryPlaceholder.FindAllStringSubmatch(t.template, -1) {
 			if name := match[1]; !described[name] {
@@ -48,27 +48,27 @@ func (h *Handler) query() []wire.Property {
 	return properties
 }
 
-// headers describes what the handler itself looks at. Those that only a proxy may set are not for clients.
+// headers describes the headers that the handler itself uses. Headers that only a proxy may set are left out.
 func (h *Handler) headers() []wire.Property {
 	origins := "the site's own"
 	if len(h.Origins) > 0 {
 		origins = "`" + strings.Join(h.Origins, "`, `") + "`"
 	}
 	return []wire.Property{{Name: "Origin", Schema: &wire.Schema{
-		Type: "string", Description: "Which page connects; browsers send it, other clients need not. Allowed: " + strings.Replace(origins, "`*`", "any", 1) + ".",
+		Type: "string", Description: "The origin of the page that connects. Browsers send it; other clients may omit it. Allowed: " + strings.Replace(origins, "`*`", "any", 1) + ".",
 	}}}
 }
 
-// refusals are what ServeHTTP answers instead of an upgrade.
+// refusals describes the answers of ServeHTTP other than an upgrade, by status.
 func (h *Handler) refusals() map[int]string {
 	statuses := map[int]string{
-		400: "The handshake is malformed, or the user's name is too long or no text.",
+		400: "The handshake is malformed, or the user's name is too long or is not plain text.",
 		403: "The page's origin is not allowed.",
-		426: "The request is no WebSocket handshake.",
-		503: "The server stops, has as many connections as it may, or cannot reach its store: try again after Retry-After.",
+		426: "The request is not a WebSocket handshake.",
+		503: "The server is stopping, has reached its limit of connections, or cannot reach its store. Try again after Retry-After.",
 	}
 	if h.Conversation != "" {
-		statuses[404] = "The conversation is not there or not the user's."
+		statuses[404] = "The conversation does not exist, or belongs to another user."
 	}
 	return statuses
 }

@@ -12,11 +12,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// hubs hold what outlives a configuration: conversations in use, sessions and the store. Handlers and
-// connections have a reference each, so that a reload closes nothing under a live socket.
+// hubs holds what outlives a configuration: conversations in use, sessions and the store. Each handler and each
+// connection has a reference, so a reload closes nothing that a live socket uses.
 var hubs = caddy.NewUsagePool()
 
-// hubKey tells hubs apart: the same handler on another store begins anew.
+// hubKey identifies a hub: the same handler with another store gets a new one.
 type hubKey struct{ handler, store string }
 
 // pooledHub is a hub with its store.
@@ -26,17 +26,17 @@ type pooledHub struct {
 	store  assistant.Store
 	events *observe.Emitter
 	log    *zap.Logger
-	gone   chan struct{} // closed when the store is
+	gone   chan struct{} // closed after the store
 
 	mu       sync.Mutex
 	handlers int  // of configurations that are loaded
-	retired  bool // there was none left: it is being drained and takes no new one
+	retired  bool // the last handler has left: the hub drains and takes no new one
 }
 
-// goneTimeout is how long a handler that comes back waits for the end of the one before, which drains.
+// goneTimeout is how long a handler waits for a retired hub of the same name and store to close.
 const goneTimeout = 30 * time.Second
 
-// openHub takes a reference for a handler that starts, and opens the store for the first.
+// openHub returns the hub of a handler that starts, with a reference to it. The first one opens the store.
 func openHub(key hubKey, open func() (assistant.Store, error), log *zap.Logger) (*pooledHub, error) {
 	deadline := time.NewTimer(goneTimeout)
 	defer deadline.Stop()
@@ -60,7 +60,7 @@ func openHub(key hubKey, open func() (assistant.Store, error), log *zap.Logger) 
 		select {
 		case <-h.gone:
 		case <-deadline.C:
-			return nil, errors.New("the handler of this name is still being drained")
+			return nil, errors.New("an earlier handler with this name and store is still draining")
 		}
 	}
 }
@@ -75,13 +75,13 @@ func (h *pooledHub) join() bool {
 	return true
 }
 
-// acquire takes a reference for a connection. It returns false, and does nothing, once no handler has one: the
-// hub may be gone by then.
+// acquire takes a reference for a connection. It returns false, and takes none, once the hub is retired: the hub
+// may be closed by then.
 func (h *pooledHub) acquire() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.retired {
-		hubs.LoadOrStore(h.key, h) // it is there
+		hubs.LoadOrStore(h.key, h) // only counts: h is in the pool
 	}
 	return !h.retired
 }
@@ -92,8 +92,8 @@ func (h *pooledHub) release() {
 	}
 }
 
-// leave gives the reference of a handler back. When it was the last one's, because the handler is gone
-// from the configuration or has another store now, sockets and answers are drained in the background.
+// leave returns the reference of a handler. After the last one, because the configuration no longer has the handler
+// or gives it another store, sockets and answers are drained in the background.
 func (h *pooledHub) leave(timeout time.Duration) {
 	h.mu.Lock()
 	h.handlers--
@@ -114,7 +114,7 @@ func (h *pooledHub) leave(timeout time.Duration) {
 	}()
 }
 
-// Destruct ends what is left when nothing refers to the hub any more, and closes the store.
+// Destruct ends what still runs and closes the store, once no reference to the hub is left.
 func (h *pooledHub) Destruct() error {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()

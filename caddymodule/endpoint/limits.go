@@ -153,7 +153,7 @@ func count(text string, low int) (n int, ok bool) {
 
 func fits(n, low int) bool { return n >= low && n <= math.MaxInt32 }
 
-// limits returns those that clients need to know.
+// limits returns the limits that clients need to know, for the AsyncAPI document.
 func (h *Handler) limits() map[string]int64 {
 	limits := map[string]int64{
 		"max_message_size": h.MaxMessageSize,

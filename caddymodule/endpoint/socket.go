@@ -13,10 +13,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// serve runs the session in a goroutine of the hub's, which waits for it, and then calls release. A connection
-// of HTTP/1.1 is the session's own; on HTTP/2 and HTTP/3 it is a stream that ends with the request, so that
-// serve stays. It returns false when the hub has begun to stop since: the connection is closed, and release not
-// called.
+// serve runs the session in a goroutine that the hub waits for, and calls release after it. With HTTP/2 and HTTP/3
+// the connection is a stream that ends with the request: serve then returns after the session. If the hub has begun
+// to stop, serve closes the connection and returns false without calling release.
 func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, release func()) bool {
 	ended := func() {}
 	if r.ProtoMajor > 1 {
@@ -29,9 +28,9 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 	}
 	served := h.hub.Go(func() {
 		defer ended()
-		defer func() { go h.hub.release() }() // the last one waits for this goroutine
+		defer func() { go h.hub.release() }() // the last release waits for this goroutine
 		defer release()
-		defer func() { _ = conn.Close(1011, "") }() // should Serve panic: a stream must not outlive its request
+		defer func() { _ = conn.Close(1011, "") }() // if Serve panics: a stream must not outlive its request
 		_ = h.assistant.Serve(conn, peer)
 	})
 	if !served {
@@ -41,7 +40,7 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 	return true
 }
 
-// refuseSocket closes a connection that nobody serves.
+// refuseSocket closes a connection that is not served.
 func refuseSocket(conn *ws.Conn, ended func()) bool {
 	defer ended()
 	_ = conn.Close(1012, "server is stopping")
@@ -51,9 +50,9 @@ func refuseSocket(conn *ws.Conn, ended func()) bool {
 // forever is longer than any connection lives.
 const forever = 10 * 365 * 24 * time.Hour
 
-// liftIdleTimeouts lifts the server's read_body_idle and write_idle from r, a minute each by default: on
-// HTTP/2 and HTTP/3 they would end a socket whose client has nothing to say. Pings and write_timeout find out
-// who is gone. What it returns puts them back.
+// liftIdleTimeouts disables the server's read_body_idle and write_idle for r, a minute each by default: on HTTP/2
+// and HTTP/3 they would close a socket whose client is silent. Pings and write_timeout find lost clients instead.
+// Call restore to enable them again.
 func liftIdleTimeouts(r *http.Request) (restore func()) {
 	reader, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
 	if r.ProtoMajor == 1 || reader == nil && writer == nil {
@@ -74,15 +73,15 @@ func liftIdleTimeouts(r *http.Request) (restore func()) {
 }
 
 var (
-	// overHTTP2 is whether the process has extended CONNECT on, which golang.org/x/net/http2 decides when it
-	// is initialized: a module cannot (golang/go#53208).
+	// overHTTP2 reports whether extended CONNECT is on. golang.org/x/net/http2 decides it when the process
+	// starts, so a module cannot turn it on (golang/go#53208).
 	overHTTP2 = strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1")
-	tellOnce  sync.Once
+	logOnce   sync.Once
 )
 
-// tellHTTP2 logs once what browsers will use.
-func tellHTTP2(log *zap.Logger) {
-	tellOnce.Do(func() {
-		log.Info("WebSocket over HTTP/2 is on when Caddy starts with GODEBUG=http2xconnect=1", zap.Bool("on", overHTTP2))
+// logHTTP2 logs once whether browsers can use HTTP/2.
+func logHTTP2(log *zap.Logger) {
+	logOnce.Do(func() {
+		log.Info("WebSocket over HTTP/2 needs GODEBUG=http2xconnect=1 when Caddy starts", zap.Bool("on", overHTTP2))
 	})
 }

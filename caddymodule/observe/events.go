@@ -13,18 +13,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// The Caddy events of a handler. Their data is in docs/operate.md; texts of conversations are not.
+// The Caddy events of a handler. docs/operate.md describes their data, which never includes message texts.
 const (
 	eventConnected      = "assistant.connected"
 	eventDisconnected   = "assistant.disconnected"
 	eventAnswerFinished = "assistant.answer_finished"
 )
 
-// maxEvents is how many events may wait for handlers that are slow.
+// maxEvents is how many events may wait for slow event handlers.
 const maxEvents = 1000
 
-// Emitter hands events to the events app of the newest configuration, one after the other and on a
-// goroutine of its own: their handlers take what time they want.
+// Emitter emits events through the events app of the newest configuration, one after the other, in a goroutine of its
+// own: slow event handlers delay nothing else.
 type Emitter struct {
 	log     *zap.Logger
 	dropped prometheus.Counter
@@ -35,8 +35,8 @@ type Emitter struct {
 	idle  chan struct{} // closed when the goroutine has ended; nil = there is none
 }
 
-// eventsOf is the events app of a configuration that has started, and the context of our app there. It is the
-// origin of the events: event handlers read it whenever they like, and a [Handler] changes when it stops.
+// eventsOf is the events app of a configuration that has started, and the context of the assistant app there. That app
+// is the origin of the events: event handlers may read it at any time, and unlike a handler it never changes.
 type eventsOf struct {
 	app *caddyevents.App
 	ctx caddy.Context
@@ -51,11 +51,10 @@ func NewEmitter(handler string, log *zap.Logger) *Emitter {
 	return &Emitter{log: log, dropped: droppedEvents.WithLabelValues(handler)}
 }
 
-// Use makes a configuration the one whose event handlers are asked. It must have started: before, its
-// subscriptions still change.
+// Use directs events to a configuration's event handlers. It must have started: until then its subscriptions change.
 func (e *Emitter) Use(app *caddyevents.App, ctx caddy.Context) { e.newest.Store(&eventsOf{app, ctx}) }
 
-// emit queues an event if somebody wants it. It does not block.
+// emit queues an event that has a subscription. It does not block.
 func (e *Emitter) emit(name string, data func() map[string]any) {
 	to := e.newest.Load()
 	if to == nil || !to.app.ShouldEmit(name) {
@@ -74,7 +73,7 @@ func (e *Emitter) emit(name string, data func() map[string]any) {
 	}
 }
 
-// Flush waits until no event waits any more, or ctx is done.
+// Flush waits until all queued events are emitted, or ctx is done.
 func (e *Emitter) Flush(ctx context.Context) {
 	e.mu.Lock()
 	idle := e.idle
@@ -88,7 +87,7 @@ func (e *Emitter) Flush(ctx context.Context) {
 	}
 }
 
-// work emits until no event waits.
+// work emits events until the queue is empty.
 func (e *Emitter) work() {
 	for event, ok := e.next(); ok; event, ok = e.next() {
 		e.hand(event)
@@ -107,7 +106,7 @@ func (e *Emitter) next() (event queuedEvent, ok bool) {
 	return event, true
 }
 
-// hand calls the event's handlers. Those of a configuration that has been stopped are not there any more.
+// hand calls the event's handlers, unless their configuration has stopped.
 func (e *Emitter) hand(event queuedEvent) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -119,7 +118,7 @@ func (e *Emitter) hand(event queuedEvent) {
 	}
 }
 
-// The data of the events. The names are those of the log.
+// The data of the events has the field names of the log.
 
 func (o *observer) connected(p assistant.Peer) map[string]any {
 	return map[string]any{"handler": o.handler, "user": p.User, "remote_addr": p.RemoteAddr, "conversation_id": p.Conversation}

@@ -22,7 +22,7 @@ type healthCollector struct {
 	hubs map[string][]*assistant.Hub // by handler; the last one counts
 }
 
-// Add makes a hub the one of its handler, until it is removed or another is added.
+// Add reports the providers of a hub, in place of an earlier hub of the same handler.
 func (c *healthCollector) Add(handler string, hub *assistant.Hub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -31,17 +31,17 @@ func (c *healthCollector) Add(handler string, hub *assistant.Hub) {
 	}
 }
 
-// Remove removes a hub.
+// Remove stops reporting a hub. An earlier one of the same handler is reported again.
 func (c *healthCollector) Remove(handler string, hub *assistant.Hub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hubs[handler] = slices.DeleteFunc(c.hubs[handler], func(other *assistant.Hub) bool { return other == hub })
 }
 
-// Describe names the metric.
+// Describe sends the description of the metric.
 func (c *healthCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
-// Collect asks the newest settings of each handler.
+// Collect sends the state of the providers in each handler's newest settings.
 func (c *healthCollector) Collect(to chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// The metrics of all handlers in this process. They live as long as it does: each configuration has a
-// registry of its own, and registers them anew.
+// The metrics of all handlers in this process. They live as long as the process; each configuration registers them in
+// a registry of its own.
 var (
 	openSockets     = gauge("open_sockets", "WebSocket connections that are open.", "handler")
 	closedSockets   = counter("closed_sockets_total", "WebSocket connections that have ended, by cause: left, lost, timeout, too_slow, malformed, refused, draining, operator, internal.", "handler", "cause")
@@ -22,7 +22,7 @@ var (
 	queuedQuestions = gauge("queued_questions", "Questions that wait for an earlier one of their conversation.", "handler")
 	runningAnswers  = gauge("running_answers", "Answers that are under way.", "handler")
 	answers         = counter("answers_total", "Questions that were answered, by outcome: the answer's finish reason.", "handler", "provider", "model", "finish_reason")
-	errorsTold      = counter("errors_total", "Errors that clients were told, by reason; invalid = a frame that the protocol does not allow.", "handler", "reason")
+	sentErrors      = counter("errors_total", "Errors sent to clients, by reason; invalid = a frame that the protocol does not allow.", "handler", "reason")
 
 	firstPiece = histogram("first_piece_seconds", "Time from a question's turn to the first piece of its answer.",
 		[]float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 20, 30, 60}, "handler", "provider", "model")
@@ -30,17 +30,17 @@ var (
 		[]float64{.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600}, "handler", "provider", "model")
 	pieces         = counter("pieces_total", "Pieces of text and reasoning from models.", "handler", "provider", "model")
 	tokens         = counter("tokens_total", "Tokens of answers and titles, by type: input or output. Estimated where the model does not count them.", "handler", "provider", "model", "type")
-	providerErrors = counter("provider_errors_total", "Requests that a provider failed, by reason, after its retries; also those that another provider answered then.", "handler", "provider", "model", "reason")
+	providerErrors = counter("provider_errors_total", "Requests that a provider failed after its retries, by reason, whether or not another provider answered them.", "handler", "provider", "model", "reason")
 	fallbacks      = counter("fallbacks_total", "Answers that a provider took over from one that failed.", "handler", "provider", "model")
 
 	storeDuration = histogram("store_duration_seconds", "Time of each call of the store.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "handler", "store", "operation")
-	storeErrors = counter("store_errors_total", "Calls of the store that failed. What is not there, was there before or exceeds max_messages is no failure.", "handler", "store", "operation")
+	storeErrors = counter("store_errors_total", "Calls of the store that failed. That something does not exist, exists already or exceeds max_messages is not a failure.", "handler", "store", "operation")
 
 	droppedEvents = counter("dropped_events_total", "Caddy events that were not emitted because their handlers are too slow.", "handler")
 )
 
-// collectors are all of the above.
+// collectors holds all of the above.
 var collectors []prometheus.Collector
 
 func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
@@ -60,7 +60,7 @@ func collected[C prometheus.Collector](c C) C {
 	return c
 }
 
-// Register makes the metrics part of a configuration's registry, once.
+// Register registers the metrics. Calling it again for the same registry does nothing.
 func Register(registry prometheus.Registerer) error {
 	for _, c := range collectors {
 		err := registry.Register(c)
@@ -71,7 +71,7 @@ func Register(registry prometheus.Registerer) error {
 	return nil
 }
 
-// Refused counts a request that a handler has refused with err, if it has.
+// Refused counts a request if err is a handler's reason to refuse it.
 func Refused(handler string, err error) {
 	refused, ok := errors.AsType[caddyhttp.HandlerError](err)
 	if !ok {
@@ -84,14 +84,14 @@ func Refused(handler string, err error) {
 	refusedUpgrades.WithLabelValues(handler, reason).Inc()
 }
 
-// refusalReasons are those of the statuses that have but one.
+// refusalReasons names the reason of each status that has only one.
 var refusalReasons = map[int]string{
 	http.StatusUpgradeRequired: "no_upgrade",
 	http.StatusForbidden:       "foreign_origin",
 	http.StatusNotFound:        "not_found",
 }
 
-// RefusalError is why there is no WebSocket, where the status alone does not say.
+// RefusalError says why a request was refused, where its status alone does not.
 type RefusalError struct {
 	Reason string // for metrics
 	Err    error

@@ -10,8 +10,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// observer makes metrics, spans and Caddy events of what a handler's sessions and answers do. There is one
-// for each generation of settings; the metrics are the same.
+// observer turns what a handler's sessions and answers do into metrics, spans and Caddy events. Each generation of
+// settings has its own; the metrics are shared.
 type observer struct {
 	handler string
 	events  *Emitter
@@ -20,7 +20,7 @@ type observer struct {
 	models                         sync.Map // assistant.Source → *modelMetrics
 }
 
-// New makes the observer of a handler whose events go to an emitter.
+// New returns the observer of a handler, which emits through events.
 func New(handler string, events *Emitter) assistant.Observer {
 	return &observer{
 		handler: handler, events: events,
@@ -29,31 +29,31 @@ func New(handler string, events *Emitter) assistant.Observer {
 	}
 }
 
-// Opened counts the socket.
+// Opened counts an open socket.
 func (o *observer) Opened(p assistant.Peer) {
 	o.open.Inc()
 	o.events.emit(eventConnected, func() map[string]any { return o.connected(p) })
 }
 
-// Closed counts it again.
+// Closed counts a closed socket.
 func (o *observer) Closed(p assistant.Peer, s assistant.SessionSummary) {
 	o.open.Dec()
 	closedSockets.WithLabelValues(o.handler, string(s.Cause)).Inc()
 	o.events.emit(eventDisconnected, func() map[string]any { return o.disconnected(p, s) })
 }
 
-// Lagging keeps the gauge.
+// Lagging adjusts the number of lagging sockets.
 func (o *observer) Lagging(change int) { o.lagging.Add(float64(change)) }
 
-// Waiting keeps the gauge.
+// Waiting adjusts the number of queued questions.
 func (o *observer) Waiting(change int) { o.queued.Add(float64(change)) }
 
-// Failed counts.
+// Failed counts an error sent to a client.
 func (o *observer) Failed(r assistant.Reason) {
-	errorsTold.WithLabelValues(o.handler, string(r)).Inc()
+	sentErrors.WithLabelValues(o.handler, string(r)).Inc()
 }
 
-// Answering begins a span where the session's request had one.
+// Answering observes an answer, with a span if the session's request was traced.
 func (o *observer) Answering(start assistant.AnswerStart) assistant.AnswerObserver {
 	o.running.Inc()
 	a := &answering{observer: o, start: start, metrics: o.of(start.Source)}
@@ -63,7 +63,7 @@ func (o *observer) Answering(start assistant.AnswerStart) assistant.AnswerObserv
 	return a
 }
 
-// Titled counts the tokens.
+// Titled counts the tokens of a title.
 func (o *observer) Titled(s assistant.Source, u assistant.Usage) { o.of(s).count(u) }
 
 // of returns the metrics of a model; they are looked up once.
@@ -82,7 +82,7 @@ func (o *observer) of(s assistant.Source) *modelMetrics {
 	return m
 }
 
-// modelMetrics are one model's at one handler.
+// modelMetrics holds the metrics of one model at one handler.
 type modelMetrics struct {
 	firstPiece, duration  prometheus.Observer
 	pieces, input, output prometheus.Counter
@@ -104,7 +104,7 @@ type answering struct {
 func (a *answering) FirstPiece(after time.Duration) {
 	a.metrics.firstPiece.Observe(after.Seconds())
 	if a.span != nil {
-		tellFirstPiece(a.span, after)
+		addFirstPiece(a.span, after)
 	}
 }
 
@@ -117,7 +117,7 @@ func (a *answering) FellBack(f assistant.Fallback) {
 	fallbacks.WithLabelValues(a.handler, f.Next.Provider, f.Next.Model).Inc()
 	a.metrics = a.of(f.Next)
 	if a.span != nil {
-		tellFallback(a.span, f)
+		addFallback(a.span, f)
 	}
 }
 
@@ -128,12 +128,12 @@ func (a *answering) Ended(s assistant.AnswerSummary) {
 	a.metrics.duration.Observe(s.Duration.Seconds())
 	a.metrics.count(s.Usage)
 	if a.span != nil {
-		tellEnd(a.span, s)
+		endSpan(a.span, s)
 	}
 	a.events.emit(eventAnswerFinished, func() map[string]any { return a.finished(s) })
 }
 
-// countFailure counts err where it is the provider's fault.
+// countFailure counts err if the provider is at fault.
 func (a *answering) countFailure(s assistant.Source, err error) {
 	if reason, ok := assistant.ProviderFault(err); ok {
 		providerErrors.WithLabelValues(a.handler, s.Provider, s.Model, string(reason)).Inc()

@@ -10,13 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// observedStore measures the calls of a store.
+// observedStore measures the calls of a store's methods.
 type observedStore struct {
 	assistant.Store
 	create, conversation, list, rename, remove, messages, messageByClientID, begin, extend, finish, deleteBefore storeCall
 }
 
-// Store measures a store of that name when it has been opened.
+// Store wraps open, so that the calls of the store that it opens are measured under that name.
 func Store(open func() (assistant.Store, error), handler, name string) func() (assistant.Store, error) {
 	return func() (assistant.Store, error) {
 		store, err := open()
@@ -38,13 +38,13 @@ func observe(store assistant.Store, handler, name string) *observedStore {
 	}
 }
 
-// storeCall is one of the store's methods.
+// storeCall holds the metrics of one method.
 type storeCall struct {
 	duration prometheus.Observer
 	errors   prometheus.Counter
 }
 
-// ended is deferred by each method.
+// ended measures a call; each method defers it.
 func (c storeCall) ended(began time.Time, err *error) {
 	c.duration.Observe(time.Since(began).Seconds())
 	if *err != nil && !slices.ContainsFunc(answersOfStores, func(answer error) bool { return errors.Is(*err, answer) }) {
@@ -52,7 +52,7 @@ func (c storeCall) ended(began time.Time, err *error) {
 	}
 }
 
-// answersOfStores are the errors of a store that works.
+// answersOfStores lists errors that are answers: the store works.
 var answersOfStores = []error{assistant.ErrNotFound, assistant.ErrDuplicate, assistant.ErrConversationFull}
 
 func (s *observedStore) Create(ctx context.Context, owner string, c assistant.Conversation) (err error) {

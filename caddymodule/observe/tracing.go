@@ -11,8 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// origin is the traced request that opened a session. Its span has ended when answers begin, so that they
-// have traces of their own, linked to it. It holds nothing else of the request.
+// origin is the traced request that opened a session. Its span ends before answers begin, so answers have traces of
+// their own, which link to it. It holds nothing else of the request.
 type origin struct {
 	provider trace.TracerProvider // of Caddy's tracing directive
 	request  trace.SpanContext
@@ -20,8 +20,7 @@ type origin struct {
 
 type originKey struct{}
 
-// WithOrigin returns a context that holds the origin of ctx alone; nil where no tracing directive stands
-// before the handler.
+// WithOrigin returns a context that holds only the origin of ctx, or nil if the request is not traced.
 func WithOrigin(ctx context.Context) context.Context {
 	span := trace.SpanFromContext(ctx)
 	if !span.SpanContext().IsValid() {
@@ -30,7 +29,7 @@ func WithOrigin(ctx context.Context) context.Context {
 	return context.WithValue(context.Background(), originKey{}, origin{span.TracerProvider(), span.SpanContext()})
 }
 
-// originOf returns what WithOrigin has put into ctx, which may be nil.
+// originOf returns the origin that WithOrigin has put into ctx, which may be nil.
 func originOf(ctx context.Context) (o origin, ok bool) {
 	if ctx != nil {
 		o, ok = ctx.Value(originKey{}).(origin)
@@ -38,8 +37,8 @@ func originOf(ctx context.Context) (o origin, ok bool) {
 	return o, ok
 }
 
-// begin begins the span of an answer, with the names of OpenTelemetry's conventions for generative AI.
-// Nothing of it is sent to the model's service.
+// begin starts the span of an answer. Its names follow OpenTelemetry's conventions for generative AI. The model's
+// service does not see the trace.
 func (o origin) begin(start assistant.AnswerStart) trace.Span {
 	attributes := append(sourceAttributes(start.Source), semconv.GenAIOperationNameChat, semconv.GenAIOutputTypeText,
 		attribute.String("assistant.message_id", start.MessageID))
@@ -57,13 +56,13 @@ func sourceAttributes(s assistant.Source) []attribute.KeyValue {
 	return []attribute.KeyValue{semconv.GenAIProviderNameKey.String(s.Provider), semconv.GenAIRequestModel(s.Model)}
 }
 
-func tellFirstPiece(span trace.Span, after time.Duration) {
+func addFirstPiece(span trace.Span, after time.Duration) {
 	span.AddEvent("first_piece")
 	span.SetAttributes(semconv.GenAIResponseTimeToFirstChunk(after.Seconds()))
 }
 
-// tellFallback makes the span that of the provider which answers now, and keeps who failed and why.
-func tellFallback(span trace.Span, f assistant.Fallback) {
+// addFallback renames the span to the provider that answers now, and records which one failed and why.
+func addFallback(span trace.Span, f assistant.Fallback) {
 	failed := sourceAttributes(f.Failed)
 	if reason, ok := assistant.ProviderFault(f.Err); ok {
 		failed = append(failed, semconv.ErrorTypeKey.String(string(reason)))
@@ -73,8 +72,8 @@ func tellFallback(span trace.Span, f assistant.Fallback) {
 	span.SetAttributes(sourceAttributes(f.Next)...)
 }
 
-// tellEnd ends the span. What a provider said of a fault stays in the log.
-func tellEnd(span trace.Span, s assistant.AnswerSummary) {
+// endSpan ends the span. A provider's error text is only in the log.
+func endSpan(span trace.Span, s assistant.AnswerSummary) {
 	span.SetAttributes(semconv.GenAIResponseFinishReasons(string(s.FinishReason)),
 		semconv.GenAIUsageInputTokens(s.Usage.InputTokens), semconv.GenAIUsageOutputTokens(s.Usage.OutputTokens))
 	if s.Reason != "" {

@@ -12,9 +12,9 @@ import (
 
 func init() { caddy.RegisterModule(Demo{}) }
 
-// Demo is a built-in model that needs no key and no network: it shows the page and the protocol.
+// Demo is a built-in model that needs no key and no network. It is there to try the page and the protocol.
 type Demo struct {
-	// Its name in logs and metrics, which tells several of a chain apart. Default: demo
+	// The name in logs and metrics, which distinguishes several in a chain. Default: demo
 	Label string `json:"label,omitempty"`
 
 	// The pause before each word. Default: 25ms

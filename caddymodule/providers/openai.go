@@ -23,18 +23,18 @@ func init() { caddy.RegisterModule(OpenAI{}) }
 // server's, such as Ollama, llama.cpp, vLLM or LiteLLM.
 //
 // In api_key, organization, project and base_url, placeholders like {env.OPENAI_API_KEY} and
-// {file./run/secrets/openai} are replaced when the configuration is loaded. What they stand for is in no
-// configuration dump.
+// {file./run/secrets/openai} are replaced when the configuration is loaded. Dumps of the configuration do not show
+// their values.
 type OpenAI struct {
 	openai.Config
 
 	// The longest wait for the first piece of an answer, all retries included. Default: 60s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// The longest silence after that. Keep-alive comments of the service are no silence. Default: 30s
+	// The longest silence between pieces. Keep-alive comments of the service end a silence. Default: 30s
 	StallTimeout caddy.Duration `json:"stall_timeout,omitempty"`
 
-	// The longest time that one answer may take. Default: 10m
+	// How long one answer may take. Default: 10m
 	MaxDuration caddy.Duration `json:"max_duration,omitempty"`
 
 	provider *openai.Provider
@@ -71,8 +71,8 @@ func (o *OpenAI) Settings() setting.Table {
 
 // Provision makes the provider. It opens no connection.
 //
-// Without api_key the key is {env.OPENAI_API_KEY}, and without organization that is {env.OPENAI_ORG};
-// but nothing of OpenAI's is sent to another server, where base_url is given.
+// Without api_key the key is {env.OPENAI_API_KEY}, and without organization the organization is {env.OPENAI_ORG}.
+// With base_url neither is, since nothing of OpenAI's may be sent to another server.
 func (o *OpenAI) Provision(ctx caddy.Context) error {
 	if err := cmp.Or(o.Settings().Check(), o.Settings().SetDefaults()); err != nil {
 		return fmt.Errorf("%s: %w", o.title(), err)
@@ -86,7 +86,7 @@ func (o *OpenAI) Provision(ctx caddy.Context) error {
 	}
 	key := repl.ReplaceAll(c.APIKey, "")
 	if key == c.APIKey && key != "" {
-		ctx.Logger().Warn("api_key stands in the configuration in clear text, and so in its dumps; use a placeholder like {env.OPENAI_API_KEY}")
+		ctx.Logger().Warn("the configuration and its dumps contain api_key in clear text; use a placeholder like {env.OPENAI_API_KEY}")
 	}
 	c.APIKey = key
 	c.Organization, c.Project = repl.ReplaceAll(c.Organization, ""), repl.ReplaceAll(c.Project, "")
@@ -106,7 +106,7 @@ func (o *OpenAI) title() string { return strings.TrimSpace("provider openai " + 
 // Provider returns the model.
 func (o *OpenAI) Provider() assistant.Provider { return o.provider }
 
-// Cleanup lets idle connections go. Answers that still run keep theirs.
+// Cleanup closes idle connections. Running answers keep theirs.
 func (o *OpenAI) Cleanup() error {
 	if o.provider == nil {
 		return nil

@@ -37,7 +37,7 @@ func (m *Memory) Provision(caddy.Context) error { return m.Settings().SetDefault
 // Validate checks what the types do not.
 func (m *Memory) Validate() error { return m.Settings().Check() }
 
-// Key is the handler's own.
+// Key returns a key of the handler's own.
 func (m *Memory) Key(handler string) string { return "memory of " + handler }
 
 // Open makes the store.

@@ -18,8 +18,8 @@ func init() { caddy.RegisterModule(Postgres{}) }
 
 // Postgres keeps conversations in a PostgreSQL database, which several nodes may share.
 type Postgres struct {
-	// Where the database is, as a URL or key=value list of libpq. Placeholders like {env.DATABASE_URL}
-	// are replaced when the configuration is loaded; what they stand for is in no configuration dump.
+	// Where the database is, as a URL or a list of key=value like libpq's. Placeholders like {env.DATABASE_URL}
+	// are replaced when the configuration is loaded; dumps of the configuration do not show their values.
 	DSN string `json:"dsn"`
 
 	dsn string
@@ -31,14 +31,14 @@ func (Postgres) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.assistant.stores.postgres", New: func() caddy.Module { return new(Postgres) }}
 }
 
-// Provision fills in the DSN. It does not connect.
+// Provision replaces the placeholders of the DSN. It does not connect.
 func (p *Postgres) Provision(ctx caddy.Context) (err error) {
 	p.log = ctx.Logger()
 	if p.dsn, err = fill(p.DSN); err != nil || p.dsn == "" {
 		return errors.Join(errors.New("store postgres: expected a DSN such as {env.DATABASE_URL}, found nothing"), err)
 	}
 	if p.dsn == p.DSN && hasPassword(p.dsn) {
-		p.log.Warn("the password of the database stands in the configuration in clear text, and so in its dumps; use a placeholder like {env.DATABASE_URL}")
+		p.log.Warn("the configuration and its dumps contain the database password in clear text; use a placeholder like {env.DATABASE_URL}")
 	}
 	return nil
 }
@@ -52,10 +52,10 @@ func hasPassword(dsn string) bool {
 	return strings.Contains(dsn, "password=")
 }
 
-// Key is the database.
+// Key returns a key for the database.
 func (p *Postgres) Key(string) string { return "postgres " + p.dsn }
 
-// Open connects, and makes or migrates the tables.
+// Open connects, and creates or migrates the tables.
 func (p *Postgres) Open() (assistant.Store, error) {
 	return postgres.Open(context.Background(), postgres.Config{DSN: p.dsn}, p.log)
 }

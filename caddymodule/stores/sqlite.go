@@ -15,8 +15,8 @@ import (
 
 func init() { caddy.RegisterModule(SQLite{}) }
 
-// SQLite keeps conversations in one file, which only one process may have open. It is made with the
-// rights of its owner only when the configuration starts.
+// SQLite keeps conversations in one file, which only one process may have open. The file is created when the
+// configuration starts, readable and writable by its owner only.
 type SQLite struct {
 	// The file. Placeholders like {env.ASSISTANT_DB} are replaced when the configuration is loaded.
 	// Default: assistant/<name of the handler>.db in Caddy's data directory
@@ -30,7 +30,7 @@ func (SQLite) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.assistant.stores.sqlite", New: func() caddy.Module { return new(SQLite) }}
 }
 
-// Provision fills in the path.
+// Provision replaces the placeholders of the path.
 func (s *SQLite) Provision(caddy.Context) (err error) {
 	if s.Path == "" {
 		return nil
@@ -42,7 +42,7 @@ func (s *SQLite) Provision(caddy.Context) (err error) {
 	return err
 }
 
-// Key is the file.
+// Key returns the path of the file.
 func (s *SQLite) Key(handler string) string {
 	if s.path == "" {
 		s.path = filepath.Join(caddy.AppDataDir(), "assistant", handler+".db")
@@ -67,7 +67,7 @@ var atMostOnePath = setting.Form[string]{Takes: "[<path>]", Expected: "at most o
 	return strings.Join(words, ""), len(words) <= 1
 }}
 
-// fill replaces placeholders; one that is unknown or empty is an error that names it.
+// fill replaces placeholders. An unknown or empty one is an error that names it.
 func fill(text string) (string, error) { return caddy.NewReplacer().ReplaceOrErr(text, true, true) }
 
 var (

@@ -26,7 +26,7 @@ import (
 
 func init() { caddy.RegisterModule(Counting{}) }
 
-// Counting is a model for tests: it counts, at a pace, and then tells its name and instructions.
+// Counting is a model for tests: it counts slowly, and then says its name and instructions.
 type Counting struct {
 	Name   string `json:"model,omitempty"`
 	Pieces int    `json:"pieces,omitempty"`

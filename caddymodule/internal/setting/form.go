@@ -255,7 +255,7 @@ func Pair[T any](takes, expect string, field *map[string]T, parse func(word stri
 
 var label = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
-// CheckLabel checks the name that tells a provider from others of its kind.
+// CheckLabel checks a provider's label, which distinguishes it from others of its kind.
 func CheckLabel(text string) error {
 	if !label.MatchString(text) {
 		return fmt.Errorf("label: %w", expected("up to 64 letters, digits, dots, dashes and underscores", text))
