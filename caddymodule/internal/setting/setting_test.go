@@ -1,0 +1,143 @@
+package setting
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// module has a setting of each form.
+type module struct {
+	text     string
+	texts    []string
+	choice   string
+	on       bool
+	number   int
+	seed     *int64
+	decimal  *float64
+	duration caddy.Duration
+	keep     caddy.Duration
+	size     int
+	secret   string
+	pairs    map[string]int
+}
+
+func (m *module) settings() Table {
+	return Table{{
+		{Name: "text", Value: Text("<text>").Into(&m.text), Default: `"two words"`},
+		{Name: "texts", Value: AllMatching("<text...>", "texts without x", func(s string) bool { return s != "x" }).Into(&m.texts), Default: "a b"},
+		{Name: "choice", Value: Choice("one", "two", "three").Into(&m.choice), Default: "two"},
+		{Name: "on", Value: Switch().Into(&m.on), Default: "off"},
+	}, {
+		{Name: "number", Value: Number[int]("<n>", 1, 9).Into(&m.number), Default: "8"},
+		{Name: "seed", Value: Number[int64]("<n>", math.MinInt64, math.MaxInt64).IntoOptional(&m.seed), Without: "none"},
+		{Name: "decimal", Value: Decimal(0, 2).IntoOptional(&m.decimal), Default: "0.5"},
+		{Name: "duration", Value: Duration().Into(&m.duration), Default: "25s"},
+		{Name: "keep", Value: DurationOrZero().Into(&m.keep), Without: "for ever"},
+		{Name: "size", Value: Size[int]().Into(&m.size), Default: "1MiB"},
+		{Name: "secret", Value: Secret("<key>", &m.secret)},
+		{Name: "pairs", Value: Pair("<name> <n>", "a name and a number", &m.pairs, func(s string) (int, bool) {
+			n, err := strconv.Atoi(s)
+			return n, err == nil
+		})},
+	}}
+}
+
+// TestRead reads a line of each form, or says what is wrong with it.
+func TestRead(t *testing.T) {
+	for line, want := range map[string]string{
+		"text ok":         "",
+		`text ""`:         "",
+		"text":            `m: text: expected one value, in quotes where it has spaces, found nothing`,
+		"text a b":        `m: text: expected one value, in quotes where it has spaces, found "a b"`,
+		"texts a b c":     "",
+		"texts":           `m: texts: expected texts without x, found nothing`,
+		"texts a x b":     `m: texts: expected texts without x, found "x"`,
+		"choice three":    "",
+		"choice four":     `m: choice: expected one, two or three, found "four"`,
+		"on on":           "",
+		"on yes":          `m: on: expected off or on, found "yes"`,
+		"number 9":        "",
+		"number 10":       `m: number: expected a whole number from 1 to 9, found "10"`,
+		"number 1.5":      `m: number: expected a whole number from 1 to 9, found "1.5"`,
+		"seed 0":          "",
+		"seed x":          `m: seed: expected a whole number, found "x"`,
+		"decimal 2":       "",
+		"decimal 2.1":     `m: decimal: expected a number from 0 to 2, found "2.1"`,
+		"decimal NaN":     `m: decimal: expected a number from 0 to 2, found "NaN"`,
+		"duration 1m":     "",
+		"duration 0":      `m: duration: expected a duration like 30s, above 0, found "0"`,
+		"duration 20":     `m: duration: expected a duration like 30s, above 0, found "20"`,
+		"keep 0":          "",
+		"keep -1s":        `m: keep: expected 0 or a duration like 30s, found "-1s"`,
+		"size 1GiB":       "",
+		"size 1025MiB":    `m: size: expected a size like 64KiB or 1MiB, at most 1GiB, found "1025MiB"`,
+		"size 0":          `m: size: expected a size like 64KiB or 1MiB, at most 1GiB, found "0"`,
+		"secret sk 1":     `m: secret: expected one value, found 2`,
+		"pairs a 1":       "",
+		"pairs a one":     `m: pairs: expected a name and a number, found "a one"`,
+		"number {\n x\n}": `m: number: expected a whole number from 1 to 9, found nothing`,
+
+		"text a\ntext b":             `m: text is given twice`,
+		"pairs a 1\npairs b 2":       "",
+		"pairs a 1\npairs a 2":       `m: pairs: a is given twice`,
+		"texts a x\nnot read at all": `m: texts: expected texts without x, found "x"`,
+		"unknown":                    `m: unknown subdirective "unknown"; allowed are choice, decimal, duration, keep, number, on, pairs, secret, seed, size, text, texts`,
+	} {
+		got := ""
+		if err := new(module).settings().Read(caddyfile.NewTestDispenser("m {\n"+line+"\n}"), "m"); err != nil {
+			got = err.Error()
+		}
+		if want != "" && (len(got) < len(want) || got[:len(want)] != want || got[len(want):len(want)+5] != ", at ") || want == "" && got != "" {
+			t.Errorf("%q\n got %s\nwant %s", line, got, want)
+		}
+	}
+}
+
+// TestMistakesSetNothing holds that a field keeps its value when the line is wrong.
+func TestMistakesSetNothing(t *testing.T) {
+	m := &module{number: 3}
+	if err := m.settings().Read(caddyfile.NewTestDispenser("m {\nnumber 10\n}"), "m"); err == nil || m.number != 3 {
+		t.Errorf("%v, number %d", err, m.number)
+	}
+}
+
+// TestSetDefaults sets what is absent, by the words of a Caddyfile, and nothing else.
+func TestSetDefaults(t *testing.T) {
+	zero := 0.
+	m := &module{choice: "one", decimal: &zero}
+	if err := m.settings().SetDefaults(); err != nil {
+		t.Fatal(err)
+	}
+	want := &module{
+		text: "two words", texts: []string{"a", "b"}, choice: "one", number: 8, decimal: &zero,
+		duration: caddy.Duration(25 * time.Second), size: 1 << 20,
+	}
+	if !reflect.DeepEqual(m, want) {
+		t.Errorf("got %+v, want %+v", m, want)
+	}
+	if err := m.settings().Check(); err != nil {
+		t.Error(err)
+	}
+	var raw json.RawMessage
+	wrong := Table{{{Name: "store", Value: Guest("", "no.such.namespace", &raw), Default: "memory"}}}
+	if err := wrong.SetDefaults(); err == nil {
+		t.Error("a default that cannot be read was set")
+	}
+}
+
+// TestShowDuration writes durations as people do.
+func TestShowDuration(t *testing.T) {
+	for _, text := range []string{"1h", "1h30m", "10m", "5m", "90ms", "1m30s", "10s", "100h0m1s", "0s"} {
+		d, err := caddy.ParseDuration(text)
+		if got := ShowDuration(caddy.Duration(d)); err != nil || got != text {
+			t.Errorf("%s is shown as %s (%v)", text, got, err)
+		}
+	}
+}
