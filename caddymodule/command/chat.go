@@ -100,7 +100,7 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 	}
 	switch u, err := url.Parse(c.URL); {
 	case err == nil && u.User != nil:
-		return c, errors.New("url: expected no name and password; give them with --user")
+		return c, errors.New("url: expected no name and password in it; give them with --user")
 	case err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
 		return c, fmt.Errorf("url: expected a WebSocket address like wss://chat.example.com/ws/assistants/, found %q", c.URL)
 	}
@@ -116,7 +116,7 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 	}
 	c.Question = strings.TrimSpace(c.Question + "\n\n" + string(piped))
 	if c.Question == "" {
-		return c, errors.New("expected a question, as an argument or piped in, found nothing")
+		return c, errors.New("there is no question: give one as an argument, or pipe one in")
 	}
 	return c, nil
 }
