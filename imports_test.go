@@ -19,6 +19,8 @@ func TestImports(t *testing.T) {
 		forbidden []string
 	}{
 		{"assistant", append(outside, module+"asyncapi", module+"caddymodule", module+"webchat")},
+		{"assistant/conversation", outside},
+		{"assistant/session", outside},
 		{"assistant/wire", append(outside, module)},
 		{"assistant/stream", append(outside, module)},
 		{"assistant/ws", []string{caddy, openai, sql, module}},
@@ -52,7 +54,7 @@ func reaches(dep, forbidden string) bool {
 
 // TestNoHTTP holds that the domain knows no HTTP: what is left of it comes with zap.
 func TestNoHTTP(t *testing.T) {
-	for _, pkg := range []string{"assistant", "assistant/wire", "assistant/stream", "assistant/demo", "assistant/memory"} {
+	for _, pkg := range []string{"assistant", "assistant/conversation", "assistant/session", "assistant/limits", "assistant/chain", "assistant/wire", "assistant/stream", "assistant/demo", "assistant/memory"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, "./"+pkg).Output()
 		if err != nil {
 			t.Fatalf("go list %s: %v", pkg, err)
@@ -65,22 +67,36 @@ func TestNoHTTP(t *testing.T) {
 	}
 }
 
-// TestAdapters holds that adapters do not know each other, nor anything that knows Caddy.
-func TestAdapters(t *testing.T) {
-	all := dependencies(t, "./assistant/...")
-	adapters := slices.DeleteFunc(all, func(p string) bool {
-		rest, ours := strings.CutPrefix(p, module+"assistant/")
-		return !ours || slices.Contains([]string{"wire", "stream", "assistanttest"}, rest)
-	})
-	if len(adapters) < 6 {
-		t.Fatalf("found only %v", adapters)
+// TestArrows holds which of the assistant's packages each may reach. One that is not listed may reach the domain
+// alone: adapters do not know each other.
+func TestArrows(t *testing.T) {
+	const domain, prefix = "assistant", module + "assistant/"
+	engine := []string{domain, "limits", "chain", "stream"}
+	arrows := map[string][]string{
+		"wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
+		"conversation": engine, "session": append(engine, "conversation", "wire"),
+		"memory": {domain, "internal/chunk"}, "sqlite": {domain, "internal/chunk"}, "postgres": {domain, "internal/chunk"},
+		"session/sessiontest": nil, "assistanttest": {domain}, "assistanttest/storetest": {domain},
 	}
-	for _, a := range adapters {
-		for _, dep := range dependencies(t, a) {
-			if dep != a && (slices.Contains(adapters, dep) || reaches(dep, module+"caddymodule")) {
-				t.Errorf("%s must not reach %s", a, dep)
+	seen := 0
+	for _, pkg := range dependencies(t, "./assistant/...") {
+		name, ours := strings.CutPrefix(pkg, prefix)
+		allowed, listed := arrows[name]
+		if !ours || listed && allowed == nil {
+			continue
+		}
+		if seen++; !listed {
+			allowed = []string{domain}
+		}
+		for _, dep := range dependencies(t, pkg) {
+			to, isOurs := strings.CutPrefix(dep, module)
+			if to = strings.TrimPrefix(to, "assistant/"); isOurs && dep != pkg && !slices.Contains(allowed, to) {
+				t.Errorf("%s must not reach %s", name, to)
 			}
 		}
+	}
+	if seen < 12 {
+		t.Errorf("found only %d packages", seen)
 	}
 }
 

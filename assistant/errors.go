@@ -32,22 +32,25 @@ const (
 	ReasonInternal            Reason = "internal"
 )
 
-// reasons says for each Reason what people read, and whether trying again can help.
-var reasons = []struct {
-	reason    Reason
-	retryable bool
-	detail    string
-}{
+// Explanation is what a [Reason] means.
+type Explanation struct {
+	Reason    Reason
+	Retryable bool   // trying again can help
+	Detail    string // a sentence for people
+}
+
+// reasons explains each Reason.
+var reasons = []Explanation{
 	{ReasonBusy, true, "Too many questions are waiting. Wait for an answer, then ask again."},
 	{ReasonRateLimited, true, "Too many questions in a short time. Wait a moment, then ask again."},
 	{ReasonBudgetExceeded, true, "The budget for answers is used up. Ask again later."},
 	{ReasonConversationFull, false, "The conversation is full. Begin a new one."},
-	{ReasonUnauthorized, false, "Sign in to have a list of conversations."},
+	{ReasonUnauthorized, false, "Sign in to see your conversations."},
 	{ReasonUnknownTopic, false, "There is no such conversation."},
 	{ReasonNotSubscribed, false, "Subscribe to the conversation first."},
 	{ReasonNotFound, false, "There is no such conversation or message."},
 	{ReasonNothingToRegenerate, false, "There is no question to answer again."},
-	{ReasonProviderUnavailable, true, "The language model cannot be reached or broke off."},
+	{ReasonProviderUnavailable, true, "The language model could not be reached, or stopped in mid-answer."},
 	{ReasonProviderTimeout, true, "The language model did not answer in time."},
 	{ReasonProviderRateLimited, true, "The language model is handling too many requests."},
 	{ReasonProviderRejected, false, "The language model refused the request. The site's operator can find out why."},
@@ -58,6 +61,16 @@ var reasons = []struct {
 	{ReasonInternal, true, "Something went wrong on the server."},
 }
 
+// Explain returns what the reason means. An unknown one is explained as [ReasonInternal].
+func (r Reason) Explain() Explanation {
+	for _, e := range reasons {
+		if e.Reason == r {
+			return e
+		}
+	}
+	return ReasonInternal.Explain()
+}
+
 // ProviderError is a fault of a model's service, sorted into the reasons of the protocol.
 //
 // Reason reaches the client, with a fixed sentence of ours. Err is for the operator's log only; it must
@@ -65,9 +78,9 @@ var reasons = []struct {
 type ProviderError struct {
 	Reason     Reason
 	RetryAfter time.Duration // what the service asked for; 0 = nothing said
-	// OfQuestion tells that the service refuses this question and may answer any other: a [Chain] does not
-	// count it against the provider. It is so in any case where Reason says that the question is too long or
-	// filtered.
+	// OfQuestion says that the service refuses this question and may answer any other: a chain of providers
+	// does not count it against the service. A Reason which says that the question is too long or filtered
+	// implies it.
 	OfQuestion bool
 	Err        error
 }
@@ -75,75 +88,74 @@ type ProviderError struct {
 func (e *ProviderError) Error() string { return fmt.Sprintf("%s: %v", e.Reason, e.Err) }
 func (e *ProviderError) Unwrap() error { return e.Err }
 
-// errUnfinished is how a provider ends that breaks the contract.
-var errUnfinished = &ProviderError{Reason: ReasonProviderUnavailable, Err: errors.New("stream ended without a finish reason")}
+// ErrUnfinished is how a provider ends that breaks the contract.
+var ErrUnfinished = &ProviderError{Reason: ReasonProviderUnavailable, Err: errors.New("stream ended without a finish reason")}
 
-// isOfQuestion tells a fault of one question from one of the provider.
-func isOfQuestion(err error) bool {
+// IsOfQuestion reports whether err is a fault of one question and not of its provider.
+func IsOfQuestion(err error) bool {
 	fault, ok := errors.AsType[*ProviderError](err)
 	return ok && (fault.OfQuestion || fault.Reason == ReasonContextOverflow || fault.Reason == ReasonContentFiltered)
 }
 
-// reasonOf is what a client is told of err.
-func reasonOf(err error) Reason { return describeError(err).Reason }
-
-// refusal is a handler's error that the client is told as it is.
-type refusal struct{ reason Reason }
-
-func (e refusal) Error() string { return string(e.reason) }
-
-// isRefusal tells what a client may not do from what broke here.
-func isRefusal(err error) bool {
-	_, refused := errors.AsType[refusal](err)
-	_, over := errors.AsType[*limited](err)
-	return refused || over
+// Refusal is why a command, or a frame, is not accepted. The client sees it as it is.
+type Refusal struct {
+	Reason     Reason
+	RetryAfter time.Duration // when it may succeed; 0 = nothing is known
 }
 
-// storeFailed is what a request answers whose store call failed.
-func storeFailed(err error) error {
+func (e *Refusal) Error() string { return string(e.Reason) }
+
+// Refuse returns a [Refusal] with that reason.
+func Refuse(reason Reason) error { return &Refusal{Reason: reason} }
+
+// IsRefusal reports whether err refuses a client something, and nothing broke.
+func IsRefusal(err error) bool {
+	_, refused := errors.AsType[*Refusal](err)
+	return refused
+}
+
+// StoreError is a fault of the store. The client only learns that there was one.
+type StoreError struct{ Err error }
+
+func (e *StoreError) Error() string { return fmt.Sprintf("store: %v", e.Err) }
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// OfStore returns the error of a command whose store call failed with err.
+func OfStore(err error) error {
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return refusal{ReasonNotFound}
+		return Refuse(ReasonNotFound)
 	case errors.Is(err, ErrConversationFull):
-		return refusal{ReasonConversationFull}
+		return Refuse(ReasonConversationFull)
 	}
-	return &storageError{err}
+	return &StoreError{err}
 }
 
-// storageError is a fault of the store. The client is told only that there was one.
-type storageError struct{ err error }
-
-func (e *storageError) Error() string { return fmt.Sprintf("store: %v", e.err) }
-func (e *storageError) Unwrap() error { return e.err }
-
-// describeError is what a client is told of err: a reason and a sentence, never err's own text.
-func describeError(err error) ErrorPayload {
-	if pe, ok := errors.AsType[*ProviderError](err); ok {
-		return errorPayload(pe.Reason, pe.RetryAfter)
+// Describe returns what a client learns of err: a reason, never err's own text.
+func Describe(err error) Failed {
+	if fault, ok := errors.AsType[*ProviderError](err); ok {
+		return Failed{fault.Reason, fault.RetryAfter}
 	}
-	if l, ok := errors.AsType[*limited](err); ok {
-		return errorPayload(l.reason, l.retryAfter+time.Millisecond-1) // rounded up: then it succeeds
+	if refused, ok := errors.AsType[*Refusal](err); ok {
+		return Failed{refused.Reason, refused.RetryAfter}
 	}
-	if r, ok := errors.AsType[refusal](err); ok {
-		return errorPayload(r.reason, 0)
+	if _, ok := errors.AsType[*StoreError](err); ok {
+		return Failed{Reason: ReasonStorageUnavailable}
 	}
-	if _, ok := errors.AsType[*storageError](err); ok {
-		return errorPayload(ReasonStorageUnavailable, 0)
-	}
-	return errorPayload(ReasonInternal, 0)
+	return Failed{Reason: ReasonInternal}
 }
 
-// panicError is a recovered panic.
-type panicError struct {
-	value any
-	stack []byte
+// PanicError is a recovered panic.
+type PanicError struct {
+	Value any
+	Stack []byte
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// caught is deferred by a function that returns a panic as its error.
-func caught(err *error) {
+// Catch is deferred by a function that returns a panic as its error.
+func Catch(err *error) {
 	if v := recover(); v != nil {
-		*err = &panicError{v, debug.Stack()}
+		*err = &PanicError{v, debug.Stack()}
 	}
 }

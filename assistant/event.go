@@ -1,93 +1,260 @@
 package assistant
 
 import (
-	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
 )
 
-// event is one entry of a conversation's log.
-type event struct {
-	kind   eventKind
-	turn   *turn // whose question or answer it belongs to; nil for the conversation itself
-	text   string
-	detail any      // what the kind says below
-	by     *request // whom it answers, besides the asker of turn; nil = nobody
+// Event is something that happened in a conversation: a plain value, which can be kept, copied and sent to
+// another process. It refers to nothing that lives.
+type Event struct {
+	// Seq numbers the events of a log from 1 on, without gaps. 0 marks an event that is not in the log and
+	// is for one mouth alone, the one that From names.
+	Seq uint64
+	// Kind says what happened, and which Body or Text there is.
+	Kind Kind
+	// Run is the id of the answer that the event is about; "" where it is about the conversation.
+	Run string
+	// From is whose command the event answers; the zero key where it answers none, or where Run says whose.
+	From RequestKey
+	// Text is a piece of the answer or of the model's reasoning: of KindPiece and KindReasoning.
+	Text string
+	// Body is what else there is to say; nil for pieces.
+	Body Body
 }
 
-type eventKind uint8
+// RequestKey names a command and the mouth that gave it. A mouth knows its own.
+type RequestKey struct {
+	Mouth uint64 // random, so that it differs between processes
+	N     uint64 // counts the mouth's commands from 1 on
+}
 
+// String returns the key as text, "" for the zero key.
+func (k RequestKey) String() string {
+	if k == (RequestKey{}) {
+		return ""
+	}
+	return strconv.FormatUint(k.Mouth, 16) + "-" + strconv.FormatUint(k.N, 16)
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k RequestKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (k *RequestKey) UnmarshalText(text []byte) (err error) {
+	*k = RequestKey{}
+	if len(text) == 0 {
+		return nil
+	}
+	mouth, n, _ := strings.Cut(string(text), "-")
+	if k.Mouth, err = strconv.ParseUint(mouth, 16, 64); err == nil {
+		k.N, err = strconv.ParseUint(n, 16, 64)
+	}
+	return err
+}
+
+// Kind says what happened.
+type Kind uint8
+
+// The kinds of events, each with its Body.
 const (
-	eventUserMessage eventKind = iota // UserMessagePayload
-	eventStarted                      // StreamingStartPayload
-	eventFallback                     // Source: who answers from now on
-	eventReasoning                    // text
-	eventPiece                        // text
-	eventNotice                       // NoticePayload
-	eventFailed                       // ErrorPayload
-	eventCompleted                    // CompleteStreamingPayload
-	eventUpdated                      // Conversation
-	eventSnapshot                     // SnapshotPayload: what came before does not hold any more
-	eventDeleted                      // ConversationDeletedPayload
+	KindAsked     Kind = iota + 1 // Asked: a question was stored
+	KindStarted                   // Started: its answer begins
+	KindFellBack                  // Source: another model answers from now on
+	KindReasoning                 // Text
+	KindPiece                     // Text
+	KindNotice                    // Notice
+	KindFailed                    // Failed: the answer, or what was asked for, failed
+	KindCompleted                 // Completed: the answer's end, once for each KindStarted
+	KindRenamed                   // Renamed: the conversation's title changed
+	KindReplaced                  // Replaced: what came before no longer holds
+	KindDeleted                   // Deleted: the conversation is gone
 )
 
-// eventBytes is what an event costs in memory besides its text, roughly.
-const eventBytes = 64
+// Body is what an [Event] says besides its text: [Asked], [Started], [Source], [Notice], [Failed],
+// [Completed], [Renamed], [Replaced] or [Deleted].
+type Body interface {
+	// size is what the body holds in memory, in bytes.
+	size() int
+}
 
-func (e event) size() int {
-	size := eventBytes + len(e.text)
-	switch d := e.detail.(type) {
-	case UserMessagePayload:
-		size += len(d.Content)
-	case SnapshotPayload:
-		for _, m := range d.Messages {
-			size += eventBytes + len(m.Content)
+// Asked is the question of a turn.
+type Asked struct {
+	Message Message `json:"message"`
+}
+
+// Started says who answers.
+type Started struct {
+	Source Source `json:"source"`
+}
+
+// Notice is worth knowing and needs no reaction.
+type Notice struct {
+	Reason NoticeReason `json:"reason"`
+}
+
+// NoticeReason is the stable code of a notice.
+type NoticeReason string
+
+// The reasons of notices.
+const (
+	NoticeQueued           NoticeReason = "queued"            // the question waits for an earlier one
+	NoticeContextTrimmed   NoticeReason = "context_trimmed"   // the oldest turns were left out
+	NoticeProviderFallback NoticeReason = "provider_fallback" // another model answers
+	NoticeDraining         NoticeReason = "draining"          // the server stops: reconnect soon
+	NoticeSuperseded       NoticeReason = "superseded"        // a later request with the same client_id gets the rest
+	NoticeNothingToStop    NoticeReason = "nothing_to_stop"   // no such answer was running
+)
+
+// Failed says why an answer, or a command, failed.
+type Failed struct {
+	Reason     Reason        `json:"reason"`
+	RetryAfter time.Duration `json:"retry_after,omitzero"` // 0 = nothing is known
+}
+
+// Completed is how an answer ended.
+type Completed struct {
+	FinishReason FinishReason `json:"finish_reason"`
+	Usage        *Usage       `json:"usage,omitempty"`
+}
+
+// Renamed is the conversation with its new title.
+type Renamed struct {
+	Conversation Conversation `json:"conversation"`
+}
+
+// Replaced is the conversation after messages of it were dropped.
+type Replaced struct {
+	Snapshot Snapshot `json:"snapshot"`
+}
+
+// Deleted names the conversation that is gone.
+type Deleted struct {
+	ID string `json:"conversation_id"`
+}
+
+func (b Asked) size() int   { return b.Message.Size() }
+func (b Started) size() int { return b.Source.size() }
+func (b Notice) size() int  { return int(unsafe.Sizeof(b)) }
+func (b Failed) size() int  { return int(unsafe.Sizeof(b)) }
+func (b Renamed) size() int { return b.Conversation.size() }
+func (b Deleted) size() int { return int(unsafe.Sizeof(b)) + len(b.ID) }
+func (s Source) size() int  { return int(unsafe.Sizeof(s)) + len(s.Provider) + len(s.Model) }
+func (b Completed) size() int {
+	if b.Usage == nil {
+		return int(unsafe.Sizeof(b))
+	}
+	return int(unsafe.Sizeof(b) + unsafe.Sizeof(*b.Usage))
+}
+
+func (b Replaced) size() int {
+	s := b.Snapshot
+	n := int(unsafe.Sizeof(b)) + len(s.Conversation.ID) + len(s.Conversation.Title)
+	for _, m := range s.Messages {
+		n += m.Size()
+	}
+	if s.Running != nil {
+		n += int(unsafe.Sizeof(*s.Running)) + len(s.Running.ID) + len(s.Running.Content) + len(s.Running.Reasoning)
+	}
+	return n
+}
+
+func (c Conversation) size() int { return int(unsafe.Sizeof(c)) + len(c.ID) + len(c.Title) }
+
+// Size is what the event holds in memory, in bytes: itself, its texts and its body. Texts that it shares,
+// such as an answer's id, count for each event.
+func (e Event) Size() int {
+	n := int(unsafe.Sizeof(e)) + len(e.Run) + len(e.Text)
+	if e.Body != nil {
+		n += e.Body.size()
+	}
+	return n
+}
+
+// Continues reports whether e is more text of the same kind and answer as previous, so that one event can
+// carry both.
+func (e Event) Continues(previous Event) bool {
+	return e.Kind == previous.Kind && e.Run == previous.Run && (e.Kind == KindPiece || e.Kind == KindReasoning)
+}
+
+// kindNames are the kinds in JSON.
+var kindNames = [...]string{KindAsked: "asked", KindStarted: "started", KindFellBack: "fell_back", KindReasoning: "reasoning", KindPiece: "piece",
+	KindNotice: "notice", KindFailed: "failed", KindCompleted: "completed", KindRenamed: "renamed", KindReplaced: "replaced", KindDeleted: "deleted"}
+
+// String returns the kind's name in JSON.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return "Kind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// eventJSON is an event on its way to another process.
+type eventJSON struct {
+	Seq  uint64          `json:"seq,omitzero"`
+	Kind string          `json:"kind"`
+	Run  string          `json:"run,omitempty"`
+	From RequestKey      `json:"from,omitzero"`
+	Text string          `json:"text,omitempty"`
+	Body json.RawMessage `json:"body,omitempty"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (e Event) MarshalJSON() (data []byte, err error) {
+	j := eventJSON{Seq: e.Seq, Kind: e.Kind.String(), Run: e.Run, From: e.From, Text: e.Text}
+	if e.Body != nil {
+		if j.Body, err = json.Marshal(e.Body); err != nil {
+			return nil, err
 		}
 	}
-	return size
+	return json.Marshal(j)
 }
 
-// frame is the event with everything that extended clients may see.
-func (e event) frame() wire.Frame {
-	switch e.kind {
-	case eventUserMessage:
-		return msgUserMessage.With(e.detail.(UserMessagePayload))
-	case eventStarted:
-		return msgStreamingStart.With(e.detail.(StreamingStartPayload))
-	case eventFallback:
-		return msgNotice.With(fallbackNotice(e.detail.(Source)))
-	case eventReasoning:
-		return msgReasoning.With(StreamingPayload{e.text})
-	case eventPiece:
-		return msgStreaming.With(StreamingPayload{e.text})
-	case eventNotice:
-		return msgNotice.With(e.detail.(NoticePayload))
-	case eventFailed:
-		return msgError.With(e.detail.(ErrorPayload))
-	case eventCompleted:
-		return msgCompleteStreaming.With(e.detail.(CompleteStreamingPayload))
-	case eventUpdated:
-		return msgConversationUpdated.With(e.detail.(Conversation))
-	case eventSnapshot:
-		return msgSnapshot.With(e.detail.(SnapshotPayload))
-	default:
-		return msgConversationDeleted.With(e.detail.(ConversationDeletedPayload))
+// UnmarshalJSON implements [json.Unmarshaler]. An unknown kind is an error.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	var j eventJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
 	}
-}
-
-// plainFrame is the event as the tutorial's clients know it; ok is false where they know none.
-func (e event) plainFrame() (f wire.Frame, ok bool) {
-	switch e.kind {
-	case eventStarted:
-		return msgStreamingStart.With(StreamingStartPayload{}), true
-	case eventCompleted:
-		return msgCompleteStreaming.With(CompleteStreamingPayload{}), true
-	case eventPiece, eventFailed:
-		return e.frame(), true
-	default:
-		return f, false
+	*e = Event{Seq: j.Seq, Run: j.Run, From: j.From, Text: j.Text}
+	for kind, name := range kindNames {
+		if name != "" && name == j.Kind {
+			e.Kind = Kind(kind)
+		}
 	}
+	var err error
+	switch e.Kind {
+	case KindReasoning, KindPiece:
+	case KindAsked:
+		e.Body, err = decodeBody[Asked](j.Body)
+	case KindStarted:
+		e.Body, err = decodeBody[Started](j.Body)
+	case KindFellBack:
+		e.Body, err = decodeBody[Source](j.Body)
+	case KindNotice:
+		e.Body, err = decodeBody[Notice](j.Body)
+	case KindFailed:
+		e.Body, err = decodeBody[Failed](j.Body)
+	case KindCompleted:
+		e.Body, err = decodeBody[Completed](j.Body)
+	case KindRenamed:
+		e.Body, err = decodeBody[Renamed](j.Body)
+	case KindReplaced:
+		e.Body, err = decodeBody[Replaced](j.Body)
+	case KindDeleted:
+		e.Body, err = decodeBody[Deleted](j.Body)
+	default:
+		return fmt.Errorf("unknown kind of event %q", j.Kind)
+	}
+	return err
 }
 
-// joins tells whether e continues the text of previous, so that one frame can carry both.
-func (e event) joins(previous event) bool {
-	return e.kind == previous.kind && e.turn == previous.turn && (e.kind == eventPiece || e.kind == eventReasoning)
+func decodeBody[B Body](data []byte) (Body, error) {
+	var b B
+	err := json.Unmarshal(data, &b)
+	return b, err
 }

@@ -6,10 +6,10 @@ import (
 	"regexp"
 )
 
-// newID returns a random UUID (RFC 9562, version 4).
+// NewID returns a random UUID (RFC 9562, version 4).
 //
 // github.com/google/uuid would do it too, but brings database/sql into whatever imports this package.
-func newID() string {
+func NewID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
@@ -26,5 +26,5 @@ func newID() string {
 
 var idForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// isID tells whether a text has the form of an ID.
-func isID(text string) bool { return idForm.MatchString(text) }
+// IsID reports whether a text has the form of an ID.
+func IsID(text string) bool { return idForm.MatchString(text) }

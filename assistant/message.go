@@ -1,175 +1,118 @@
 package assistant
 
 import (
-	"fmt"
 	"time"
-
-	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+	"unsafe"
 )
 
-// StreamingPayload is the payload of streaming and reasoning.
-type StreamingPayload struct {
-	Content string `json:"content" doc:"The next piece of text."`
-}
-
-// AppendJSON appends the payload without reflection: there is one for each piece of each answer.
-func (p StreamingPayload) AppendJSON(dst []byte) []byte {
-	dst = append(dst, `{"content":`...)
-	return append(wire.AppendString(dst, p.Content), '}')
-}
-
-// StreamingStartPayload is the payload of streaming_start.
-type StreamingStartPayload struct {
-	Content   string `json:"content" doc:"Always empty."`
-	MessageID string `json:"message_id,omitempty" format:"uuid" doc:"The answer's id. Extended frames only."`
-	Model     string `json:"model,omitempty" doc:"The model that answers. Extended frames only."`
-}
-
-// CompleteStreamingPayload is the payload of complete_streaming.
-type CompleteStreamingPayload struct {
-	Content      string       `json:"content" doc:"Always empty."`
-	MessageID    string       `json:"message_id,omitempty" format:"uuid" doc:"The answer's id. Extended frames only."`
-	FinishReason FinishReason `json:"finish_reason,omitempty"`
-	Usage        *Usage       `json:"usage,omitempty"`
-}
-
-// StopStreamingPayload is the payload of stop_streaming.
-type StopStreamingPayload struct {
-	MessageID string `json:"message_id,omitempty" maxLength:"64" doc:"The answer to stop; absent = the one that is running. An answer that is not running is left alone."`
-}
-
-// SendMessagePayload is the payload of send_message.
-type SendMessagePayload struct {
-	Content  string `json:"content" doc:"The question."`
-	ClientID string `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
-	Replaces string `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
-}
-
-// SubscribePayload is the payload of subscribe: where the client left off.
-type SubscribePayload struct {
-	Epoch string `json:"epoch" maxLength:"64" doc:"From the last subscribed frame."`
-	After uint64 `json:"after" doc:"The last seq that the client has seen."`
-}
-
-// CreateConversationPayload is the payload of create_conversation.
-type CreateConversationPayload struct {
-	Title string `json:"title,omitempty" minLength:"1" maxLength:"200" doc:"For people; absent = named later."`
-}
-
-// ListConversationsPayload is the payload of list_conversations.
-type ListConversationsPayload struct {
-	Limit  int    `json:"limit,omitzero" minimum:"1" maximum:"100" doc:"At most so many items. Default: 20."`
-	Cursor string `json:"cursor,omitempty" maxLength:"200" doc:"The next_cursor of the page before."`
-}
-
-// RenameConversationPayload is the payload of rename_conversation.
-type RenameConversationPayload struct {
-	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of a conversation of the user's."`
-	Title          string `json:"title" minLength:"1" maxLength:"200" doc:"The new title."`
-}
-
-// DeleteConversationPayload is the payload of delete_conversation.
-type DeleteConversationPayload struct {
-	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of a conversation of the user's."`
-}
-
-// ListMessagesPayload is the payload of list_messages.
-type ListMessagesPayload struct {
-	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of a conversation of the user's."`
-	Before         string `json:"before,omitempty" maxLength:"64" doc:"Id of the oldest message that the client has; absent = the last page."`
-	Limit          int    `json:"limit,omitzero" minimum:"1" maximum:"100" doc:"At most so many items. Default: 50."`
-}
-
-// SubscribedPayload is the payload of subscribed.
-type SubscribedPayload struct {
-	Epoch     string  `json:"epoch" doc:"Names the numbering that seq counts in. A restart begins a new one."`
-	Seq       uint64  `json:"seq" doc:"The last event so far."`
-	Recovered bool    `json:"recovered" doc:"True when the missed events follow; otherwise one snapshot does."`
-	Streaming *string `json:"streaming" doc:"The id of the running answer, or null."`
-}
-
-// SnapshotPayload is the payload of snapshot: the conversation as it is at the frame's seq.
-type SnapshotPayload struct {
-	Conversation Conversation     `json:"conversation"`
-	Messages     []Message        `json:"messages" doc:"The last page, oldest first, without the running answer."`
-	HasMore      bool             `json:"has_more" doc:"True when older messages exist; list_messages has them."`
-	Streaming    *StreamingAnswer `json:"streaming"`
-}
-
-// StreamingAnswer is an answer that is under way.
-type StreamingAnswer struct {
-	MessageID string `json:"message_id" format:"uuid" doc:"The answer's id."`
-	Content   string `json:"content" doc:"The text so far."`
-	Reasoning string `json:"reasoning" doc:"The model's reasoning so far."`
-}
-
-// UserMessagePayload is the payload of user_message.
-type UserMessagePayload struct {
-	MessageID string    `json:"message_id" format:"uuid" doc:"The question's id."`
-	ClientID  string    `json:"client_id,omitempty" doc:"The id that the client chose when it sent the question."`
-	Content   string    `json:"content" doc:"The question."`
+// Conversation is a stored conversation.
+type Conversation struct {
+	ID        string    `json:"conversation_id" format:"uuid" doc:"Random id. Its topic is conversation: and this id."`
+	Title     string    `json:"title" doc:"For people; empty until it is named or the first question is asked."`
 	CreatedAt time.Time `json:"created_at" doc:"UTC."`
+	UpdatedAt time.Time `json:"updated_at" doc:"UTC; when the last message was stored."`
 }
 
-// ConversationsPayload is the payload of conversations.
-type ConversationsPayload struct {
-	Items      []Conversation `json:"items" doc:"The last updated first."`
-	NextCursor string         `json:"next_cursor,omitempty" doc:"For the next page; absent on the last."`
+// Message is one side's message in a conversation. Its JSON is the message object of the protocol.
+type Message struct {
+	ID   string `json:"message_id" format:"uuid" doc:"Random id."`
+	Role Role   `json:"role"`
+	// Content is the text of all text parts, joined.
+	Content string `json:"content" doc:"The text; of a running answer, as much as has been stored."`
+	// Parts is all that the message consists of, in order; nil where that is one text part, which then is
+	// Content. [Message.SetParts] keeps both in agreement.
+	Parts        Parts        `json:"parts,omitempty" doc:"What the message consists of; absent where that is one text part, which is content. Skip parts of a type that you do not know."`
+	Provider     string       `json:"-"` // who answered, as the configuration names it; for operators
+	Model        string       `json:"model,omitempty" doc:"The model that answered."`
+	Status       Status       `json:"status"`
+	FinishReason FinishReason `json:"finish_reason,omitempty"`
+	Reason       Reason       `json:"reason,omitempty"`
+	Usage        *Usage       `json:"usage,omitempty"`
+	ClientID     string       `json:"client_id,omitempty" doc:"The id that the client chose when it sent the message."`
+	CreatedAt    time.Time    `json:"created_at" doc:"UTC."`
 }
 
-// MessagesPayload is the payload of messages.
-type MessagesPayload struct {
-	Items   []Message `json:"items" doc:"Oldest first."`
-	HasMore bool      `json:"has_more" doc:"True when older ones exist."`
+// SetParts sets Parts and Content.
+func (m *Message) SetParts(parts Parts) {
+	m.Content, m.Parts = parts.Text(), parts
+	if len(parts) == 0 {
+		m.Parts = nil
+	} else if _, isText := parts[0].(TextPart); isText && len(parts) == 1 {
+		m.Parts = nil
+	}
 }
 
-// ConversationDeletedPayload is the payload of conversation_deleted.
-type ConversationDeletedPayload struct {
-	ConversationID string `json:"conversation_id" format:"uuid" doc:"Id of the conversation that is gone."`
+// AllParts returns what the message consists of, also where that is a single text part.
+func (m Message) AllParts() Parts {
+	if m.Parts == nil && m.Content != "" {
+		return Parts{TextPart{m.Content}}
+	}
+	return m.Parts
 }
 
-// NoticePayload is the payload of notice.
-type NoticePayload struct {
-	Reason NoticeReason `json:"reason"`
-	Detail string       `json:"detail" doc:"A sentence for people."`
+// Size is what the message holds in memory, in bytes.
+func (m Message) Size() int {
+	n := int(unsafe.Sizeof(m)) + len(m.ID) + len(m.Content) + m.Parts.Size() + len(m.Model) + len(m.Provider) + len(m.ClientID)
+	if m.Usage != nil {
+		n += int(unsafe.Sizeof(*m.Usage))
+	}
+	return n
 }
 
-// NoticeReason is the stable code of a notice.
-type NoticeReason string
+// Role names who wrote a message.
+type Role string
 
-// The reasons of notices.
+// The roles of messages. Instructions are not a message and have no role.
 const (
-	NoticeQueued           NoticeReason = "queued"            // the question waits for an earlier one
-	NoticeContextTrimmed   NoticeReason = "context_trimmed"   // the model is not told the oldest turns
-	NoticeProviderFallback NoticeReason = "provider_fallback" // another model answers
-	NoticeDraining         NoticeReason = "draining"          // the server stops: reconnect soon
+	RoleUser      Role = "user"
+	RoleAssistant Role = "assistant"
 )
 
-var noticeDetails = map[NoticeReason]string{
-	NoticeQueued:         "The question waits for an earlier one.",
-	NoticeContextTrimmed: "The conversation is longer than the model's window: the oldest messages are not told to it.",
-	NoticeDraining:       "The server restarts. The connection will close and can be opened again.",
+// Status says how far a message is.
+type Status string
+
+// The statuses. A user's message is complete, or failed when its answer failed before any text.
+const (
+	StatusComplete    Status = "complete"
+	StatusStreaming   Status = "streaming"
+	StatusStopped     Status = "stopped"
+	StatusFailed      Status = "failed"
+	StatusInterrupted Status = "interrupted" // the server died or was shut down in the middle
+)
+
+// FinishReason says how an answer ended.
+type FinishReason string
+
+// The finish reasons of the protocol. A Provider yields only the first three.
+const (
+	FinishStop          FinishReason = "stop"           // the model was done
+	FinishLength        FinishReason = "length"         // the model reached its token limit
+	FinishContentFilter FinishReason = "content_filter" // the model's filter cut the answer
+	FinishStopped       FinishReason = "stopped"        // a client asked, or no client was left
+	FinishBudget        FinishReason = "budget"         // the user's budget of tokens was used up
+	FinishError         FinishReason = "error"
+	FinishInterrupted   FinishReason = "interrupted" // the server died or was shut down
+)
+
+// Usage counts the tokens of one answer.
+type Usage struct {
+	InputTokens  int  `json:"input_tokens" doc:"Tokens of the instructions, the history and the question."`
+	OutputTokens int  `json:"output_tokens" doc:"Tokens of the answer, reasoning included."`
+	TotalTokens  int  `json:"total_tokens" doc:"Sum of both."`
+	Estimated    bool `json:"estimated" doc:"True when the model did not report usage and the server estimated it from the length of the text."`
 }
 
-func notice(reason NoticeReason) NoticePayload { return NoticePayload{reason, noticeDetails[reason]} }
-
-func fallbackNotice(next Source) NoticePayload {
-	return NoticePayload{NoticeProviderFallback, fmt.Sprintf("The usual model cannot answer: %s answers instead.", next.Model)}
+// Snapshot is a conversation as it is after a certain event.
+type Snapshot struct {
+	Conversation Conversation
+	Messages     []Message // the last page, oldest first, without the running answer
+	HasMore      bool      // older messages exist
+	Running      *Running  // nil when no answer runs
 }
 
-// ErrorPayload is the payload of error, where the frame itself was well formed.
-type ErrorPayload struct {
-	Detail       string `json:"detail" doc:"A sentence for people."`
-	Reason       Reason `json:"reason"`
-	Retryable    bool   `json:"retryable" doc:"True when the same request may succeed later."`
-	RetryAfterMS int64  `json:"retry_after_ms,omitzero" minimum:"0" doc:"When to try again, in milliseconds."`
-}
-
-func errorPayload(reason Reason, retryAfter time.Duration) ErrorPayload {
-	for _, r := range reasons {
-		if r.reason == reason {
-			return ErrorPayload{r.detail, reason, r.retryable, retryAfter.Milliseconds()}
-		}
-	}
-	return errorPayload(ReasonInternal, 0)
+// Running is an answer under way.
+type Running struct {
+	ID        string
+	Content   string
+	Reasoning string
 }

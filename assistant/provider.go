@@ -3,6 +3,8 @@ package assistant
 import (
 	"context"
 	"iter"
+
+	"go.uber.org/zap/zapcore"
 )
 
 // Provider is a language model.
@@ -26,8 +28,15 @@ type Provider interface {
 
 // Source names who answers.
 type Source struct {
-	Provider string // in the configuration, such as openai; for operators
-	Model    string // at the provider, such as gpt-4o; clients see it
+	Provider string `json:"provider"` // in the configuration, such as openai; for operators
+	Model    string `json:"model"`    // at the provider, such as gpt-4o; clients see it
+}
+
+// MarshalLogObject implements [zapcore.ObjectMarshaler], for zap.Inline.
+func (s Source) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	enc.AddString("provider", s.Provider)
+	enc.AddString("model", s.Model)
+	return nil
 }
 
 // Request is what a [Provider] answers: the whole conversation so far.
@@ -38,56 +47,28 @@ type Request struct {
 	Turns []Turn
 }
 
-// Turn is one side's message in a [Request].
+// Turn is one side's message in a [Request]. As in a [Message], Content is the text, and Parts is nil where
+// that is all.
 type Turn struct {
 	Role    Role // RoleUser or RoleAssistant
 	Content string
+	Parts   Parts
 }
 
-// Role tells who wrote a message.
-type Role string
-
-// The roles of stored messages. Instructions are not a message and have no role.
-const (
-	RoleUser      Role = "user"
-	RoleAssistant Role = "assistant"
-)
-
 // Delta is one step of an answer. Any of its fields may be empty, also all of them: keep-alives and
-// chunks that only carry bookkeeping are allowed.
+// chunks that only carry bookkeeping are allowed. Text and Reasoning are the next of their [TextPart] and
+// [ReasoningPart].
 type Delta struct {
 	Text         string       // the next piece of the answer, valid UTF-8
 	Reasoning    string       // the next piece of the model's reasoning, valid UTF-8
 	FinishReason FinishReason // set once, when the model says that the answer is complete
 	Usage        *Usage       // set at most once, at or after the finish reason
-	Fallback     *Fallback    // set alone and before any text: somebody else answers
+	Fallback     *Fallback    // set alone and before any text: another provider answers
 }
 
-// Fallback tells that a provider failed before it sent any text, and who is asked instead.
+// Fallback says that a provider failed before it sent any text, and which one is asked instead.
 type Fallback struct {
 	Failed Source
 	Err    error // why; for the operator
 	Next   Source
-}
-
-// FinishReason tells how an answer ended.
-type FinishReason string
-
-// The finish reasons of the protocol. A Provider yields only the first three.
-const (
-	FinishStop          FinishReason = "stop"           // the model was done
-	FinishLength        FinishReason = "length"         // the model reached its token limit
-	FinishContentFilter FinishReason = "content_filter" // the model's filter cut the answer
-	FinishStopped       FinishReason = "stopped"        // a client asked, or no client was left
-	FinishBudget        FinishReason = "budget"         // the user's budget of tokens was used up
-	FinishError         FinishReason = "error"
-	FinishInterrupted   FinishReason = "interrupted" // the server died or was shut down
-)
-
-// Usage counts the tokens of one answer.
-type Usage struct {
-	InputTokens  int  `json:"input_tokens" doc:"Tokens of the instructions, the history and the question."`
-	OutputTokens int  `json:"output_tokens" doc:"Tokens of the answer, reasoning included."`
-	TotalTokens  int  `json:"total_tokens" doc:"Sum of both."`
-	Estimated    bool `json:"estimated" doc:"True when the model did not report usage and the server estimated it from the length of the text."`
 }

@@ -10,14 +10,29 @@ func (Conversation) Doc() string { return "A stored conversation." }
 // Doc describes messages.
 func (Message) Doc() string { return "One side's message in a stored conversation." }
 
+// Doc describes text.
+func (TextPart) Doc() string { return "Text." }
+
+// Doc describes reasoning.
+func (ReasoningPart) Doc() string { return "What the model said to itself." }
+
+// Doc describes images.
+func (ImagePart) Doc() string { return "A stored image." }
+
+// Doc describes files.
+func (FilePart) Doc() string { return "A stored file that is no image." }
+
+// Doc describes sources.
+func (SourcePart) Doc() string { return "A citation: where a passage of the text comes from." }
+
+// Doc describes calls of tools.
+func (ToolCallPart) Doc() string { return "A call of a tool by the model." }
+
+// Doc describes results of tools.
+func (ToolResultPart) Doc() string { return "What a tool returned." }
+
 // Doc describes usage.
 func (Usage) Doc() string { return "How many tokens an answer took." }
-
-// Doc describes answers under way.
-func (StreamingAnswer) Doc() string { return "The answer that is under way." }
-
-// Doc describes errors.
-func (ErrorPayload) Doc() string { return "Why a request or an answer failed." }
 
 // Doc describes finish reasons.
 func (FinishReason) Doc() string { return "How the answer ended. Absent while it runs." }
@@ -42,9 +57,11 @@ func (NoticeReason) Doc() string { return "What is worth knowing, for programs."
 func (NoticeReason) Values() iter.Seq2[string, string] {
 	return values(
 		value(NoticeQueued, "the question waits for an earlier one"),
-		value(NoticeContextTrimmed, "the model is not told the oldest turns"),
+		value(NoticeContextTrimmed, "the oldest turns were left out of what the model reads"),
 		value(NoticeProviderFallback, "another model answers"),
 		value(NoticeDraining, "the server stops: reconnect soon"),
+		value(NoticeSuperseded, "the rest of the answer goes to a later request with the same `client_id`"),
+		value(NoticeNothingToStop, "no such answer was running"),
 	)
 }
 
@@ -80,7 +97,7 @@ func (Reason) Doc() string { return "What went wrong, for programs." }
 func (Reason) Values() iter.Seq2[string, string] {
 	return func(yield func(value, meaning string) bool) {
 		for _, r := range reasons {
-			if !yield(string(r.reason), r.detail) {
+			if !yield(string(r.Reason), r.Detail) {
 				return
 			}
 		}

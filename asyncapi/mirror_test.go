@@ -2,13 +2,13 @@ package asyncapi_test
 
 import (
 	"encoding/json"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 )
@@ -20,7 +20,7 @@ type values = map[string]any
 // and nothing else: all that the server receives the client sends, and the other way about.
 func TestMirror(t *testing.T) {
 	for name, channels := range map[string][]asyncapi.Channel{"one channel": {assistants}, "two channels": {assistants, support}} {
-		for protocolName, p := range map[string]wire.Description{"sample": protocol, "real": assistant.Protocol()} {
+		for protocolName, p := range map[string]wire.Description{"sample": protocol, "real": session.Protocol()} {
 			api := asyncapi.API{Server: asyncapi.Server{Host: "chat.example.com", TLS: true}, Protocol: p, Channels: channels}
 			got, want := view(t, api, asyncapi.ClientView), mirror(view(t, api, asyncapi.ServerView))
 			for _, part := range slices.Sorted(maps.Keys(want)) {

@@ -1,9 +1,9 @@
 package asyncapi_test
 
 import (
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 	"testing"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi/asyncapitest"
 )
@@ -12,7 +12,7 @@ import (
 func TestProtocol(t *testing.T) {
 	for _, view := range []asyncapi.View{asyncapi.ServerView, asyncapi.ClientView} {
 		document, err := asyncapi.Build(asyncapi.API{
-			Server: asyncapi.Server{Host: "localhost:8080"}, Protocol: assistant.Protocol(),
+			Server: asyncapi.Server{Host: "localhost:8080"}, Protocol: session.Protocol(),
 			Channels: []asyncapi.Channel{{Name: "assistants", Address: "/ws/assistants/", Description: "AI Assistant WebSocket API", Tags: []string{"ai", "chat"}}},
 		}, view)
 		if err != nil {

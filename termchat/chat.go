@@ -14,7 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/gorilla/websocket"
 )
 
@@ -202,7 +203,7 @@ func (c *chat) enter() {
 	}
 	r := request{Action: "subscribe", Topic: c.topic(), Ref: refEnter}
 	if c.epoch != "" {
-		r.Payload = assistant.SubscribePayload{Epoch: c.epoch, After: c.seq}
+		r.Payload = session.SubscribePayload{Epoch: c.epoch, After: c.seq}
 	}
 	c.link.send(r)
 }
@@ -222,7 +223,7 @@ func (c *chat) sendQuestion() {
 		return // it is sent when there is one
 	}
 	q := c.asked
-	c.link.send(request{"send_message", c.topic(), q.id, assistant.SendMessagePayload{Content: q.content, ClientID: q.id}})
+	c.link.send(request{"send_message", c.topic(), q.id, session.SendMessagePayload{Content: q.content, ClientID: q.id}})
 }
 
 // interrupt stops the answer, or ends the chat.
@@ -240,7 +241,7 @@ func (c *chat) interrupt() error {
 // stop asks for the end of the answer, if it has begun.
 func (c *chat) stop() {
 	if q := c.asked; q.stopping && q.answer != "" && c.link != nil {
-		c.link.send(request{"stop_streaming", c.topic(), refStop, assistant.StopStreamingPayload{MessageID: q.answer}})
+		c.link.send(request{"stop_streaming", c.topic(), refStop, session.StopStreamingPayload{MessageID: q.answer}})
 	}
 }
 

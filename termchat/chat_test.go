@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
@@ -35,8 +38,8 @@ type site struct {
 	cutter *cutter
 
 	mu        sync.Mutex
-	assistant *assistant.Assistant
-	hub       *assistant.Hub
+	assistant *conversation.Assistant
+	hub       *conversation.Hub
 }
 
 func newSite(t *testing.T, script string) *site {
@@ -67,7 +70,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	hub, a := s.hub, s.assistant
 	s.mu.Unlock()
-	if !hub.Go(func() { _ = a.Serve(conn, assistant.Peer{User: "ann"}) }) {
+	if !hub.Go(func() { _ = session.Serve(a, conn, assistant.Peer{User: "ann"}) }) {
 		_ = conn.Close(1012, "restarts")
 	}
 }
@@ -75,8 +78,8 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request) {
 func (s *site) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hub = assistant.NewHub(s.store, nil)
-	s.assistant = assistant.New(s.hub, assistant.Config{Provider: s.model})
+	s.hub = conversation.NewHub(s.store, nil)
+	s.assistant = conversation.New(s.hub, conversation.Config{Provider: s.model})
 }
 
 // stop gives running answers no time.

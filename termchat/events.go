@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
@@ -27,27 +29,27 @@ func (c *chat) receive(r received) error {
 		c.Conversation = decode[assistant.Conversation](f).ID
 		c.enter()
 	case "subscribed":
-		return c.onSubscribed(decode[assistant.SubscribedPayload](f))
+		return c.onSubscribed(decode[session.SubscribedPayload](f))
 	case "snapshot":
-		return c.onSnapshot(decode[assistant.SnapshotPayload](f))
+		return c.onSnapshot(decode[session.SnapshotPayload](f))
 	case "user_message":
-		if q := c.asked; q != nil && decode[assistant.UserMessagePayload](f).ClientID == q.id {
+		if q := c.asked; q != nil && decode[session.UserMessagePayload](f).ClientID == q.id {
 			q.accepted = true
 		}
 	case "streaming_start":
-		c.onStart(decode[assistant.StreamingStartPayload](f).MessageID)
+		c.onStart(decode[session.StreamingStartPayload](f).MessageID)
 	case "streaming":
 		if c.mine() {
-			c.show(decode[assistant.StreamingPayload](f).Content)
+			c.show(decode[session.StreamingPayload](f).Content)
 		}
 	case "notice":
 		if f.Ref != "" && c.asked != nil && f.Ref == c.asked.id {
-			c.note("[%s]\n", decode[assistant.NoticePayload](f).Detail)
+			c.note("[%s]\n", decode[session.NoticePayload](f).Detail)
 		}
 	case "error":
 		return c.onError(f)
 	case "complete_streaming":
-		return c.onComplete(decode[assistant.CompleteStreamingPayload](f))
+		return c.onComplete(decode[session.CompleteStreamingPayload](f))
 	case "conversation_deleted":
 		return errors.New("the conversation was deleted")
 	}
@@ -57,7 +59,7 @@ func (c *chat) receive(r received) error {
 // mine tells whether the answer that is under way is the one that is waited for.
 func (c *chat) mine() bool { return c.asked != nil && c.current != "" && c.asked.answer == c.current }
 
-func (c *chat) onSubscribed(p assistant.SubscribedPayload) error {
+func (c *chat) onSubscribed(p session.SubscribedPayload) error {
 	if !p.Recovered {
 		c.epoch, c.seq, c.entering = p.Epoch, 0, true
 		return nil // the snapshot follows
@@ -65,7 +67,7 @@ func (c *chat) onSubscribed(p assistant.SubscribedPayload) error {
 	return c.entered(nil)
 }
 
-func (c *chat) onSnapshot(p assistant.SnapshotPayload) error {
+func (c *chat) onSnapshot(p session.SnapshotPayload) error {
 	if !c.entering {
 		return nil // another client has changed what was said before
 	}
@@ -74,7 +76,7 @@ func (c *chat) onSnapshot(p assistant.SnapshotPayload) error {
 }
 
 // entered goes on where the connection was lost, or begins.
-func (c *chat) entered(s *assistant.SnapshotPayload) error {
+func (c *chat) entered(s *session.SnapshotPayload) error {
 	again := c.ready
 	if !again {
 		c.note("[conversation %s]\n", c.Conversation)
@@ -110,7 +112,7 @@ func (c *chat) recall(m assistant.Message) {
 }
 
 // catchUp shows what is missing of the answer, by what the conversation is like now.
-func (c *chat) catchUp(s assistant.SnapshotPayload) error {
+func (c *chat) catchUp(s session.SnapshotPayload) error {
 	q := c.asked
 	i := slices.IndexFunc(s.Messages, func(m assistant.Message) bool { return m.ClientID == q.id })
 	switch {
@@ -125,7 +127,7 @@ func (c *chat) catchUp(s assistant.SnapshotPayload) error {
 		answer := s.Messages[i+1]
 		c.onStart(answer.ID)
 		c.showRest(answer.Content)
-		return c.onComplete(assistant.CompleteStreamingPayload{MessageID: answer.ID, FinishReason: answer.FinishReason})
+		return c.onComplete(session.CompleteStreamingPayload{MessageID: answer.ID, FinishReason: answer.FinishReason})
 	}
 	if s.Streaming != nil {
 		c.onStart(s.Streaming.MessageID)
@@ -157,7 +159,7 @@ func (c *chat) onStart(id string) {
 
 // onError is about the request to enter, the question, or an answer; after the latter comes its end.
 func (c *chat) onError(f frame) error {
-	p := decode[assistant.ErrorPayload](f)
+	p := decode[session.ErrorPayload](f)
 	detail := p.Detail
 	if detail == "" {
 		detail = "the server does not understand the question"
@@ -174,7 +176,7 @@ func (c *chat) onError(f frame) error {
 }
 
 // onComplete ends an answer.
-func (c *chat) onComplete(p assistant.CompleteStreamingPayload) error {
+func (c *chat) onComplete(p session.CompleteStreamingPayload) error {
 	mine := c.mine() && p.MessageID == c.current
 	c.current = ""
 	if !mine {

@@ -38,9 +38,10 @@ type Script struct {
 }
 
 // NewScript reads a script.
-func NewScript(text string) *Script { return newScript("script", text) }
+func NewScript(text string) *Script { return NewNamedScript("script", text) }
 
-func newScript(name, text string) *Script {
+// NewNamedScript reads a script whose provider and model have that name.
+func NewNamedScript(name, text string) *Script {
 	s := &Script{name: name, release: make(chan struct{})}
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		var lines []string
@@ -110,7 +111,7 @@ func (s *Script) step(ctx context.Context, line string, req assistant.Request) (
 		text, times := repeated(rest)
 		return repeat(assistant.Delta{Reasoning: text}, times), nil
 	case "echo":
-		return []assistant.Delta{{Text: fmt.Sprintf("%+v", req)}}, nil
+		return []assistant.Delta{{Text: printed(req)}}, nil
 	case "finish":
 		return []assistant.Delta{{FinishReason: assistant.FinishReason(rest)}}, nil
 	case "usage":
@@ -135,6 +136,19 @@ func (s *Script) step(ctx context.Context, line string, req assistant.Request) (
 	default:
 		return nil, fmt.Errorf("unknown line in script: %q", line)
 	}
+}
+
+// printed is what the model was told.
+func printed(req assistant.Request) string {
+	type turn struct {
+		Role    assistant.Role
+		Content string
+	}
+	turns := make([]turn, len(req.Turns))
+	for i, t := range req.Turns {
+		turns[i] = turn{t.Role, t.Content}
+	}
+	return fmt.Sprintf("{Instructions:%s Turns:%+v}", req.Instructions, turns)
 }
 
 func until[T any](ctx context.Context, c <-chan T) error {

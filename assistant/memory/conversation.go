@@ -3,17 +3,19 @@ package memory
 import (
 	"container/list"
 	"context"
+	"errors"
 	"slices"
-	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
-// What a conversation and a message cost in memory besides their texts, roughly.
+// What a conversation costs in memory besides its texts, and a message besides its Size, roughly.
 const (
 	conversationBytes = 400
-	messageBytes      = 300
+	messageBytes      = 100
 )
 
 // conversation is a stored conversation.
@@ -26,15 +28,22 @@ type conversation struct {
 	messages []*message
 }
 
-// message is a stored message. While it streams, its text is Content and then pieces.
+// message is a stored message. While it streams, it consists of what Extend has stored.
 type message struct {
 	assistant.Message
 
-	pieces strings.Builder
+	stored []byte // text and reasoning; offsets count its bytes
+	runs   []run  // in order
+}
+
+// run is a stretch of what is stored: from where the run before it stops.
+type run struct {
+	kind string // of a chunk
+	stop int
 }
 
 func newMessage(m assistant.Message) *message {
-	m.CreatedAt, m.Usage = stamp(m.CreatedAt), clone(m.Usage)
+	m.CreatedAt, m.Usage, m.Parts = stamp(m.CreatedAt), clone(m.Usage), slices.Clip(m.Parts)
 	return &message{Message: m}
 }
 
@@ -42,15 +51,46 @@ func (c *conversation) size() int {
 	return conversationBytes + len(c.ID) + len(c.owner) + len(c.Title)
 }
 
-func (m *message) size() int {
-	return messageBytes + len(m.ID) + len(m.Content) + m.pieces.Len() + len(m.ClientID)
+func (m *message) size() int { return messageBytes + m.Size() + len(m.stored) }
+
+// replace puts chunks in the place of everything from offset on.
+func (m *message) replace(offset int, chunks []chunk.Chunk) {
+	m.stored = m.stored[:offset]
+	for len(m.runs) > 0 && m.start(len(m.runs)-1) >= offset {
+		m.runs = m.runs[:len(m.runs)-1]
+	}
+	if last := len(m.runs) - 1; last >= 0 {
+		m.runs[last].stop = offset
+	}
+	for _, c := range chunks {
+		m.stored = append(m.stored, c.Text...)
+		if last := len(m.runs) - 1; last >= 0 && m.runs[last].kind == c.Kind {
+			m.runs[last].stop = c.Stop
+		} else {
+			m.runs = append(m.runs, run{c.Kind, c.Stop})
+		}
+	}
 }
 
-// read is a copy for the caller.
+// start returns where a run starts.
+func (m *message) start(run int) int {
+	if run == 0 {
+		return 0
+	}
+	return m.runs[run-1].stop
+}
+
+// read returns a copy for the caller.
 func (m *message) read() assistant.Message {
 	read := m.Message
-	read.Content += m.pieces.String()
 	read.Usage = clone(m.Usage)
+	if m.Status == assistant.StatusStreaming {
+		chunks := make([]chunk.Chunk, len(m.runs))
+		for i, r := range m.runs {
+			chunks[i] = chunk.Chunk{Kind: r.kind, Text: string(m.stored[m.start(i):r.stop])}
+		}
+		read.SetParts(chunk.Join(chunks))
+	}
 	return read
 }
 
@@ -65,7 +105,7 @@ func (c *conversation) streams() bool {
 	return slices.ContainsFunc(c.messages, func(m *message) bool { return m.Status == assistant.StatusStreaming })
 }
 
-// index is where the message is; ErrNotFound where it is not.
+// index returns where the message is; ErrNotFound where it is not.
 func (c *conversation) index(messageID string) (int, error) {
 	i := slices.IndexFunc(c.messages, func(m *message) bool { return m.ID == messageID })
 	if i < 0 {
@@ -74,7 +114,7 @@ func (c *conversation) index(messageID string) (int, error) {
 	return i, nil
 }
 
-// byClientID is where the message with that client id is; -1 where there is none.
+// byClientID returns where the message with that client id is; -1 where there is none.
 func byClientID(messages []*message, clientID string) int {
 	return slices.IndexFunc(messages, func(m *message) bool { return clientID != "" && m.ClientID == clientID })
 }
@@ -174,7 +214,11 @@ func (s *Store) begin(c *conversation, end int, b assistant.Beginning) error {
 }
 
 // Extend implements assistant.Store.
-func (s *Store) Extend(ctx context.Context, owner, id, messageID, text string) error {
+func (s *Store) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
+	chunks, err := chunk.Split(offset, parts)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, err := s.find(ctx, owner, id)
@@ -186,13 +230,22 @@ func (s *Store) Extend(ctx context.Context, owner, id, messageID, text string) e
 		return err
 	}
 	m := c.messages[i]
-	if m.Status != assistant.StatusStreaming {
+	switch {
+	case m.Status != assistant.StatusStreaming:
 		return assistant.ErrNotFound
+	case offset > len(m.stored):
+		return chunk.ErrGap
+	case offset < len(m.stored) && !utf8.RuneStart(m.stored[offset]):
+		return errors.New("offset is inside a character")
 	}
-	if err := s.makeRoom(c, 0, len(text)); err != nil {
+	grow := offset - len(m.stored)
+	for _, c := range chunks {
+		grow += len(c.Text)
+	}
+	if err := s.makeRoom(c, 0, grow); err != nil {
 		return err
 	}
-	m.pieces.WriteString(text)
+	m.replace(offset, chunks)
 	return nil
 }
 

@@ -47,7 +47,7 @@ func Open(config Config) *Store {
 
 var errClosed = errors.New("store is closed")
 
-// usable is why nothing can be done, if so.
+// usable returns why nothing can be done; nil where it can.
 func (s *Store) usable(ctx context.Context) error {
 	if s.closed {
 		return errClosed
@@ -119,10 +119,13 @@ func lastUpdatedFirst(a, b assistant.Conversation) int {
 }
 
 // Rename implements assistant.Store.
-func (s *Store) Rename(ctx context.Context, owner, id, title string) (assistant.Conversation, error) {
+func (s *Store) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, err := s.find(ctx, owner, id)
+	if err == nil && was != nil && c.Title != *was {
+		err = assistant.ErrStale
+	}
 	if err == nil {
 		err = s.makeRoom(c, 0, len(title)-len(c.Title))
 	}
@@ -144,20 +147,23 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	return err
 }
 
-// DeleteBefore implements assistant.Store.
-func (s *Store) DeleteBefore(ctx context.Context, t time.Time) (int, error) {
+// DeleteBefore implements assistant.Store. It looks at all conversations of all owners.
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) (ids []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
-	before := len(s.conversations)
 	for _, c := range s.conversations {
+		if len(ids) >= limit {
+			break
+		}
 		if c.UpdatedAt.Before(t) && !c.streams() {
 			s.remove(c)
+			ids = append(ids, c.ID)
 		}
 	}
-	return before - len(s.conversations), nil
+	return ids, nil
 }
 
 // Close forgets everything.
@@ -168,7 +174,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// makeRoom counts c as grown, and removes the others that must go for it: all of it or nothing.
+// makeRoom counts c as grown, and removes the conversations that must go for it: all of it or nothing.
 func (s *Store) makeRoom(c *conversation, conversations, bytes int) error {
 	overCount := len(s.conversations) + conversations - s.config.MaxConversations
 	overBytes := s.bytes + bytes - s.config.MaxBytes
@@ -203,7 +209,7 @@ func (s *Store) updated(c *conversation, at time.Time) {
 	s.order.MoveToBack(c.place)
 }
 
-// stamp is t as every store keeps it: in UTC, to the millisecond.
+// stamp returns t as every store keeps it: in UTC, to the millisecond.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 var _ assistant.Store = (*Store)(nil)

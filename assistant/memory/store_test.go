@@ -10,16 +10,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
-	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest"
+	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest/storetest"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 )
 
-func TestStore(t *testing.T) {
-	assistanttest.TestStore(t, func(t *testing.T) assistant.Store { return memory.Open(memory.Config{}) })
-}
-
 func BenchmarkStore(b *testing.B) {
-	assistanttest.BenchmarkStore(b, memory.Open(memory.Config{MaxBytes: 1 << 30}))
+	storetest.BenchmarkStore(b, memory.Open(memory.Config{MaxBytes: 1 << 30}))
 }
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -36,6 +32,14 @@ func begin(t *testing.T, s *memory.Store, id string, size int) (assistant.Messag
 		Answer:   assistant.Message{ID: uuid.NewString(), Role: assistant.RoleAssistant, Status: assistant.StatusStreaming},
 	}
 	return b.Answer, s.Begin(t.Context(), "alice", id, b)
+}
+
+// extend adds size bytes to the answer, half of them reasoning.
+func extend(t *testing.T, s *memory.Store, id string, a assistant.Message, offset, size int) error {
+	t.Helper()
+	return s.Extend(t.Context(), "alice", id, a.ID, offset, assistant.Parts{
+		assistant.ReasoningPart{Text: strings.Repeat("r", size/2)}, assistant.TextPart{Text: strings.Repeat("t", size-size/2)},
+	})
 }
 
 func finish(t *testing.T, s *memory.Store, id string, a assistant.Message, content string) error {
@@ -58,7 +62,7 @@ func wantFull(t *testing.T, err error) {
 	}
 }
 
-// kept is the names of those conversations that are there, in the order given.
+// kept returns the ids of those conversations that are there, in the order given.
 func kept(t *testing.T, s *memory.Store, ids ...string) string {
 	t.Helper()
 	var found []string
@@ -119,23 +123,32 @@ func TestMaxBytes(t *testing.T) {
 	answer, err := begin(t, s, "d", 10_000)
 	must(t, err)
 	wantKept(t, s, "b c d")
-	for range 40 { // one goes when the answer grows into its room
-		must(t, s.Extend(t.Context(), "alice", "d", answer.ID, strings.Repeat("x", 1000)))
+	for n := range 40 { // one goes when the answer grows into its room
+		must(t, extend(t, s, "d", answer, n*1000, 1000))
 	}
 	wantKept(t, s, "c d")
 
 	// What is too large is refused, and nothing goes or changes for it.
 	_, err = begin(t, s, "c", 100_000)
 	wantFull(t, err)
-	wantFull(t, s.Extend(t.Context(), "alice", "d", answer.ID, strings.Repeat("x", 60_000)))
+	wantFull(t, extend(t, s, "d", answer, 40_000, 60_000))
+	wantFull(t, extend(t, s, "d", answer, 0, 100_000))
 	wantFull(t, finish(t, s, "d", answer, strings.Repeat("x", 100_000)))
-	_, err = s.Rename(t.Context(), "alice", "d", strings.Repeat("x", 100_000))
+	for _, large := range []assistant.Part{
+		assistant.ReasoningPart{Text: strings.Repeat("x", 100_000)},
+		assistant.ToolCallPart{Arguments: []byte(`"` + strings.Repeat("x", 100_000) + `"`)},
+	} {
+		answer.Parts = assistant.Parts{large}
+		wantFull(t, finish(t, s, "d", answer, ""))
+	}
+	answer.Parts = nil
+	_, err = s.Rename(t.Context(), "alice", "d", strings.Repeat("x", 100_000), nil)
 	wantFull(t, err)
 	wantFull(t, s.Create(t.Context(), "alice", assistant.Conversation{ID: "e", Title: strings.Repeat("x", 100_000)}))
 	wantKept(t, s, "c d")
 	page, _, err := s.Messages(t.Context(), "alice", "d", "", 10)
 	must(t, err)
-	if len(page) != 2 || len(page[1].Content) != 40_000 || page[1].Status != assistant.StatusStreaming {
+	if len(page) != 2 || len(page[1].Content) != 20_000 || page[1].Status != assistant.StatusStreaming {
 		t.Errorf("messages changed: %d", len(page))
 	}
 
@@ -159,14 +172,16 @@ func TestBytesAreGivenBack(t *testing.T) {
 		for range 3 {
 			answer, err := begin(t, s, id, 5000)
 			must(t, err)
-			must(t, s.Extend(t.Context(), "alice", id, answer.ID, "some text"))
+			must(t, extend(t, s, id, answer, 0, 500))
+			must(t, extend(t, s, id, answer, 200, 1000))
+			must(t, extend(t, s, id, answer, 100, 7))
 			must(t, finish(t, s, id, answer, strings.Repeat("x", n)))
 		}
 		if n%3 == 0 {
 			must(t, s.Delete(t.Context(), "alice", id))
 		}
 	}
-	_, err := s.DeleteBefore(t.Context(), now.Add(time.Hour))
+	_, err := s.DeleteBefore(t.Context(), now.Add(time.Hour), 1000)
 	must(t, err)
 	must(t, s.Create(t.Context(), "alice", conversation("last")))
 	_, err = begin(t, s, "last", 98_000)

@@ -18,6 +18,8 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
+var update = flag.Bool("update", false, "rewrite testdata")
+
 // translators of the APIs, by name.
 var translators = map[string]func() translator{
 	apiChat:      newChat(Config{}).translator,
@@ -34,7 +36,6 @@ func TestStreams(t *testing.T) {
 
 func testStreams(t *testing.T, api string, newTranslator func() translator) {
 	read := func(r io.Reader) string { return read(r, newTranslator()) }
-	update := flag.Lookup("update").Value.String() == "true" // assistanttest has this flag
 	files, err := filepath.Glob("testdata/" + api + "/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no streams: %v", err)
@@ -46,7 +47,7 @@ func testStreams(t *testing.T, api string, newTranslator func() translator) {
 				t.Fatal(err)
 			}
 			stream, want := string(archive.Files[0].Data), &archive.Files[1].Data
-			if got := read(strings.NewReader(stream)); update && got != string(*want) {
+			if got := read(strings.NewReader(stream)); *update && got != string(*want) {
 				*want = []byte(got)
 				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
 					t.Fatal(err)

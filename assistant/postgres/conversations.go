@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -9,9 +10,6 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
-
-// pruneBatch is how many conversations DeleteBefore deletes at once: others may write in between.
-const pruneBatch = 100
 
 const columns = `id, title, created_at, updated_at`
 
@@ -45,9 +43,20 @@ func (s *Store) List(ctx context.Context, owner string, after assistant.Conversa
 }
 
 // Rename implements assistant.Store.
-func (s *Store) Rename(ctx context.Context, owner, id, title string) (assistant.Conversation, error) {
-	return one(ctx, s, scanConversation, `UPDATE conversation SET title = $3 WHERE id = $1 AND owner = $2 RETURNING `+columns,
-		id, owner, clean(title))
+func (s *Store) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
+	var old *string // NULL stands for any title
+	if was != nil {
+		old = new(clean(*was))
+	}
+	c, err := one(ctx, s, scanConversation, `UPDATE conversation SET title = $3
+		WHERE id = $1 AND owner = $2 AND ($4::text IS NULL OR title = $4) RETURNING `+columns, id, owner, clean(title), old)
+	if was == nil || !errors.Is(err, assistant.ErrNotFound) {
+		return c, err
+	}
+	if _, err := s.Conversation(ctx, owner, id); err != nil {
+		return assistant.Conversation{}, err
+	}
+	return assistant.Conversation{}, assistant.ErrStale
 }
 
 // Delete implements assistant.Store.
@@ -59,16 +68,13 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	return err
 }
 
-// DeleteBefore implements assistant.Store. Where it fails, some may be deleted. A conversation in which
-// somebody is writing just then is passed over.
-func (s *Store) DeleteBefore(ctx context.Context, t time.Time) (int, error) {
-	for total := 0; ; {
-		n, err := s.exec(ctx, `DELETE FROM conversation WHERE id IN (
+// DeleteBefore implements assistant.Store. A conversation that a transaction of another call holds just then
+// is passed over.
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]string, error) {
+	// The CTE is evaluated once; a subquery of IN may be more often, and then delete more than limit.
+	return query(ctx, s, pgx.RowTo[string], `WITH doomed AS MATERIALIZED (
 			SELECT id FROM conversation AS old WHERE updated_at < $1
 			AND NOT EXISTS (SELECT FROM message WHERE conversation_id = old.id AND status = 'streaming')
-			LIMIT $2 FOR UPDATE SKIP LOCKED)`, t, pruneBatch)
-		if total += int(n); err != nil || n < pruneBatch {
-			return total, err
-		}
-	}
+			LIMIT $2 FOR UPDATE SKIP LOCKED)
+		DELETE FROM conversation WHERE id IN (SELECT id FROM doomed) RETURNING id`, t, max(limit, 0))
 }

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -10,14 +12,41 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
-const messageColumns = `id, role, ` + content + `, status, finish_reason, usage, client_id, created_at`
+// messageColumns are a message and, while it streams, its chunks.
+const messageColumns = `id, role, content, parts, provider, model, status, finish_reason, reason, usage, client_id, created_at, ` + chunks
+
+const chunks = `CASE status WHEN 'streaming' THEN (
+	SELECT json_agg(json_build_object('kind', kind, 'text', text) ORDER BY start, chunk.seq) FROM chunk WHERE message_seq = message.seq
+	) END`
 
 func scanMessage(row pgx.CollectableRow) (m assistant.Message, err error) {
-	err = row.Scan(&m.ID, &m.Role, &m.Content, &m.Status, &m.FinishReason, &m.Usage, &m.ClientID, &m.CreatedAt)
+	var parts *string
+	var stored []chunk.Chunk
+	err = row.Scan(&m.ID, &m.Role, &m.Content, &parts, &m.Provider, &m.Model, &m.Status, &m.FinishReason, &m.Reason, &m.Usage,
+		&m.ClientID, &m.CreatedAt, &stored)
 	m.CreatedAt = m.CreatedAt.UTC()
+	if err == nil && parts != nil {
+		err = json.Unmarshal([]byte(*parts), &m.Parts)
+	}
+	if stored != nil {
+		m.SetParts(chunk.Join(stored))
+	}
 	return m, err
+}
+
+// partsColumn is NULL for nil.
+func partsColumn(parts assistant.Parts) (*string, error) {
+	if parts == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(parts)
+	if err != nil {
+		return nil, fmt.Errorf("encode parts: %w", err)
+	}
+	return new(clean(string(text))), nil
 }
 
 // Messages implements assistant.Store.
@@ -39,7 +68,7 @@ func (s *Store) Messages(ctx context.Context, owner, id, before string, limit in
 	return page, more, nil
 }
 
-// position is the seq of a message of the owner's; after all where messageID is "".
+// position returns the seq of a message of the owner's; one after all where messageID is "".
 func (s *Store) position(ctx context.Context, owner, id, messageID string) (int64, error) {
 	seq, err := one(ctx, s, pgx.RowTo[*int64], `SELECT CASE $3::text WHEN '' THEN $4::bigint
 			ELSE (SELECT seq FROM message WHERE conversation_id = $1 AND id = $3) END
@@ -81,16 +110,20 @@ func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginni
 			AND seq >= (SELECT seq FROM message WHERE conversation_id = $1 AND id = $2)`, id, b.DropFrom)
 	}
 	if b.Question != nil {
-		s.insert(&batch, id, *b.Question)
+		if err := s.insert(&batch, id, *b.Question); err != nil {
+			return err
+		}
 	}
-	s.insert(&batch, id, b.Answer)
+	if err := s.insert(&batch, id, b.Answer); err != nil {
+		return err
+	}
 	if b.MaxMessages > 0 {
 		change(&batch, assistant.ErrConversationFull, `SELECT FROM message WHERE conversation_id = $1 HAVING count(*) <= $2`, id, b.MaxMessages)
 	}
 	return s.atomically(ctx, &batch)
 }
 
-// change queues a statement that is to change or find a row: none is missing.
+// change queues a statement that must change or find a row; where it does not, the error is missing.
 func change(batch *pgx.Batch, missing error, query string, args ...any) {
 	batch.Queue(query, args...).Exec(func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() == 0 {
@@ -100,24 +133,18 @@ func change(batch *pgx.Batch, missing error, query string, args ...any) {
 	})
 }
 
-func (s *Store) insert(batch *pgx.Batch, id string, m assistant.Message) {
-	change(batch, assistant.ErrDuplicate, `INSERT INTO message
-		(conversation_id, id, role, content, status, finish_reason, usage, client_id, created_at, node)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		ON CONFLICT (conversation_id, client_id) WHERE client_id <> '' DO NOTHING`,
-		id, m.ID, m.Role, clean(m.Content), m.Status, m.FinishReason, m.Usage, clean(m.ClientID), m.CreatedAt, s.node.id)
-}
-
-// Extend implements assistant.Store. The message's row is locked, so that nobody who believes that this
-// process is dead ends the answer without this text.
-func (s *Store) Extend(ctx context.Context, owner, id, messageID, text string) error {
-	n, err := s.exec(ctx, `INSERT INTO chunk (message_seq, text) SELECT seq, $4 FROM message
-		WHERE conversation_id = (SELECT id FROM conversation WHERE id = $1 AND owner = $2) AND id = $3 AND status = 'streaming'
-		FOR SHARE`, id, owner, messageID, clean(text))
-	if err == nil && n == 0 {
-		err = assistant.ErrNotFound
+func (s *Store) insert(batch *pgx.Batch, id string, m assistant.Message) error {
+	parts, err := partsColumn(m.Parts)
+	if err != nil {
+		return err
 	}
-	return err
+	change(batch, assistant.ErrDuplicate, `INSERT INTO message
+		(conversation_id, id, role, client_id, created_at, node, content, parts, provider, model, status, finish_reason, reason, usage)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		ON CONFLICT (conversation_id, client_id) WHERE client_id <> '' DO NOTHING`,
+		id, m.ID, m.Role, clean(m.ClientID), m.CreatedAt, s.node.id,
+		clean(m.Content), parts, clean(m.Provider), clean(m.Model), m.Status, m.FinishReason, m.Reason, m.Usage)
+	return nil
 }
 
 // Finish implements assistant.Store.
@@ -125,8 +152,14 @@ func (s *Store) Finish(ctx context.Context, owner, id string, at time.Time, mess
 	var batch pgx.Batch
 	change(&batch, assistant.ErrNotFound, `UPDATE conversation SET updated_at = $3 WHERE id = $1 AND owner = $2`, id, owner, at)
 	for _, m := range messages {
-		change(&batch, assistant.ErrNotFound, `UPDATE message SET content = $3, status = $4, finish_reason = $5, usage = $6
-			WHERE conversation_id = $1 AND id = $2`, id, m.ID, clean(m.Content), m.Status, m.FinishReason, m.Usage)
+		parts, err := partsColumn(m.Parts)
+		if err != nil {
+			return err
+		}
+		change(&batch, assistant.ErrNotFound, `UPDATE message
+			SET content = $3, parts = $4, provider = $5, model = $6, status = $7, finish_reason = $8, reason = $9, usage = $10
+			WHERE conversation_id = $1 AND id = $2`, id, m.ID,
+			clean(m.Content), parts, clean(m.Provider), clean(m.Model), m.Status, m.FinishReason, m.Reason, m.Usage)
 		batch.Queue(`DELETE FROM chunk WHERE message_seq = (SELECT seq FROM message WHERE conversation_id = $1 AND id = $2)`, id, m.ID)
 	}
 	return s.atomically(ctx, &batch)

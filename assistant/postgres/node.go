@@ -10,6 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
 const (
@@ -85,7 +88,7 @@ func (n *node) run(ctx context.Context) {
 		if n.look(ctx) {
 			looks = 0
 		}
-		// After a server's restart everybody has lost the lock: give the others time to take theirs.
+		// After a server's restart all nodes have lost their locks: give the others time to take theirs.
 		if looks++; n.conn != nil && looks%sweepEvery == 0 {
 			if err := n.sweep(ctx); err != nil && ctx.Err() == nil {
 				n.log.Warn("looking for the answers of dead servers failed", zap.Error(err))
@@ -171,20 +174,38 @@ func (n *node) interrupt(ctx context.Context, other int64) (answers int64, err e
 		if err := tx.QueryRow(timed, `SELECT pg_try_advisory_xact_lock($1)`, other).Scan(&dead); err != nil || !dead {
 			return err
 		}
-		// Locks first, in a statement of its own: what comes after sees all that Extend has stored.
-		var batch pgx.Batch
-		batch.Queue(`SELECT seq FROM message WHERE status = 'streaming' AND node = $1 ORDER BY seq FOR UPDATE`, other)
-		batch.Queue(`WITH ended AS (
-				UPDATE message SET content = `+content+`, status = 'interrupted', finish_reason = 'interrupted'
-				WHERE status = 'streaming' AND node = $1 RETURNING seq)
-			, dropped AS (DELETE FROM chunk WHERE message_seq IN (SELECT seq FROM ended))
-			SELECT count(*) FROM ended`, other).QueryRow(func(row pgx.Row) error { return row.Scan(&answers) })
-		return tx.SendBatch(timed, &batch).Close()
+		answers, err = end(timed, tx, other)
+		return err
 	})
 	return answers, translate(ctx, err)
 }
 
-// content is a message's text: with its chunks, while it streams.
-const content = `CASE status WHEN 'streaming'
-	THEN content || coalesce((SELECT string_agg(text, '' ORDER BY chunk.seq) FROM chunk WHERE message_seq = message.seq), '')
-	ELSE content END`
+// end marks a node's answers interrupted, with what they have, and returns how many.
+func end(ctx context.Context, tx pgx.Tx, node int64) (int64, error) {
+	// Locks first, in a statement of its own: what comes after sees all that Extend has stored.
+	if _, err := tx.Exec(ctx, `SELECT FROM message WHERE status = 'streaming' AND node = $1 ORDER BY seq FOR UPDATE`, node); err != nil {
+		return 0, err
+	}
+	rows, err := tx.Query(ctx, `SELECT seq, `+chunks+` FROM message WHERE status = 'streaming' AND node = $1`, node)
+	if err != nil {
+		return 0, err
+	}
+	var batch pgx.Batch
+	var answers, seq int64
+	var stored []chunk.Chunk
+	_, err = pgx.ForEachRow(rows, []any{&seq, &stored}, func() error {
+		var m assistant.Message
+		m.SetParts(chunk.Join(stored))
+		parts, err := partsColumn(m.Parts)
+		batch.Queue(`UPDATE message SET content = $2, parts = $3, status = 'interrupted', finish_reason = 'interrupted' WHERE seq = $1`,
+			seq, m.Content, parts)
+		batch.Queue(`DELETE FROM chunk WHERE message_seq = $1`, seq)
+		answers++
+		stored = nil
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return answers, tx.SendBatch(ctx, &batch).Close()
+}

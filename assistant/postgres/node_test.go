@@ -28,26 +28,30 @@ type streaming struct {
 	*Store
 
 	conversation, answer string
+
+	stored int // bytes
 }
 
 // begin begins an answer with some text.
-func begin(t *testing.T, s *Store) streaming {
+func begin(t *testing.T, s *Store) *streaming {
 	t.Helper()
 	c, b := head(), asked("")
 	must(t, s.Create(t.Context(), "alice", c))
 	must(t, s.Begin(t.Context(), "alice", c.ID, b))
-	a := streaming{s, c.ID, b.Answer.ID}
+	a := &streaming{s, c.ID, b.Answer.ID, 0}
 	must(t, a.extend(t, "Hel"))
 	must(t, a.extend(t, "lo"))
 	return a
 }
 
-func (a streaming) extend(t *testing.T, text string) error {
+func (a *streaming) extend(t *testing.T, text string) error {
 	t.Helper()
-	return a.Extend(t.Context(), "alice", a.conversation, a.answer, text)
+	start := a.stored
+	a.stored += len(text)
+	return a.Extend(t.Context(), "alice", a.conversation, a.answer, start, assistant.Parts{assistant.TextPart{Text: text}})
 }
 
-func (a streaming) want(t *testing.T, status assistant.Status, content string) {
+func (a *streaming) want(t *testing.T, status assistant.Status, content string) {
 	t.Helper()
 	page, _, err := a.Messages(t.Context(), "alice", a.conversation, "", 1)
 	must(t, err)
@@ -66,7 +70,7 @@ func cut(t *testing.T, s, by *Store) {
 	}
 }
 
-// Who lives keeps its answers; who has left does not.
+// A node that lives keeps its answers; one that has left does not.
 func TestSweep(t *testing.T) {
 	dsn := emptySchema()
 	a, b := openAt(t, dsn, still), openAt(t, dsn, still)
@@ -79,7 +83,7 @@ func TestSweep(t *testing.T) {
 
 	must(t, a.Close())
 	first.Store = b
-	first.want(t, assistant.StatusStreaming, "Hello") // until somebody looks
+	first.want(t, assistant.StatusStreaming, "Hello") // until another node looks
 	must(t, c.node.sweep(t.Context()))
 	first.want(t, assistant.StatusInterrupted, "Hello")
 	must(t, second.extend(t, "!"))
@@ -93,7 +97,7 @@ func TestSweep(t *testing.T) {
 	must(t, c.Close())
 }
 
-// A node whose lock is lost takes it again, and nothing happens where nobody has looked meanwhile.
+// A node whose lock is lost takes it again, and nothing happens where no other has looked meanwhile.
 func TestLostLock(t *testing.T) {
 	dsn := emptySchema()
 	a, b := openAt(t, dsn, still), openAt(t, dsn, still)
@@ -125,7 +129,7 @@ func TestLostLock(t *testing.T) {
 	must(t, b.Close())
 }
 
-// A running node does all of this by itself, also after the server has restarted.
+// A running node does all of this by itself, even after the server has restarted.
 func TestRun(t *testing.T) {
 	dsn := emptySchema()
 	s := openAt(t, dsn, 5*time.Millisecond)
@@ -172,7 +176,7 @@ func childMain(dsn string) {
 		err = s.Begin(ctx, "alice", c.ID, b)
 	}
 	if err == nil {
-		err = s.Extend(ctx, "alice", c.ID, b.Answer.ID, "Hello")
+		err = s.Extend(ctx, "alice", c.ID, b.Answer.ID, 0, assistant.Parts{assistant.TextPart{Text: "Hello"}})
 	}
 	if err != nil {
 		fmt.Println(err)

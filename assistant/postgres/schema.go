@@ -37,8 +37,8 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	})
 }
 
-// ensureSchema makes the first schema of the search_path where none of it exists. Who may not do so needs
-// one that was made for them.
+// ensureSchema makes the first schema of the search_path where none of it exists. A role that
+// may not do so needs one that was made for it.
 func ensureSchema(ctx context.Context, tx pgx.Tx) error {
 	var exists bool
 	var create string

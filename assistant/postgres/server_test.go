@@ -128,8 +128,8 @@ func (s *server) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// runServer starts the server, says so, and stops it when nobody holds its input open any more: whoever
-// started it may have died.
+// runServer starts the server, says so, and stops it when its input is closed: the process that started it
+// may have died.
 const runServer = `trap '' INT; "$@" -w start >/dev/null && echo ready && cat >/dev/null; "$@" -w -m fast stop >/dev/null`
 
 // start returns when the server accepts connections.

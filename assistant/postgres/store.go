@@ -2,11 +2,14 @@
 // may share.
 //
 // Each open Store is a node: it holds an advisory lock under a random number for as long as its process
-// lives, and its answers bear that number. Where the lock can be taken, the process is gone, and whoever
-// notices marks its answers interrupted: a Store that is opened, and every open one once a minute. A node
-// that has lost its connection takes its lock again within seconds. If another has declared it dead in
-// that time, Extend returns ErrNotFound for the answers that were running, and Finish still puts their
-// whole text in place.
+// lives, and its answers bear that number. Where another node can take the lock, the process is gone, and
+// its answers are marked interrupted: every Store looks for such when it is opened, and once a minute. A
+// node that has lost its connection takes its lock again within seconds. If another has declared it dead in
+// that time, Extend returns ErrNotFound for the answers that were running, and Finish still puts the whole
+// of them in place.
+//
+// Servers can be replaced one by one: the first new one migrates the tables, and the old ones go on with
+// them until they are closed.
 //
 // The locks need sessions, so a pooler in between must not be in transaction mode. What is stored is as
 // durable as the server's disk: asynchronous commit is switched off here, but a server with fsync off
@@ -55,8 +58,8 @@ type Store struct {
 }
 
 // Open connects, makes or migrates the tables, and marks answers interrupted that dead processes have
-// left streaming. The logger, which may be nil, hears when the connection that holds the lock is lost,
-// and of answers that were interrupted. No error contains the DSN or its password.
+// left streaming. The logger, which may be nil, is told when the connection that holds the lock is
+// lost, and of answers that were interrupted. No error contains the DSN or its password.
 func Open(ctx context.Context, config Config, log *zap.Logger) (*Store, error) {
 	return open(ctx, config, log, pace)
 }
@@ -103,12 +106,12 @@ func parse(dsn string) (*pgxpool.Config, error) {
 	session := config.ConnConfig.RuntimeParams
 	session["search_path"] = cmp.Or(session["search_path"], "assistant")
 	session["application_name"] = cmp.Or(session["application_name"], "caddy-assistant")
-	session["idle_in_transaction_session_timeout"] = cmp.Or(session["idle_in_transaction_session_timeout"], "60s") // locks of who was cut off
+	session["idle_in_transaction_session_timeout"] = cmp.Or(session["idle_in_transaction_session_timeout"], "60s") // ends the locks of a client that was cut off
 	config.AfterConnect = commitDurably
 	return config, nil
 }
 
-// ambiguous tells whether a URL has an @ that is no separator. Then part of a password that is not
+// ambiguous reports whether a URL has an @ that is no separator. Then part of a password that is not
 // percent-encoded may be taken for a host or a database, which errors name.
 func ambiguous(dsn string) bool {
 	if !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
@@ -183,7 +186,7 @@ func one[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], text strin
 	return found, err
 }
 
-// translate is err in the words of assistant.Store.
+// translate returns err in the words of assistant.Store.
 func translate(ctx context.Context, err error) error {
 	const notText = "22021" // a NUL or invalid UTF-8 in an id or an owner: there cannot be such a one
 	fault, ok := errors.AsType[*pgconn.PgError](err)
@@ -192,14 +195,14 @@ func translate(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case ok && fault.Code == notText:
+	case ok && fault.Code == notText, errors.Is(err, pgx.ErrNoRows):
 		return assistant.ErrNotFound
 	default:
 		return err
 	}
 }
 
-// clean is s as a server can store it.
+// clean returns s as a server can store it.
 func clean(s string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 }

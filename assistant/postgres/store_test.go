@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
-	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest"
+	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest/storetest"
 )
 
 func must(tb testing.TB, err error) {
@@ -23,7 +23,7 @@ func must(tb testing.TB, err error) {
 }
 
 func TestStore(t *testing.T) {
-	assistanttest.TestDurableStore(t, func(t *testing.T) assistanttest.Place {
+	storetest.TestDurableStore(t, func(t *testing.T) storetest.Place {
 		t.Helper()
 		dsn := emptySchema()
 		return func(t *testing.T) assistant.Store {
@@ -36,7 +36,7 @@ func TestStore(t *testing.T) {
 func BenchmarkStore(b *testing.B) {
 	s := openHere(b, emptySchema())
 	defer s.Close()
-	assistanttest.BenchmarkStore(b, s)
+	storetest.BenchmarkStore(b, s)
 }
 
 func head() assistant.Conversation {
@@ -102,7 +102,7 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
-// No error tells the password, however the DSN is mistaken.
+// No error contains the password, whatever is wrong with the DSN.
 func TestSecrets(t *testing.T) {
 	valid := database.dsn()
 	for name, dsn := range map[string]string{
@@ -137,7 +137,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// Commits are durable also where the server or the DSN says otherwise; stronger settings stay.
+// Commits are durable even where the server or the DSN says otherwise; stronger settings stay.
 func TestSynchronousCommit(t *testing.T) {
 	for set, want := range map[string]string{"off": "on", "on": "on", "remote_apply": "remote_apply", "local": "local"} {
 		s := openHere(t, emptySchema("synchronous_commit="+set))
@@ -207,4 +207,14 @@ func TestTimeout(t *testing.T) {
 	}
 	must(t, tx.Rollback(t.Context()))
 	must(t, s.Create(t.Context(), "alice", c))
+}
+
+// wantRows counts the rows of a table.
+func wantRows(t *testing.T, s *Store, table string, want int) {
+	t.Helper()
+	var got int
+	must(t, s.pool.QueryRow(t.Context(), `SELECT count(*) FROM `+table).Scan(&got))
+	if got != want {
+		t.Errorf("%d rows in %s, want %d", got, table, want)
+	}
 }

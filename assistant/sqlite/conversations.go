@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"math"
@@ -8,9 +9,6 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
-
-// pruneBatch is how many conversations DeleteBefore deletes at once: others may write in between.
-const pruneBatch = 100
 
 const columns = `id, title, created_at, updated_at`
 
@@ -75,16 +73,26 @@ func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) ([]T, error) 
 }
 
 // Rename implements assistant.Store.
-func (s *Store) Rename(ctx context.Context, owner, id, title string) (c assistant.Conversation, err error) {
-	err = s.writer.write(ctx, func(tx tx) error {
-		row, err := tx.row(`UPDATE conversation SET title = ? WHERE id = ? AND owner = ? RETURNING `+columns, title, id, owner)
-		if err != nil {
-			return err
+func (s *Store) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
+	var old any // NULL stands for any title
+	if was != nil {
+		old = *was
+	}
+	return writeFor(ctx, s.writer, func(tx tx) (c assistant.Conversation, err error) {
+		renamed, err := rows(tx, scanConversation, `UPDATE conversation SET title = ?3
+			WHERE id = ?1 AND owner = ?2 AND (?4 IS NULL OR title = ?4) RETURNING `+columns, id, owner, title, old)
+		switch {
+		case err != nil:
+			return c, err
+		case len(renamed) == 1:
+			return renamed[0], nil
 		}
-		c, err = scanConversation(row)
-		return err
+		found, err := rows(tx, scanConversation, `SELECT `+columns+` FROM conversation WHERE id = ? AND owner = ?`, id, owner)
+		if err == nil && len(found) == 0 {
+			return c, assistant.ErrNotFound
+		}
+		return c, cmp.Or(err, assistant.ErrStale)
 	})
-	return c, err
 }
 
 // Delete implements assistant.Store.
@@ -94,19 +102,17 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	})
 }
 
-// DeleteBefore implements assistant.Store. Where it fails, some may be deleted.
-func (s *Store) DeleteBefore(ctx context.Context, t time.Time) (int, error) {
-	for total := 0; ; {
-		var n int64
-		err := s.writer.write(ctx, func(tx tx) (err error) {
-			n, err = tx.exec(`DELETE FROM conversation WHERE id IN (
-				SELECT id FROM conversation AS old WHERE updated_at < ?
-				AND NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = old.id AND status = 'streaming')
-				LIMIT ?)`, t.UnixMilli(), pruneBatch)
-			return err
-		})
-		if total += int(n); err != nil || n < pruneBatch {
-			return total, err
-		}
-	}
+// DeleteBefore implements assistant.Store. Other writes wait for it: limit bounds how long.
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]string, error) {
+	return writeFor(ctx, s.writer, func(tx tx) ([]string, error) {
+		return rows(tx, scanID, `DELETE FROM conversation WHERE id IN (
+			SELECT id FROM conversation AS old WHERE updated_at < ?
+			AND NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = old.id AND status = 'streaming')
+			LIMIT ?) RETURNING id`, t.UnixMilli(), max(limit, 0))
+	})
+}
+
+func scanID(row scanner) (id string, err error) {
+	err = row.Scan(&id)
+	return id, err
 }

@@ -63,7 +63,7 @@ func try(path string) error {
 	return s.Close()
 }
 
-// tryInChild opens and closes the file in another process and returns what that says.
+// tryInChild opens and closes the file in another process and returns its output.
 func tryInChild(t *testing.T, path string) string {
 	t.Helper()
 	out, err := child(t, "try", path).Output()
@@ -141,7 +141,8 @@ func answerQuestion(ctx context.Context, s *sqlite.Store, id string, turn int) e
 	fmt.Println("begun", id, b.Answer.ID)
 	n := rand.IntN(30)
 	for i := range n {
-		if err := s.Extend(ctx, "alice", id, b.Answer.ID, strings.TrimPrefix(text(i+1), text(i))); err != nil {
+		next := assistant.Parts{assistant.TextPart{Text: strings.TrimPrefix(text(i+1), text(i))}}
+		if err := s.Extend(ctx, "alice", id, b.Answer.ID, len(text(i)), next); err != nil {
 			return err
 		}
 		fmt.Println("extended", id, b.Answer.ID, i+1)
@@ -154,7 +155,7 @@ func answerQuestion(ctx context.Context, s *sqlite.Store, id string, turn int) e
 	return nil
 }
 
-// confirmed is what a killed process had been told.
+// confirmed is what the store had confirmed to a process before it was killed.
 type confirmed struct {
 	answers map[string]map[string]answer // conversation → answer
 	gone    map[string]bool              // conversation → certainly
@@ -183,7 +184,7 @@ func (c *confirmed) line(t *testing.T, line string) {
 	}
 }
 
-// killed runs a talking child, kills it at a random moment and adds what it was told.
+// killed runs a talking child, kills it at a random moment and adds what was confirmed to it.
 func (c *confirmed) killed(t *testing.T, path string) {
 	t.Helper()
 	cmd := child(t, "talk", path)

@@ -10,33 +10,76 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
-const messageColumns = `id, role, ` + content + `, status, finish_reason, usage, client_id, created_at`
+// messageColumns are a message and, while it streams, its chunks.
+const messageColumns = `id, role, content, parts, provider, model, status, finish_reason, reason, usage, client_id, created_at, ` + chunks
+
+const chunks = `CASE status WHEN 'streaming' THEN (
+	SELECT json_group_array(json_object('kind', kind, 'text', text) ORDER BY start, chunk.seq) FROM chunk WHERE message_seq = message.seq
+	) END`
 
 func scanMessage(row scanner) (m assistant.Message, err error) {
-	var usage []byte
+	var parts, usage, stored []byte
 	var created int64
-	if err := row.Scan(&m.ID, &m.Role, &m.Content, &m.Status, &m.FinishReason, &usage, &m.ClientID, &created); err != nil {
+	err = row.Scan(&m.ID, &m.Role, &m.Content, &parts, &m.Provider, &m.Model, &m.Status, &m.FinishReason, &m.Reason, &usage,
+		&m.ClientID, &created, &stored)
+	if err != nil {
 		return m, err
 	}
 	m.CreatedAt = fromMillis(created)
-	if usage == nil {
-		return m, nil
+	if err := decode(parts, &m.Parts); err != nil {
+		return m, fmt.Errorf("decode parts: %w", err)
 	}
-	if err := json.Unmarshal(usage, &m.Usage); err != nil {
+	if err := decode(usage, &m.Usage); err != nil {
 		return m, fmt.Errorf("decode usage: %w", err)
 	}
-	return m, nil
+	return m, setStored(&m, stored)
 }
 
-// usageColumn is NULL for nil.
-func usageColumn(u *assistant.Usage) (any, error) {
-	if u == nil {
-		return nil, nil
+// setStored sets what a message consists of while it streams; other messages have no chunks.
+func setStored(m *assistant.Message, stored []byte) error {
+	if stored == nil {
+		return nil
 	}
-	text, err := json.Marshal(u)
-	return string(text), err
+	var all []chunk.Chunk
+	if err := decode(stored, &all); err != nil {
+		return fmt.Errorf("decode chunks: %w", err)
+	}
+	m.SetParts(chunk.Join(all))
+	return nil
+}
+
+// decode reads a column that holds JSON. NULL leaves v alone.
+func decode(column []byte, v any) error {
+	if column == nil {
+		return nil
+	}
+	return json.Unmarshal(column, v)
+}
+
+// ending is what Finish replaces of a message.
+const ending = `content, parts, provider, model, status, finish_reason, reason, usage`
+
+// endingOf returns a message's values of ending.
+func endingOf(m assistant.Message) ([]any, error) {
+	var parts, usage any
+	if m.Parts != nil {
+		text, err := json.Marshal(m.Parts)
+		if err != nil {
+			return nil, fmt.Errorf("encode parts: %w", err)
+		}
+		parts = string(text)
+	}
+	if m.Usage != nil {
+		text, err := json.Marshal(m.Usage)
+		if err != nil {
+			return nil, fmt.Errorf("encode usage: %w", err)
+		}
+		usage = string(text)
+	}
+	return []any{m.Content, parts, m.Provider, m.Model, m.Status, m.FinishReason, m.Reason, usage}, nil
 }
 
 // Messages implements assistant.Store.
@@ -65,7 +108,7 @@ func (s *Store) Messages(ctx context.Context, owner, id, before string, limit in
 	return page, more, nil
 }
 
-// position is the seq of a message of the owner's; after all where messageID is "".
+// position returns the seq of a message of the owner's; one after all where messageID is "".
 func position(ctx context.Context, tx *sql.Tx, owner, id, messageID string) (int64, error) {
 	var seq sql.NullInt64
 	err := tx.QueryRowContext(ctx, `SELECT CASE ?3 WHEN '' THEN ?4 ELSE (SELECT seq FROM message WHERE conversation_id = ?1 AND id = ?3) END
@@ -99,6 +142,19 @@ func (s *Store) MessageByClientID(ctx context.Context, owner, id, clientID strin
 
 // Begin implements assistant.Store.
 func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+	var added [][]any
+	if b.Question != nil {
+		question, err := rowOf(id, *b.Question)
+		if err != nil {
+			return err
+		}
+		added = append(added, question)
+	}
+	answer, err := rowOf(id, b.Answer)
+	if err != nil {
+		return err
+	}
+	added = append(added, answer)
 	return s.writer.write(ctx, func(tx tx) error {
 		err := tx.change(`UPDATE conversation SET updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ? AND owner = ?`,
 			b.Answer.CreatedAt.UnixMilli(), b.Title, id, owner)
@@ -106,11 +162,10 @@ func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginni
 			err = tx.change(`DELETE FROM message WHERE conversation_id = ?1
 				AND seq >= (SELECT seq FROM message WHERE conversation_id = ?1 AND id = ?2)`, id, b.DropFrom)
 		}
-		if err == nil && b.Question != nil {
-			err = insert(tx, id, *b.Question)
-		}
-		if err == nil {
-			err = insert(tx, id, b.Answer)
+		for _, row := range added {
+			if err == nil {
+				err = insert(tx, row)
+			}
 		}
 		if err == nil && b.MaxMessages > 0 {
 			err = checkFull(tx, id, b.MaxMessages)
@@ -119,7 +174,7 @@ func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginni
 	})
 }
 
-// checkFull refuses a conversation with more messages than limit.
+// checkFull returns ErrConversationFull for a conversation with more messages than limit.
 func checkFull(tx tx, id string, limit int) error {
 	row, err := tx.row(`SELECT count(*) FROM message WHERE conversation_id = ?`, id)
 	if err != nil {
@@ -132,38 +187,38 @@ func checkFull(tx tx, id string, limit int) error {
 	return err
 }
 
-func insert(tx tx, id string, m assistant.Message) error {
-	usage, err := usageColumn(m.Usage)
-	if err != nil {
-		return err
-	}
-	n, err := tx.exec(`INSERT INTO message (conversation_id, id, role, content, status, finish_reason, usage, client_id, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (conversation_id, client_id) WHERE client_id <> '' DO NOTHING`,
-		id, m.ID, m.Role, m.Content, m.Status, m.FinishReason, usage, m.ClientID, m.CreatedAt.UnixMilli())
+// rowOf returns what insert stores.
+func rowOf(id string, m assistant.Message) ([]any, error) {
+	end, err := endingOf(m)
+	return append([]any{id, m.ID, m.Role, m.ClientID, m.CreatedAt.UnixMilli()}, end...), err
+}
+
+func insert(tx tx, row []any) error {
+	n, err := tx.exec(`INSERT INTO message (conversation_id, id, role, client_id, created_at, `+ending+`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (conversation_id, client_id) WHERE client_id <> '' DO NOTHING`, row...)
 	if err == nil && n == 0 {
 		err = assistant.ErrDuplicate
 	}
 	return err
 }
 
-// Extend implements assistant.Store.
-func (s *Store) Extend(ctx context.Context, owner, id, messageID, text string) error {
-	return s.writer.write(ctx, func(tx tx) error {
-		return tx.change(`INSERT INTO chunk (message_seq, text) SELECT seq, ?4 FROM message
-			WHERE conversation_id = (SELECT id FROM conversation WHERE id = ?1 AND owner = ?2) AND id = ?3 AND status = 'streaming'`,
-			id, owner, messageID, text)
-	})
-}
-
 // Finish implements assistant.Store.
 func (s *Store) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
+	ends := make([][]any, len(messages))
+	for i, m := range messages {
+		end, err := endingOf(m)
+		if err != nil {
+			return err
+		}
+		ends[i] = append([]any{id, m.ID}, end...)
+	}
 	return s.writer.write(ctx, func(tx tx) error {
 		if err := tx.change(`UPDATE conversation SET updated_at = ? WHERE id = ? AND owner = ?`, at.UnixMilli(), id, owner); err != nil {
 			return err
 		}
-		for _, m := range messages {
-			if err := replace(tx, id, m); err != nil {
+		for _, end := range ends {
+			if err := replace(tx, end); err != nil {
 				return err
 			}
 		}
@@ -171,16 +226,11 @@ func (s *Store) Finish(ctx context.Context, owner, id string, at time.Time, mess
 	})
 }
 
-func replace(tx tx, id string, m assistant.Message) error {
-	usage, err := usageColumn(m.Usage)
+func replace(tx tx, end []any) error {
+	err := tx.change(`UPDATE message SET (`+ending+`) = (?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) WHERE conversation_id = ?1 AND id = ?2`, end...)
 	if err != nil {
 		return err
 	}
-	err = tx.change(`UPDATE message SET content = ?, status = ?, finish_reason = ?, usage = ? WHERE conversation_id = ? AND id = ?`,
-		m.Content, m.Status, m.FinishReason, usage, id, m.ID)
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(`DELETE FROM chunk WHERE message_seq = (SELECT seq FROM message WHERE conversation_id = ? AND id = ?)`, id, m.ID)
+	_, err = tx.exec(`DELETE FROM chunk WHERE message_seq = (SELECT seq FROM message WHERE conversation_id = ? AND id = ?)`, end[0], end[1])
 	return err
 }

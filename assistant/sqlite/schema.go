@@ -75,16 +75,3 @@ func migrate(ctx context.Context, tx *sql.Tx) error {
 	_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(files)))
 	return err
 }
-
-// interrupt ends the answers of a process that lives no more: nobody else has the file.
-func interrupt(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, `
-		UPDATE message SET content = `+content+`, status = 'interrupted', finish_reason = 'interrupted' WHERE status = 'streaming';
-		DELETE FROM chunk`)
-	return err
-}
-
-// content is a message's text: with its chunks, while it streams.
-const content = `CASE status WHEN 'streaming'
-	THEN content || coalesce((SELECT group_concat(text, '' ORDER BY chunk.seq) FROM chunk WHERE message_seq = message.seq), '')
-	ELSE content END`

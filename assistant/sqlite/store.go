@@ -4,10 +4,11 @@
 // What was stored survives kill -9 and a loss of power: the file is in WAL mode with synchronous FULL,
 // so that each commit is synced to the disk. All writes go through one goroutine that commits together
 // what has come together, so that a hundred answers at once cost little more syncs than one; reads have
-// connections of their own and never wait for a write.
+// connections of their own and never wait for a write. A caller whose context ends while it waits for a
+// commit does not learn whether its change was made.
 //
 // The file must be on a local disk: neither WAL mode nor SQLite's locks work over a network. Beside it are
-// its -wal and -shm, which belong to it, and an empty .lock, which may be deleted while nobody has the
+// its -wal and -shm, which belong to it, and an empty .lock, which may be deleted while no process has the
 // file open. The sqlite3 shell may read the file at any time; a backup is VACUUM INTO, never a copy of a
 // file in use. Space of what was deleted is used again but not given back.
 package sqlite
@@ -97,7 +98,7 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// source is the data source name for a file.
+// source returns the data source name for a file.
 func source(path string, timeout time.Duration, pragmas ...string) string {
 	query := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", timeout.Milliseconds())}, pragmas...)}
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: query.Encode()}).String()
@@ -169,7 +170,7 @@ func (s *Store) view(ctx context.Context, f func(tx *sql.Tx) error) error {
 	return translate(ctx, err)
 }
 
-// translate is err in the words of assistant.Store.
+// translate returns err in the words of assistant.Store.
 func translate(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -185,7 +186,7 @@ func translate(ctx context.Context, err error) error {
 	}
 }
 
-// code is SQLite's primary result code for err; 0 where it has none.
+// code returns SQLite's primary result code for err; 0 where it has none.
 func code(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code() & 0xff

@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
-	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest"
+	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest/storetest"
 	"github.com/caddy-assistant/caddy-assistant/assistant/sqlite"
 )
 
@@ -70,7 +70,7 @@ func wantError(t *testing.T, path, want string) {
 }
 
 func TestStore(t *testing.T) {
-	assistanttest.TestDurableStore(t, func(t *testing.T) assistanttest.Place {
+	storetest.TestDurableStore(t, func(t *testing.T) storetest.Place {
 		t.Helper()
 		path := filepath.Join(t.TempDir(), "chat.db")
 		return func(t *testing.T) assistant.Store {
@@ -83,10 +83,10 @@ func TestStore(t *testing.T) {
 func BenchmarkStore(b *testing.B) {
 	s := open(b, filepath.Join(b.TempDir(), "chat.db"))
 	defer s.Close()
-	assistanttest.BenchmarkStore(b, s)
+	storetest.BenchmarkStore(b, s)
 }
 
-// Conversations are nobody else's business, also on the disk.
+// On the disk, too, conversations are their owner's business alone.
 func TestFileModes(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "new", "folder")
 	s := open(t, filepath.Join(folder, "chat.db"))
@@ -182,7 +182,7 @@ func TestDamagedFile(t *testing.T) {
 	wantError(t, path, "damaged")
 }
 
-// A shell that reads, and one that writes for a moment, are no harm.
+// A shell that reads, or writes for a moment, does no harm.
 func TestShell(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chat.db")
 	s := open(t, path)

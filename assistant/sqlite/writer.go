@@ -23,7 +23,7 @@ type writer struct {
 
 	queue   chan *write   // unbuffered: what was received will be answered; never closed
 	closing chan struct{} // closed by finish
-	ended   chan struct{} // closed when run ends; nil when it was never started
+	ended   chan struct{} // closed when run ends; nil where it was never started
 
 	statements map[string]*sql.Stmt // run's
 }
@@ -57,8 +57,8 @@ func (w *writer) start() {
 	go w.run()
 }
 
-// write makes a change and returns when it is on the disk, or was not made: all of it or nothing. It does
-// not wait for its turn longer than ctx.
+// write makes a change and returns when it is on the disk, or was not made: all of it or nothing. When ctx
+// ends first, write does not wait for the outcome: then do must not touch what its caller goes on to use.
 func (w *writer) write(ctx context.Context, do func(tx) error) error {
 	next := &write{ctx: ctx, do: do, done: make(chan struct{})}
 	select {
@@ -68,8 +68,25 @@ func (w *writer) write(ctx context.Context, do func(tx) error) error {
 	case <-w.closing:
 		return errClosed
 	}
-	<-next.done // soon: busyTimeout at most
-	return translate(context.Background(), next.err)
+	select {
+	case <-next.done:
+		return translate(context.Background(), next.err)
+	case <-ctx.Done(): // it may still be made
+		return context.Cause(ctx)
+	}
+}
+
+// writeFor is write for a change that has a result.
+func writeFor[T any](ctx context.Context, w *writer, do func(tx) (T, error)) (T, error) {
+	var result, none T // result is the writer's until it has answered
+	err := w.write(ctx, func(tx tx) (err error) {
+		result, err = do(tx)
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return result, nil
 }
 
 func (w *writer) run() {
@@ -134,7 +151,7 @@ func (w *writer) transact(batch []*write) (err error) {
 	return err
 }
 
-// apply makes one change. It returns what ends the transaction.
+// apply makes one change. It returns only an error that ends the transaction.
 func (w *writer) apply(next *write) error {
 	if _, err := (tx{w}).exec("SAVEPOINT change"); err != nil {
 		return err
@@ -149,7 +166,7 @@ func (w *writer) apply(next *write) error {
 	return err
 }
 
-// finish answers what was taken from the queue, and takes no more.
+// finish takes nothing further from the queue and waits until what was taken is answered.
 func (w *writer) finish() {
 	close(w.closing)
 	if w.ended != nil {
@@ -165,8 +182,8 @@ func (w *writer) close() error {
 	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
 }
 
-// tx is what a change is made with. Its statements are never cancelled: SQLite would roll back the changes
-// of everybody.
+// tx is what a change is made with. Its statements are never cancelled: SQLite would roll back all changes
+// of the batch.
 type tx struct{ writer *writer }
 
 // exec returns how many rows were changed.
@@ -182,7 +199,7 @@ func (tx tx) exec(query string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// change is exec that is to change a row: none is ErrNotFound.
+// change is exec for a statement that must change a row: none is ErrNotFound.
 func (tx tx) change(query string, args ...any) error {
 	n, err := tx.exec(query, args...)
 	if err == nil && n == 0 {
@@ -197,6 +214,19 @@ func (tx tx) row(query string, args ...any) (*sql.Row, error) {
 		return nil, err
 	}
 	return statement.QueryRow(args...), nil
+}
+
+// rows scans all rows that a statement returns.
+func rows[T any](tx tx, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+	statement, err := tx.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	found, err := statement.Query(args...)
+	if err != nil {
+		return nil, err
+	}
+	return collect(found, scan)
 }
 
 // prepare keeps statements: to compile one takes longer than to run it.

@@ -77,7 +77,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// Where the transaction itself breaks, all who share it hear of it, and the next one works.
+// Where the transaction itself breaks, every write in it fails, and the next transaction works.
 func TestBrokenBatch(t *testing.T) {
 	s := openHere(t)
 	for name, breaks := range map[string]func(tx) error{
@@ -139,7 +139,7 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// Who waits for a turn to write waits no longer than its context.
+// A caller that waits for its turn to write waits no longer than its context.
 func TestWaitCancelled(t *testing.T) {
 	s := openHere(t)
 	busy, release := make(chan struct{}), make(chan struct{})

@@ -74,6 +74,22 @@ func (l *Log[E]) Read(after uint64, dst []Entry[E]) ([]Entry[E], error) {
 	return dst, nil
 }
 
+// Each calls f with the entries after the given number, oldest first, until f returns false. The log is locked
+// meanwhile. It returns ErrGone when the first of them is not in the log any more.
+func (l *Log[E]) Each(after uint64, f func(seq uint64, e E) bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if after < l.dropped {
+		return ErrGone
+	}
+	for i := after - l.dropped; i < uint64(len(l.entries)); i++ {
+		if !f(l.dropped+i+1, l.entries[i]) {
+			break
+		}
+	}
+	return nil
+}
+
 // Last is the number of the newest entry, 0 when nothing was ever appended.
 func (l *Log[E]) Last() uint64 {
 	l.mu.Lock()

@@ -44,10 +44,20 @@ func (o Out[T]) About(topic string) Out[T] {
 // With makes a frame of the message.
 func (o Out[T]) With(payload T) Frame { return Frame{action: o.action, payload: payload} }
 
+// WithContent makes a frame whose payload is an object with the member content alone. It needs no allocation:
+// there is one for each piece of each answer.
+func (o Out[T]) WithContent(content string) Frame {
+	return Frame{action: o.action, payload: contentOnly{}, content: content}
+}
+
+// contentOnly is the payload of frames that have their content beside it.
+type contentOnly struct{}
+
 // Frame is one message to a client. The exported fields are the envelope; zero values are left out.
 type Frame struct {
 	action  string
 	payload any
+	content string // where payload is contentOnly
 
 	Topic string
 	Ref   string
@@ -56,9 +66,6 @@ type Frame struct {
 
 // Action is the frame's action.
 func (f Frame) Action() string { return f.action }
-
-// appender is a payload that writes its own JSON: the hot ones do.
-type appender interface{ AppendJSON(dst []byte) []byte }
 
 // Append appends the frame as compact JSON to dst: valid UTF-8, with <, > and & as they are. Types within
 // the payload may write themselves by MarshalJSON, as the variants of a [Union] do.
@@ -69,8 +76,9 @@ func (f Frame) Append(dst []byte) ([]byte, error) {
 	switch p := f.payload.(type) {
 	case Null:
 		dst = append(dst, "null"...)
-	case appender:
-		dst = p.AppendJSON(dst)
+	case contentOnly:
+		dst = append(dst, `{"content":`...)
+		dst = append(AppendString(dst, f.content), '}')
 	default:
 		payload, err := json.Marshal(p, jsontext.AllowInvalidUTF8(true))
 		if err != nil {

@@ -14,7 +14,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -95,7 +96,7 @@ func refuse(status int, format string, args ...any) error {
 // operation is a request about a handler. Its context ends with the request and with the handler's hub.
 type operation struct {
 	*endpoint.Handler
-	hub *assistant.Hub
+	hub *conversation.Hub
 	log *zap.Logger
 	w   http.ResponseWriter
 	r   *http.Request
@@ -111,7 +112,7 @@ func ofHandler(serve func(operation) error) caddy.AdminHandlerFunc {
 			return refuse(http.StatusNotFound, "no assistant handler has this name")
 		}
 		h := handlers[i]
-		err := h.Hub().Do(r.Context(), func(ctx context.Context) error {
+		err := h.Hub().Run(r.Context(), func(ctx context.Context) error {
 			return serve(operation{h, h.Hub(), h.Logger(), w, r.WithContext(ctx)})
 		})
 		return describe(err)
@@ -124,11 +125,11 @@ func describe(err error) error {
 		return err
 	}
 	switch {
-	case errors.Is(err, assistant.ErrAnonymous):
+	case errors.Is(err, conversation.ErrAnonymous):
 		return refuse(http.StatusBadRequest, "user: expected the owner of the conversations, found nothing; anonymous conversations have no owner")
-	case errors.Is(err, assistant.ErrInUse):
+	case errors.Is(err, conversation.ErrInUse):
 		return caddy.APIError{HTTPStatus: http.StatusConflict, Err: err}
-	case errors.Is(err, assistant.ErrClosed):
+	case errors.Is(err, conversation.ErrClosed):
 		return refuse(http.StatusServiceUnavailable, "the handler is stopping")
 	}
 	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "the store failed; see Caddy's log"}
@@ -140,7 +141,7 @@ func (op operation) query() url.Values { return op.r.URL.Query() }
 func (op operation) user() (string, error) {
 	user := op.query().Get("user")
 	if user == "" {
-		return "", assistant.ErrAnonymous
+		return "", conversation.ErrAnonymous
 	}
 	return user, nil
 }

@@ -16,6 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
@@ -149,19 +153,19 @@ func TestAdminSees(t *testing.T) {
 		s.MustLoad(config)
 	}
 
-	if got := must[HandlerInfo](s, 200, "GET", "/assistant/assistants"); got.Sockets != 2 || got.Answers != 2 || got.State != assistant.StateServing || got.Address != "/ws/" {
+	if got := must[HandlerInfo](s, 200, "GET", "/assistant/assistants"); got.Sockets != 2 || got.Answers != 2 || got.State != conversation.StateServing || got.Address != "/ws/" {
 		t.Errorf("the handler is %+v", got)
 	}
-	if got := must[Page[ProviderInfo]](s, 200, "GET", "/assistant/assistants/providers"); !slices.Equal(got.Items, []ProviderInfo{{Provider: "counting", Model: "m", State: assistant.CircuitClosed}}) {
+	if got := must[Page[ProviderInfo]](s, 200, "GET", "/assistant/assistants/providers"); !slices.Equal(got.Items, []ProviderInfo{{Provider: "counting", Model: "m", State: chain.CircuitClosed}}) {
 		t.Errorf("the providers are %+v", got)
 	}
-	first := must[Page[assistant.Socket]](s, 200, "GET", "/assistant/assistants/sockets?limit=1")
-	second := must[Page[assistant.Socket]](s, 200, "GET", "/assistant/assistants/sockets?limit=1&cursor="+first.Next)
+	first := must[Page[session.Socket]](s, 200, "GET", "/assistant/assistants/sockets?limit=1")
+	second := must[Page[session.Socket]](s, 200, "GET", "/assistant/assistants/sockets?limit=1&cursor="+first.Next)
 	if len(first.Items) != 1 || first.Items[0].User != "ann" || first.Items[0].Conversations[0] != strings.TrimPrefix(topic, "conversation:") ||
 		len(second.Items) != 1 || second.Items[0].User != "bob" || second.Next != "" || second.Items[0].RemoteAddr == "" {
 		t.Errorf("sockets %+v, then %+v", first, second)
 	}
-	answers := must[Page[assistant.Answer]](s, 200, "GET", "/assistant/assistants/answers?user=ann")
+	answers := must[Page[conversation.Answer]](s, 200, "GET", "/assistant/assistants/answers?user=ann")
 	if len(answers.Items) != 1 || answers.Items[0].Model != "m" || answers.Items[0].Provider != "counting" {
 		t.Fatalf("answers %+v", answers)
 	}
@@ -192,14 +196,14 @@ func TestAdminSees(t *testing.T) {
 }
 
 // exported reads an export.
-func exported(s *caddytest.Site, user string) (conversations []assistant.Whole) {
+func exported(s *caddytest.Site, user string) (conversations []conversation.Whole) {
 	s.T.Helper()
 	status, header, body := ask(s, "GET", "/assistant/assistants/export?user="+user)
 	if status != 200 || header.Get("Content-Type") != "application/x-ndjson" {
 		s.T.Fatalf("export: %d %s", status, body)
 	}
 	for line := range strings.Lines(body) {
-		var c assistant.Whole
+		var c conversation.Whole
 		if err := json.Unmarshal([]byte(line), &c); err != nil {
 			s.T.Fatalf("line %q: %v", line, err)
 		}
@@ -314,7 +318,7 @@ func TestAdminDrain(t *testing.T) {
 	c.Send(`{"action":"assistant_message","payload":"count","ref":"1"}`)
 	c.Until("streaming")
 	for range 2 { // again is no fault
-		if got := must[HandlerInfo](s, 200, "PUT", "/assistant/assistants/drain"); got.State != assistant.StateDrained || got.Answers != 0 {
+		if got := must[HandlerInfo](s, 200, "PUT", "/assistant/assistants/drain"); got.State != conversation.StateDrained || got.Answers != 0 {
 			t.Errorf("drained %+v", got)
 		}
 	}
@@ -333,7 +337,7 @@ func TestAdminDrain(t *testing.T) {
 	if err == nil || res == nil || res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
 		t.Errorf("a new socket gets %v, %v", res, err)
 	}
-	if got := must[HandlerInfo](s, 200, "DELETE", "/assistant/assistants/drain"); got.State != assistant.StateServing {
+	if got := must[HandlerInfo](s, 200, "DELETE", "/assistant/assistants/drain"); got.State != conversation.StateServing {
 		t.Errorf("resumed %+v", got)
 	}
 	c = s.Dial("user=ann")
@@ -364,7 +368,7 @@ func TestAdminStoreFails(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		hub := assistant.NewHub(&failingStore{store, reads}, nil)
+		hub := conversation.NewHub(&failingStore{store, reads}, nil)
 		failed := make(chan error, 1)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			failed <- describe(exportConversations(operation{new(endpoint.Handler), hub, zap.NewNop(), w, r}))

@@ -9,6 +9,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	"go.uber.org/zap"
@@ -18,7 +22,7 @@ import (
 type HandlerInfo struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
-	assistant.Activity
+	conversation.Activity
 }
 
 func infoOf(h *endpoint.Handler) HandlerInfo {
@@ -37,13 +41,13 @@ func showHandler(op operation) error { return answer(op.w, infoOf(op.Handler)) }
 
 // ProviderInfo is a model of a handler and its state.
 type ProviderInfo struct {
-	Provider string                 `json:"provider"`
-	Model    string                 `json:"model"`
-	State    assistant.CircuitState `json:"state"`
-	Since    time.Time              `json:"since,omitzero"` // of the last change between closed and not
-	Until    time.Time              `json:"until,omitzero"` // when an open circuit may be tried
-	Failures int                    `json:"failures"`       // in a row
-	Reason   assistant.Reason       `json:"reason,omitempty"`
+	Provider string             `json:"provider"`
+	Model    string             `json:"model"`
+	State    chain.CircuitState `json:"state"`
+	Since    time.Time          `json:"since,omitzero"` // of the last change between closed and not
+	Until    time.Time          `json:"until,omitzero"` // when an open circuit may be tried
+	Failures int                `json:"failures"`       // in a row
+	Reason   assistant.Reason   `json:"reason,omitempty"`
 }
 
 func listProviders(op operation) error {
@@ -65,8 +69,8 @@ func listSockets(op operation) error {
 			return errCursor
 		}
 	}
-	sockets := op.hub.Sockets(after, limit+1, op.keep())
-	return answer(op.w, paged(sockets, limit, func(s assistant.Socket) string { return strconv.FormatUint(s.ID, 10) }))
+	sockets := session.Sockets(op.hub, after, limit+1, op.keep())
+	return answer(op.w, paged(sockets, limit, func(s session.Socket) string { return strconv.FormatUint(s.ID, 10) }))
 }
 
 var errCursor = refuse(http.StatusBadRequest, "cursor: expected the next_cursor of a page")
@@ -76,12 +80,12 @@ func closeSockets(op operation) error {
 	if err != nil {
 		return err
 	}
-	return answer(op.w, map[string]int{"sockets": op.hub.CloseSockets(user)})
+	return answer(op.w, map[string]int{"sockets": session.CloseSockets(op.hub, user)})
 }
 
 func closeSocket(op operation) error {
 	id, err := strconv.ParseUint(op.r.PathValue("id"), 10, 64)
-	if err != nil || !op.hub.CloseSocket(id) {
+	if err != nil || !session.CloseSocket(op.hub, id) {
 		return refuse(http.StatusNotFound, "no open socket has this id")
 	}
 	op.w.WriteHeader(http.StatusNoContent)
@@ -94,7 +98,7 @@ func listAnswers(op operation) error {
 		return err
 	}
 	answers := op.hub.Answers(op.query().Get("cursor"), limit+1, op.keep())
-	return answer(op.w, paged(answers, limit, func(a assistant.Answer) string { return a.ID }))
+	return answer(op.w, paged(answers, limit, func(a conversation.Answer) string { return a.ID }))
 }
 
 func stopAnswer(op operation) error {
@@ -188,7 +192,7 @@ func drainHandler(op operation) error {
 
 func resumeHandler(op operation) error {
 	if !op.hub.Resume() {
-		return assistant.ErrClosed
+		return conversation.ErrClosed
 	}
 	return answer(op.w, infoOf(op.Handler))
 }

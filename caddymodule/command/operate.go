@@ -15,7 +15,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
 	"github.com/caddy-assistant/caddy-assistant/termchat"
 	"github.com/caddyserver/caddy/v2"
@@ -126,13 +128,13 @@ func runProviders(fl caddycmd.Flags) (int, error) {
 }
 
 func runSockets(fl caddycmd.Flags) (int, error) {
-	return listing(fl, "/sockets", fl.String("user"), "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", func(s assistant.Socket) []any {
+	return listing(fl, "/sockets", fl.String("user"), "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", func(s session.Socket) []any {
 		return []any{s.ID, s.User, s.RemoteAddr, s.Since, s.Received, s.Sent, strings.Join(s.Conversations, " ")}
 	})
 }
 
 func runAnswers(fl caddycmd.Flags) (int, error) {
-	return listing(fl, "/answers", fl.String("user"), "MESSAGE USER MODEL SINCE WAITING CONVERSATION", func(a assistant.Answer) []any {
+	return listing(fl, "/answers", fl.String("user"), "MESSAGE USER MODEL SINCE WAITING CONVERSATION", func(a conversation.Answer) []any {
 		return []any{a.ID, a.User, a.Model, a.Since, a.Waiting, a.Conversation}
 	})
 }

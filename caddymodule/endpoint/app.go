@@ -8,7 +8,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -100,7 +101,7 @@ func Running() []*Handler {
 func (a *App) Handlers() []*Handler { return slices.Clone(a.handlers) }
 
 // Protocol is the same for all handlers.
-var Protocol = assistant.Protocol()
+var Protocol = session.Protocol()
 
 // started directs events to the event handlers of this configuration, once all its apps have started.
 type started struct {

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
-	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
 	"github.com/caddyserver/caddy/v2"
 )
 
@@ -38,7 +39,7 @@ func (h *Handler) loadProviders(ctx caddy.Context) error {
 		}
 		providers = append(providers, p)
 	}
-	h.chain, err = assistant.NewChain(h.log, providers...)
+	h.chain, err = chain.New(h.log, providers...)
 	return err
 }
 
@@ -61,6 +62,7 @@ func (h *Handler) loadStore(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("module %T is not a store", module)
 	}
-	h.storeKey, h.openStore = source.Key(h.Name), observe.Store(source.Open, h.Name, module.(caddy.Module).CaddyModule().ID.Name())
+	h.storeName = module.(caddy.Module).CaddyModule().ID.Name()
+	h.storeKey, h.openStore = source.Key(h.Name), source.Open
 	return nil
 }

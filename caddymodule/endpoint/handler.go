@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
@@ -144,18 +147,19 @@ type Handler struct {
 	// conversation answers a further question with the error conversation_full. Default: no limit
 	MaxMessages int `json:"max_messages,omitempty"`
 
-	chain     *assistant.Chain
+	chain     *chain.Chain
 	storeKey  string
+	storeName string
 	openStore func() (assistant.Store, error)
-	settings  assistant.Config
+	settings  conversation.Config
 	ctx       caddy.Context
 	log       *zap.Logger
 
 	// set by start
 	started   chan struct{} // closed then
 	hub       *pooledHub
-	assistant *assistant.Assistant
-	previous  *assistant.Assistant // whose settings held before
+	assistant *conversation.Assistant
+	previous  *conversation.Assistant // whose settings held before
 }
 
 func init() {
@@ -193,8 +197,8 @@ func (h *Handler) start() (err error) {
 	if h.hub, err = openHub(hubKey{h.Name, h.storeKey}, h.openStore, h.log); err != nil {
 		return err
 	}
-	h.settings.Observer = observe.New(h.Name, h.hub.events)
-	h.assistant = assistant.New(h.hub.Hub, h.settings)
+	h.settings.Observer = observe.New(h.Name, h.storeName, h.hub.events)
+	h.assistant = conversation.New(h.hub.Hub, h.settings)
 	h.previous = h.hub.Use(h.assistant)
 	observe.ProvidersHealthy.Add(h.Name, h.hub.Hub)
 	close(h.started)
@@ -206,10 +210,10 @@ func (h *Handler) start() (err error) {
 }
 
 // Hub returns what the handler is doing. The handler must have started; see [Running].
-func (h *Handler) Hub() *assistant.Hub { return h.hub.Hub }
+func (h *Handler) Hub() *conversation.Hub { return h.hub.Hub }
 
 // Chain returns the handler's models.
-func (h *Handler) Chain() *assistant.Chain { return h.chain }
+func (h *Handler) Chain() *chain.Chain { return h.chain }
 
 // Logger returns the handler's log.
 func (h *Handler) Logger() *zap.Logger { return h.log }

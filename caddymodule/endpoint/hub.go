@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
 	"github.com/caddyserver/caddy/v2"
@@ -21,7 +23,7 @@ type hubKey struct{ handler, store string }
 
 // pooledHub is a hub with its store.
 type pooledHub struct {
-	*assistant.Hub
+	*conversation.Hub
 	key    hubKey
 	store  assistant.Store
 	events *observe.Emitter
@@ -46,7 +48,7 @@ func openHub(key hubKey, open func() (assistant.Store, error), log *zap.Logger) 
 			if err != nil {
 				return nil, err
 			}
-			hub := assistant.NewHub(store, log)
+			hub := conversation.NewHub(store, log)
 			return &pooledHub{Hub: hub, key: key, store: store, events: observe.NewEmitter(key.handler, log), log: log, gone: make(chan struct{})}, nil
 		})
 		if err != nil {

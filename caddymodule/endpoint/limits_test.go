@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 	"github.com/caddyserver/caddy/v2"
@@ -22,7 +24,7 @@ func refused(c *caddytest.Socket) (reason assistant.Reason) {
 		if err != nil {
 			c.T.Fatal(err)
 		}
-		var p assistant.ErrorPayload
+		var p session.ErrorPayload
 		switch _ = json.Unmarshal(f.Payload, &p); f.Action {
 		case "error":
 			return p.Reason

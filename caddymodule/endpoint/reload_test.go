@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
@@ -82,7 +84,7 @@ func TestReloadStored(t *testing.T) {
 	}
 	topic := "conversation:" + info.ID
 	c.Send(`{"action":"subscribe","topic":%q}`, topic)
-	var subscribed assistant.SubscribedPayload
+	var subscribed session.SubscribedPayload
 	_ = json.Unmarshal(c.Until("subscribed").Payload, &subscribed)
 	c.Send(`{"action":"assistant_message","payload":"count","topic":%q}`, topic)
 	first := c.Until("streaming")
@@ -103,7 +105,7 @@ func TestReloadStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var p assistant.StreamingPayload
+		var p session.StreamingPayload
 		_ = json.Unmarshal(f.Payload, &p)
 		text.WriteString(p.Content)
 	}

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
@@ -72,23 +74,24 @@ func (h *Handler) SetDefaults() error {
 }
 
 // engine returns the settings as the engine has them, without what start adds.
-func (h *Handler) engine() assistant.Config {
-	c := assistant.Config{
+func (h *Handler) engine() conversation.Config {
+	c := conversation.Config{
 		Provider: h.chain, Instructions: h.Instructions, Context: h.Context, MaxPending: h.MaxPending,
 		MaxQuestionLength: h.MaxQuestionLength, MaxMessages: h.MaxMessages,
-		ModelTitles:  h.Titles == "model",
-		Strict:       h.Durability == "strict",
-		CancelAlone:  h.OnDisconnect.Policy == "cancel",
-		FinishAlone:  time.Duration(h.OnDisconnect.Max),
-		ResumeWindow: time.Duration(h.ResumeWindow),
-		Logger:       h.log.With(zap.String("handler", h.Name)),
-		LogContent:   h.LogContent,
+		ModelTitles:   h.Titles == "model",
+		ReasoningLive: h.Reasoning == "live",
+		Strict:        h.Durability == "strict",
+		CancelAlone:   h.OnDisconnect.Policy == "cancel",
+		FinishAlone:   time.Duration(h.OnDisconnect.Max),
+		ResumeWindow:  time.Duration(h.ResumeWindow),
+		Logger:        h.log.With(zap.String("handler", h.Name)),
+		LogContent:    h.LogContent,
 	}
 	if r := h.Rate; r != nil {
-		c.Rate = assistant.Rate{Questions: r.Questions, Per: time.Duration(r.Per), Burst: r.Burst}
+		c.Rate = limits.Rate{Questions: r.Questions, Per: time.Duration(r.Per), Burst: r.Burst}
 	}
 	if b := h.Budget; b != nil {
-		c.Budget = assistant.Budget{Tokens: b.Tokens, Per: time.Duration(b.Per)}
+		c.Budget = limits.Budget{Tokens: b.Tokens, Per: time.Duration(b.Per)}
 	}
 	if m := h.MaxConnections; m != nil {
 		c.MaxConnections, c.MaxConnectionsPerUser = m.Total, m.PerUser

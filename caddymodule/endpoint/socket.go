@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -31,7 +32,7 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 		defer func() { go h.hub.release() }() // the last release waits for this goroutine
 		defer release()
 		defer func() { _ = conn.Close(1011, "") }() // if Serve panics: a stream must not outlive its request
-		_ = h.assistant.Serve(conn, peer)
+		_ = session.Serve(h.assistant, conn, peer)
 	})
 	if !served {
 		h.hub.release()

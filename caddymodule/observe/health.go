@@ -4,7 +4,9 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -12,18 +14,18 @@ import (
 var ProvidersHealthy = collected(&healthCollector{
 	desc: prometheus.NewDesc("caddy_assistant_providers_healthy", "1 where a provider is asked, 0 where it is passed over since it failed.",
 		[]string{"handler", "provider", "model"}, nil),
-	hubs: map[string][]*assistant.Hub{},
+	hubs: map[string][]*conversation.Hub{},
 })
 
 type healthCollector struct {
 	desc *prometheus.Desc
 
 	mu   sync.Mutex
-	hubs map[string][]*assistant.Hub // by handler; the last one counts
+	hubs map[string][]*conversation.Hub // by handler; the last one counts
 }
 
 // Add reports the providers of a hub, in place of an earlier hub of the same handler.
-func (c *healthCollector) Add(handler string, hub *assistant.Hub) {
+func (c *healthCollector) Add(handler string, hub *conversation.Hub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.Contains(c.hubs[handler], hub) {
@@ -32,10 +34,10 @@ func (c *healthCollector) Add(handler string, hub *assistant.Hub) {
 }
 
 // Remove stops reporting a hub. An earlier one of the same handler is reported again.
-func (c *healthCollector) Remove(handler string, hub *assistant.Hub) {
+func (c *healthCollector) Remove(handler string, hub *conversation.Hub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hubs[handler] = slices.DeleteFunc(c.hubs[handler], func(other *assistant.Hub) bool { return other == hub })
+	c.hubs[handler] = slices.DeleteFunc(c.hubs[handler], func(other *conversation.Hub) bool { return other == hub })
 }
 
 // Describe sends the description of the metric.
@@ -49,13 +51,13 @@ func (c *healthCollector) Collect(to chan<- prometheus.Metric) {
 		if len(hubs) == 0 {
 			continue
 		}
-		chain, ok := hubs[len(hubs)-1].Using().Provider.(*assistant.Chain)
+		providers, ok := hubs[len(hubs)-1].Using().Provider.(*chain.Chain)
 		if !ok {
 			continue
 		}
-		for _, h := range chain.Health() {
+		for _, h := range providers.Health() {
 			healthy := 0.
-			if h.State == assistant.CircuitClosed {
+			if h.State == chain.CircuitClosed {
 				healthy = 1
 			}
 			to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, healthy, name, h.Provider, h.Model)

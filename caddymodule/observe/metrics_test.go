@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
@@ -50,13 +52,13 @@ func described(t *testing.T) (metrics []metric) {
 }
 
 // lintHub is a hub with a provider, for a metric that shows when there is one.
-func lintHub(t *testing.T) *assistant.Hub {
-	chain, err := assistant.NewChain(nil, babbling{})
+func lintHub(t *testing.T) *conversation.Hub {
+	chain, err := chain.New(nil, babbling{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := assistant.NewHub(nil, nil)
-	hub.Use(assistant.New(hub, assistant.Config{Provider: chain}))
+	hub := conversation.NewHub(nil, nil)
+	hub.Use(conversation.New(hub, conversation.Config{Provider: chain}))
 	t.Cleanup(func() { ProvidersHealthy.Remove("lint", hub) })
 	return hub
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -14,16 +16,18 @@ import (
 // settings has its own; the metrics are shared.
 type observer struct {
 	handler string
+	store   string
 	events  *Emitter
 
 	open, lagging, queued, running prometheus.Gauge
 	models                         sync.Map // assistant.Source → *modelMetrics
+	calls                          sync.Map // operation of the store → storeCall
 }
 
-// New returns the observer of a handler, which emits through events.
-func New(handler string, events *Emitter) assistant.Observer {
+// New returns the observer of a handler and of its store, by the store's name, which emits through events.
+func New(handler, store string, events *Emitter) assistant.Observer {
 	return &observer{
-		handler: handler, events: events,
+		handler: handler, store: store, events: events,
 		open: openSockets.WithLabelValues(handler), lagging: laggingSockets.WithLabelValues(handler),
 		queued: queuedQuestions.WithLabelValues(handler), running: runningAnswers.WithLabelValues(handler),
 	}
@@ -111,7 +115,7 @@ func (a *answering) FirstPiece(after time.Duration) {
 func (a *answering) Piece() { a.metrics.pieces.Inc() }
 
 func (a *answering) FellBack(f assistant.Fallback) {
-	if !errors.Is(f.Err, assistant.ErrPassedOver) { // it was asked
+	if !errors.Is(f.Err, chain.ErrPassedOver) { // it was asked
 		a.countFailure(f.Failed, f.Err)
 	}
 	fallbacks.WithLabelValues(a.handler, f.Next.Provider, f.Next.Model).Inc()

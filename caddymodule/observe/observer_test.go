@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
@@ -35,7 +37,7 @@ func TestTracingFailures(t *testing.T) {
 	exporter.Reset()
 
 	name := t.Name()
-	o := New(name, NewEmitter(name, nil))
+	o := New(name, "memory", NewEmitter(name, nil))
 	a := o.Answering(assistant.AnswerStart{Peer: assistant.Peer{Context: WithOrigin(ctx)}, Source: first})
 	a.FellBack(assistant.Fallback{Failed: first, Err: fault, Next: second})
 	a.Ended(assistant.AnswerSummary{Source: second, FinishReason: assistant.FinishError, Err: fault, Reason: fault.Reason})
@@ -113,50 +115,25 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
-// TestStoreMetrics holds that each call of a store is measured by its own name, and that failures are counted.
+// TestStoreMetrics holds that calls of a store are measured by their names, and that failures are counted.
 func TestStoreMetrics(t *testing.T) {
-	interfaceType, name := reflect.TypeFor[assistant.Store](), t.Name()
-	seen := map[string]bool{}
-	for method := range interfaceType.Methods() {
-		if method.Name == "Close" {
-			continue
-		}
-		store := observe(nil, name+method.Name, "test") // which panics
-		m := reflect.ValueOf(store).MethodByName(method.Name)
-		var args []reflect.Value
-		for arg := range m.Type().Ins() {
-			args = append(args, reflect.Zero(arg))
-		}
-		func() {
-			defer func() { _ = recover() }()
-			if m.Type().IsVariadic() {
-				m.CallSlice(args)
-			} else {
-				m.Call(args)
-			}
-		}()
-		for operation, calls := range observations(t, name+method.Name) {
-			if calls > 0 {
-				seen[operation] = true
-			}
-		}
-	}
-	if want := interfaceType.NumMethod() - 1; len(seen) != want {
-		t.Errorf("calls of %d operations were measured, want %d: %v", len(seen), want, seen)
-	}
-	store, err := Store(func() (assistant.Store, error) { return memory.Open(memory.Config{}), nil }, name, "memory")()
+	name := t.Name()
+	o := New(name, "memory", NewEmitter(name, nil))
+	hub := conversation.NewHub(memory.Open(memory.Config{}), nil)
+	conversation.New(hub, conversation.Config{Provider: babbling{}, Observer: o})
+	t.Cleanup(func() { _ = hub.Close(t.Context()) })
+	created, err := hub.Create(t.Context(), "ann", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	created := assistant.Conversation{ID: "5f9c1f0a-7f0e-4f0b-9d37-0f6f6c1b7a52"}
-	if err := store.Create(t.Context(), "ann", created); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Create(t.Context(), "ann", created); err == nil {
+	if err := hub.Store().Create(t.Context(), "ann", created); err == nil {
 		t.Error("created twice")
 	}
-	if _, err := store.Conversation(t.Context(), "bob", created.ID); !errors.Is(err, assistant.ErrNotFound) {
+	if err := hub.Allowed(t.Context(), "bob", created.ID); !errors.Is(err, assistant.ErrNotFound) {
 		t.Errorf("bob got %v", err)
+	}
+	if calls := observations(t, name); calls["create"] != 2 || calls["conversation"] != 1 {
+		t.Errorf("measured were %v", calls)
 	}
 	for operation, want := range map[string]float64{"create": 1, "conversation": 0} {
 		if got := value(t, storeErrors.WithLabelValues(name, "memory", operation)); got != want {
@@ -257,24 +234,24 @@ func BenchmarkObserver(b *testing.B) {
 		ctx      context.Context
 	}{
 		{"none", nil, nil},
-		{"metrics", New("bench", NewEmitter("bench", nil)), nil},
-		{"traced", New("bench", NewEmitter("bench", nil)), WithOrigin(ctx)},
+		{"metrics", New("bench", "memory", NewEmitter("bench", nil)), nil},
+		{"traced", New("bench", "memory", NewEmitter("bench", nil)), WithOrigin(ctx)},
 	} {
 		b.Run(test.name, func(b *testing.B) {
-			hub := assistant.NewHub(memory.Open(memory.Config{}), zap.NewNop())
-			a := assistant.New(hub, assistant.Config{Provider: babbling{}, Observer: test.observer})
+			hub := conversation.NewHub(memory.Open(memory.Config{}), zap.NewNop())
+			a := conversation.New(hub, conversation.Config{Provider: babbling{}, Observer: test.observer})
 			c := &conn{b.N/benchPieces + 1, make(chan struct{}, 1)}
 			c.ended <- struct{}{}
 			b.ReportAllocs()
 			b.ResetTimer()
-			_ = a.Serve(c, assistant.Peer{Context: test.ctx})
+			_ = session.Serve(a, c, assistant.Peer{Context: test.ctx})
 		})
 	}
 }
 
 // BenchmarkObserverPiece is what the observer alone costs for each piece.
 func BenchmarkObserverPiece(b *testing.B) {
-	a := New("bench", NewEmitter("bench", nil)).Answering(assistant.AnswerStart{})
+	a := New("bench", "memory", NewEmitter("bench", nil)).Answering(assistant.AnswerStart{})
 	b.ReportAllocs()
 	for b.Loop() {
 		a.Piece()

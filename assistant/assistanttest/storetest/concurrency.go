@@ -1,0 +1,210 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// concurrencyTests are about many callers at once.
+var concurrencyTests = []storeCase{
+	{"ConcurrentDuplicates", testConcurrentDuplicates},
+	{"ConcurrentConversations", testConcurrentConversations},
+	{"ConcurrentTurns", testConcurrentTurns},
+	{"ConcurrentDelete", testConcurrentDelete},
+	{"ConcurrentRename", testConcurrentRename},
+	{"ConcurrentDeleteBefore", testConcurrentDeleteBefore},
+}
+
+// concurrently runs f(0) to f(n-1) at once, each as a subtest, and waits for them.
+func (t storeTest) concurrently(n int, f func(t storeTest, i int)) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			t.Run(strconv.Itoa(i), func(tt *testing.T) { f(storeTest{tt, t.Store}, i) })
+		})
+	}
+	close(start)
+	wg.Wait()
+}
+
+// testConcurrentDuplicates resends one message a hundred times at once.
+func testConcurrentDuplicates(t storeTest) {
+	c := t.create("alice", 1)
+	var stored, duplicates atomic.Int32
+	t.concurrently(100, func(t storeTest, _ int) {
+		err := t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Question: question("Hi", "client-1", 1), Answer: answer(1)})
+		switch {
+		case err == nil:
+			stored.Add(1)
+		case errors.Is(err, assistant.ErrDuplicate):
+			duplicates.Add(1)
+		default:
+			t.Errorf("begin: %v", err)
+		}
+	})
+	if stored.Load() != 1 || duplicates.Load() != 99 {
+		t.Errorf("%d stored and %d duplicates", stored.Load(), duplicates.Load())
+	}
+	if n := len(t.load("alice", c.ID).Messages); n != 2 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// testConcurrentConversations lets every goroutine talk in a conversation of its own, while another
+// reads along: what it sees only grows.
+func testConcurrentConversations(t storeTest) {
+	t.concurrently(12, func(t storeTest, i int) {
+		owner := fmt.Sprintf("owner-%d", i%5)
+		c := t.create(owner, i)
+		var want []assistant.Message
+		for n := range 3 {
+			q, a := t.ask(owner, c.ID, fmt.Sprintf("Question %d", n), fmt.Sprintf("client-%d", n), n)
+			done := make(chan struct{})
+			var reader sync.WaitGroup
+			reader.Go(func() { t.readAlong(owner, c.ID, done) })
+			for piece := range 10 {
+				t.extend(owner, c.ID, &a, text(fmt.Sprintf("%d,%d,%d;", i, n, piece)))
+			}
+			close(done)
+			reader.Wait()
+			want = append(want, q, t.finish(owner, c.ID, a, a.Content, n))
+		}
+		t.holds(owner, c.ID, want...)
+	})
+}
+
+func (t storeTest) readAlong(owner, id string, done <-chan struct{}) {
+	last := ""
+	for {
+		page, _, err := t.Messages(t.Context(), owner, id, "", 1)
+		if err != nil || len(page) != 1 || !strings.HasPrefix(page[0].Content, last) {
+			t.Errorf("read %+v after %q: %v", page, last, err)
+			return
+		}
+		last = page[0].Content
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
+
+// testConcurrentTurns lets goroutines talk in one conversation: no turn is torn apart or lost.
+func testConcurrentTurns(t storeTest) {
+	c := t.create("alice", 1)
+	t.concurrently(40, func(t storeTest, i int) {
+		b := assistant.Beginning{Question: question(fmt.Sprintf("Question %d", i), "", 1), Answer: answer(1)}
+		t.must(t.Begin(t.Context(), "alice", c.ID, b))
+		t.finish("alice", c.ID, b.Answer, fmt.Sprintf("Answer %d", i), 1)
+	})
+	messages := t.load("alice", c.ID).Messages
+	if len(messages) != 80 {
+		t.Fatalf("%d messages", len(messages))
+	}
+	seen := make(map[string]bool)
+	for i := 0; i < 80; i += 2 {
+		number, ok := strings.CutPrefix(messages[i].Content, "Question ")
+		if !ok || seen[number] || messages[i+1].Content != "Answer "+number {
+			t.Errorf("%q is followed by %q", messages[i].Content, messages[i+1].Content)
+		}
+		seen[number] = true
+	}
+}
+
+// testConcurrentDelete deletes conversations while others write to them.
+func testConcurrentDelete(t storeTest) {
+	for n := range 10 {
+		c := t.create("alice", n)
+		_, a := t.ask("alice", c.ID, "Hi", "client-1", n)
+		var deleted atomic.Int32
+		t.concurrently(8, func(t storeTest, i int) {
+			var err error
+			switch {
+			case i < 2:
+				if err = t.Delete(t.Context(), "alice", c.ID); err == nil {
+					deleted.Add(1)
+				}
+			case i < 4:
+				err = t.Extend(t.Context(), "alice", c.ID, a.ID, 0, assistant.Parts{text("x")})
+			case i < 6:
+				err = t.Finish(t.Context(), "alice", c.ID, at(1), a)
+			default:
+				err = t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Question: question("Hi", "", 1), Answer: answer(1)})
+			}
+			if err != nil && !errors.Is(err, assistant.ErrNotFound) {
+				t.Errorf("caller %d: %v", i, err)
+			}
+		})
+		if deleted.Load() != 1 {
+			t.Errorf("deleted %d times", deleted.Load())
+		}
+		_, err := t.Conversation(t.Context(), "alice", c.ID)
+		t.want(assistant.ErrNotFound, err)
+	}
+}
+
+// testConcurrentRename gives a conversation many titles at once, each of them only in the place of the one
+// that all have read.
+func testConcurrentRename(t storeTest) {
+	c := t.create("alice", 1)
+	for range 5 {
+		was := t.load("alice", c.ID).Title
+		var won atomic.Pointer[string]
+		t.concurrently(20, func(t storeTest, i int) {
+			title := fmt.Sprintf("%d after %s", i, was)
+			switch got, err := t.Rename(t.Context(), "alice", c.ID, title, &was); {
+			case err == nil && got.Title != title:
+				t.Errorf("renamed to %q, got %q", title, got.Title)
+			case err == nil && won.Swap(&title) != nil:
+				t.Errorf("two have won")
+			case err != nil && !errors.Is(err, assistant.ErrStale):
+				t.Errorf("rename: %v", err)
+			}
+		})
+		if title := won.Load(); title == nil || t.load("alice", c.ID).Title != *title {
+			t.Fatalf("title is %q", t.load("alice", c.ID).Title)
+		}
+	}
+}
+
+// testConcurrentDeleteBefore lets several callers delete: each conversation is returned once, by the one
+// that has deleted it.
+func testConcurrentDeleteBefore(t storeTest) {
+	old := make(map[string]bool)
+	for range 60 {
+		old[t.create("alice", 1).ID] = true
+	}
+	kept := t.create("alice", 3)
+	var mu sync.Mutex
+	t.concurrently(6, func(t storeTest, _ int) {
+		for {
+			ids, err := t.DeleteBefore(t.Context(), at(2), 7)
+			t.must(err)
+			mu.Lock()
+			for _, id := range ids {
+				if !old[id] {
+					t.Errorf("conversation %s was deleted twice, or is young", id)
+				}
+				delete(old, id)
+			}
+			mu.Unlock()
+			if len(ids) < 7 {
+				return
+			}
+		}
+	})
+	if len(old) > 0 {
+		t.Errorf("%d of 60 were not returned", len(old))
+	}
+	t.load("alice", kept.ID)
+}

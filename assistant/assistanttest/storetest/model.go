@@ -1,0 +1,275 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// storeModel is the contract of assistant.Store in the fewest words: lists that are searched from one
+// end to the other. Stores are compared with it.
+type storeModel struct {
+	mu            sync.Mutex
+	conversations []*modelConversation
+	closed        bool
+}
+
+type modelConversation struct {
+	conversation
+
+	owner string
+}
+
+// do runs f with the conversation; an empty id stands for none in particular.
+func (s *storeModel) do(ctx context.Context, owner, id string, f func(c *modelConversation) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.conversations, func(c *modelConversation) bool { return c.owner == owner && c.ID == id })
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case s.closed:
+		return errors.New("store is closed")
+	case i < 0:
+		return assistant.ErrNotFound
+	}
+	return f(s.conversations[i])
+}
+
+// all runs f on the whole store.
+func (s *storeModel) all(ctx context.Context, f func() error) error {
+	err := s.do(ctx, "", "\x00none", nil)
+	if !errors.Is(err, assistant.ErrNotFound) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f()
+}
+
+func (s *storeModel) Create(ctx context.Context, owner string, c assistant.Conversation) error {
+	return s.all(ctx, func() error {
+		if slices.ContainsFunc(s.conversations, func(old *modelConversation) bool { return old.ID == c.ID }) {
+			return errors.New("conversation exists")
+		}
+		c.CreatedAt, c.UpdatedAt = modelTime(c.CreatedAt), modelTime(c.UpdatedAt)
+		s.conversations = append(s.conversations, &modelConversation{conversation{c, []assistant.Message{}}, owner})
+		return nil
+	})
+}
+
+func (s *storeModel) Conversation(ctx context.Context, owner, id string) (found assistant.Conversation, err error) {
+	err = s.do(ctx, owner, id, func(c *modelConversation) error {
+		found = c.Conversation
+		return nil
+	})
+	return found, err
+}
+
+func (s *storeModel) List(ctx context.Context, owner string, after assistant.Conversation, limit int) ([]assistant.Conversation, error) {
+	list := []assistant.Conversation{}
+	err := s.all(ctx, func() error {
+		for _, c := range s.conversations {
+			if owner != "" && c.owner == owner && (after == assistant.Conversation{} || newerFirst(after, c.Conversation) < 0) {
+				list = append(list, c.Conversation)
+			}
+		}
+		return nil
+	})
+	newestFirst(list)
+	return list[:min(limit, len(list))], err
+}
+
+func (s *storeModel) Rename(ctx context.Context, owner, id, title string, was *string) (found assistant.Conversation, err error) {
+	err = s.do(ctx, owner, id, func(c *modelConversation) error {
+		if was != nil && c.Title != *was {
+			return assistant.ErrStale
+		}
+		c.Title = title
+		found = c.Conversation
+		return nil
+	})
+	return found, err
+}
+
+func (s *storeModel) Delete(ctx context.Context, owner, id string) error {
+	return s.do(ctx, owner, id, func(c *modelConversation) error {
+		s.conversations = slices.DeleteFunc(s.conversations, func(other *modelConversation) bool { return other == c })
+		return nil
+	})
+}
+
+func (s *storeModel) Messages(ctx context.Context, owner, id, before string, limit int) (page []assistant.Message, more bool, err error) {
+	err = s.do(ctx, owner, id, func(c *modelConversation) error {
+		end := len(c.Messages)
+		if before != "" {
+			if end = c.index(before); end < 0 {
+				return assistant.ErrNotFound
+			}
+		}
+		start := max(0, end-limit)
+		page, more = slices.Clone(c.Messages[start:end]), start > 0
+		return nil
+	})
+	return page, more, err
+}
+
+func (s *storeModel) MessageByClientID(ctx context.Context, owner, id, clientID string) (found []assistant.Message, err error) {
+	err = s.do(ctx, owner, id, func(c *modelConversation) error {
+		i := slices.IndexFunc(c.Messages, func(m assistant.Message) bool { return clientID != "" && m.ClientID == clientID })
+		if i < 0 {
+			return assistant.ErrNotFound
+		}
+		end := i + 1
+		if end < len(c.Messages) && c.Messages[end].Role == assistant.RoleAssistant {
+			end++
+		}
+		found = slices.Clone(c.Messages[i:end])
+		return nil
+	})
+	return found, err
+}
+
+func (s *storeModel) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+	return s.do(ctx, owner, id, func(c *modelConversation) error {
+		kept := c.Messages
+		if b.DropFrom != "" {
+			i := c.index(b.DropFrom)
+			if i < 0 {
+				return assistant.ErrNotFound
+			}
+			kept = kept[:i]
+		}
+		kept = slices.Clone(kept)
+		if q := b.Question; q != nil {
+			if slices.ContainsFunc(kept, func(m assistant.Message) bool { return q.ClientID != "" && m.ClientID == q.ClientID }) {
+				return assistant.ErrDuplicate
+			}
+			kept = append(kept, modelMessage(*q))
+		}
+		kept = append(kept, modelMessage(b.Answer))
+		if b.MaxMessages > 0 && len(kept) > b.MaxMessages {
+			return assistant.ErrConversationFull
+		}
+		c.Messages = kept
+		c.Title, c.UpdatedAt = cmp.Or(c.Title, b.Title), modelTime(b.Answer.CreatedAt)
+		return nil
+	})
+}
+
+func (s *storeModel) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
+	return s.do(ctx, owner, id, func(c *modelConversation) error {
+		i := c.index(messageID)
+		if i < 0 || c.Messages[i].Status != assistant.StatusStreaming {
+			return assistant.ErrNotFound
+		}
+		if slices.ContainsFunc(parts, func(p assistant.Part) bool { return p.Type() != "text" && p.Type() != "reasoning" }) {
+			return errors.New("part is neither text nor reasoning")
+		}
+		kept, err := head(c.Messages[i].AllParts(), offset)
+		if err == nil {
+			c.Messages[i].SetParts(joined(append(kept, parts...)))
+		}
+		return err
+	})
+}
+
+// head returns the first n bytes of parts.
+func head(parts assistant.Parts, n int) (kept assistant.Parts, err error) {
+	for _, p := range parts {
+		all := assistant.Parts{p}.Text() + assistant.Parts{p}.Reasoning()
+		first := all[:max(0, min(n, len(all)))]
+		if n -= len(first); !utf8.ValidString(first) {
+			return nil, errors.New("offset is inside a character")
+		}
+		if p.Type() == "text" {
+			kept = append(kept, text(first))
+		} else {
+			kept = append(kept, reasoning(first))
+		}
+	}
+	if n != 0 {
+		return nil, errors.New("something is missing before the offset")
+	}
+	return kept, nil
+}
+
+func (s *storeModel) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
+	return s.do(ctx, owner, id, func(c *modelConversation) error {
+		final := slices.Clone(c.Messages)
+		for _, m := range messages {
+			i := c.index(m.ID)
+			if i < 0 {
+				return assistant.ErrNotFound
+			}
+			m.Role, m.ClientID, m.CreatedAt = final[i].Role, final[i].ClientID, final[i].CreatedAt
+			final[i] = modelMessage(m)
+		}
+		c.Messages, c.UpdatedAt = final, modelTime(at)
+		return nil
+	})
+}
+
+func (s *storeModel) DeleteBefore(ctx context.Context, t time.Time, limit int) (ids []string, err error) {
+	err = s.all(ctx, func() error {
+		s.conversations = slices.DeleteFunc(s.conversations, func(c *modelConversation) bool {
+			if len(ids) == limit || !c.UpdatedAt.Before(t) || slices.ContainsFunc(c.Messages, isStreaming) {
+				return false
+			}
+			ids = append(ids, c.ID)
+			return true
+		})
+		return nil
+	})
+	return ids, err
+}
+
+func (s *storeModel) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return nil
+}
+
+// reopened makes the model what a new process finds.
+func (s *storeModel) reopened() {
+	for _, c := range s.conversations {
+		for i, m := range c.Messages {
+			if isStreaming(m) {
+				c.Messages[i].Status, c.Messages[i].FinishReason = assistant.StatusInterrupted, assistant.FinishInterrupted
+			}
+		}
+	}
+}
+
+func (c *modelConversation) index(messageID string) int {
+	return slices.IndexFunc(c.Messages, func(m assistant.Message) bool { return m.ID == messageID })
+}
+
+func isStreaming(m assistant.Message) bool { return m.Status == assistant.StatusStreaming }
+
+func modelTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+func modelMessage(m assistant.Message) assistant.Message {
+	m.CreatedAt, m.Parts = modelTime(m.CreatedAt), slices.Clip(m.Parts)
+	if m.Usage != nil {
+		usage := *m.Usage
+		m.Usage = &usage
+	}
+	return m
+}
+
+// newestFirst sorts as List does.
+func newestFirst(list []assistant.Conversation) { slices.SortFunc(list, newerFirst) }
+
+func newerFirst(a, b assistant.Conversation) int {
+	return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), cmp.Compare(b.ID, a.ID))
+}
+
+var _ assistant.Store = (*storeModel)(nil)

@@ -1,0 +1,197 @@
+// Package chain makes one provider of several, with a circuit breaker for each.
+package chain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+
+	"go.uber.org/zap"
+)
+
+// ErrPassedOver is in the Err of a [Fallback] where the provider was not even asked, because its circuit
+// is open. The reason is that of its last failure.
+var ErrPassedOver = errors.New("passed over since it failed")
+
+// Chain is a [Provider] made of others: each question goes to the first, and to the next as long as none
+// has sent any text or reasoning.
+//
+// It goes on after every fault of a provider, and after one of the question, since the next model may have
+// room for it or take what this one refuses. It does not go on when a client has stopped the answer, nor
+// after a content filter: that is an answer, which another model must not undo. When all have failed, the
+// error is the last one that trying again may cure, or else the last.
+//
+// A provider that fails three times in a row, or asks to be left alone for some time, is passed over: for
+// 30 seconds or for that time. Then one question tries it; each try that fails doubles the pause, up to 5
+// minutes. What is a question's fault does not count ([ProviderError]). When all are passed over, the one
+// that is due first is asked all the same, so a chain of one is as good as its provider.
+type Chain struct {
+	links []*link
+	log   *zap.Logger
+}
+
+type link struct {
+	assistant.Provider
+	circuit
+}
+
+func (l *link) health() Health { return l.circuit.health(l.Source()) }
+
+// Health is how one provider of a [Chain] is.
+type Health struct {
+	assistant.Source
+	State    CircuitState
+	Since    time.Time        // when it became closed, or ceased to be; zero = it has always been closed
+	Until    time.Time        // when it may be tried; zero = it is closed
+	Failures int              // in a row
+	Reason   assistant.Reason // of the last failure; empty = none
+}
+
+// New makes a chain of at least one provider, each with a Source of its own. A nil logger means none.
+func New(log *zap.Logger, providers ...assistant.Provider) (*Chain, error) {
+	c := &Chain{log: cmp.Or(log, zap.NewNop())}
+	for _, p := range providers {
+		if slices.ContainsFunc(c.links, func(l *link) bool { return l.Source() == p.Source() }) {
+			return nil, fmt.Errorf("two providers are named %q and have the model %q; give one of them another label", p.Source().Provider, p.Source().Model)
+		}
+		c.links = append(c.links, &link{Provider: p})
+	}
+	if len(c.links) == 0 {
+		return nil, errors.New("a chain needs a provider")
+	}
+	return c, nil
+}
+
+// Source is the first provider's.
+func (c *Chain) Source() assistant.Source { return c.links[0].Source() }
+
+// Health returns how the providers are, in the order of the chain.
+func (c *Chain) Health() []Health {
+	out := make([]Health, len(c.links))
+	for i, l := range c.links {
+		out[i] = l.health()
+	}
+	return out
+}
+
+// Stream asks one provider after the other.
+func (c *Chain) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
+	return func(yield func(assistant.Delta, error) bool) {
+		var faults []error
+		from, why := 0, error(nil)
+		for i, a := c.first(); a != nil; i, a = c.next(i + 1) {
+			if i > 0 && why == nil {
+				why = &assistant.ProviderError{Reason: c.links[0].health().Reason, Err: ErrPassedOver}
+			}
+			if why != nil && !yield(assistant.Delta{Fallback: &assistant.Fallback{Failed: c.links[from].Source(), Err: why, Next: c.links[i].Source()}}, nil) {
+				a.left()
+				return
+			}
+			ended, err := c.ask(ctx, req, c.links[i], a, yield)
+			if ended {
+				return
+			}
+			faults, from, why = append(faults, err), i, err
+		}
+		yield(assistant.Delta{}, joint(faults))
+	}
+}
+
+// first begins with the first provider that is not passed over, or else with the one that is due first.
+func (c *Chain) first() (int, *attempt) {
+	if i, a := c.next(0); a != nil {
+		return i, a
+	}
+	due, health := 0, c.Health()
+	for i, h := range health {
+		if h.Until.Before(health[due].Until) {
+			due = i
+		}
+	}
+	return due, c.links[due].overrule()
+}
+
+// next begins with the first provider from i on that is not passed over; nil when there is none.
+func (c *Chain) next(i int) (int, *attempt) {
+	for ; i < len(c.links); i++ {
+		if a := c.links[i].enter(); a != nil {
+			return i, a
+		}
+	}
+	return i, nil
+}
+
+// ask hands on what l says. It has not ended when l has failed so that the next may be asked.
+func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *attempt, yield func(assistant.Delta, error) bool) (ended bool, err error) {
+	defer a.left()
+	begun, complete := false, false
+	err = assistant.ErrUnfinished
+	for d, fault := range l.Stream(ctx, req) {
+		if fault != nil {
+			err = fault
+			break
+		}
+		if !begun && (d.Text != "" || d.Reasoning != "" || d.FinishReason != "") {
+			begun = true
+			c.answered(l, a)
+		}
+		if d.FinishReason != "" {
+			complete = true
+			a.completed()
+		}
+		if !yield(d, nil) {
+			return true, nil
+		}
+	}
+	switch {
+	case complete:
+		return true, nil
+	case ctx.Err() != nil:
+		yield(assistant.Delta{}, context.Cause(ctx))
+		return true, nil
+	}
+	c.failed(l, a, err)
+	if begun || assistant.Describe(err).Reason == assistant.ReasonContentFiltered {
+		yield(assistant.Delta{}, err)
+		return true, nil
+	}
+	return false, err
+}
+
+func (c *Chain) answered(l *link, a *attempt) {
+	if a.answered() && len(c.links) > 1 {
+		c.log.Info("provider answers again", zap.Inline(l.Source()))
+	}
+}
+
+// failed judges a provider by its error. One that refuses a question has answered.
+func (c *Chain) failed(l *link, a *attempt, err error) {
+	if assistant.IsOfQuestion(err) {
+		c.answered(l, a)
+	} else if a.failed(err) && len(c.links) > 1 {
+		h := l.health()
+		c.log.Warn("provider is passed over", zap.Inline(h.Source), zap.String("reason", string(h.Reason)), zap.Time("until", h.Until))
+	}
+}
+
+// joint returns the error when all that were asked have failed. The operator's text has all of them.
+func joint(faults []error) error {
+	if len(faults) == 1 {
+		return faults[0]
+	}
+	best := assistant.Describe(faults[0])
+	for _, err := range faults[1:] {
+		if d := assistant.Describe(err); d.Reason.Explain().Retryable || !best.Reason.Explain().Retryable {
+			best = d
+		}
+	}
+	return &assistant.ProviderError{Reason: best.Reason, RetryAfter: best.RetryAfter, Err: errors.Join(faults...)}
+}
+
+var _ assistant.Provider = (*Chain)(nil)

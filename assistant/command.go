@@ -1,0 +1,82 @@
+package assistant
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Command is something that a mouth wants of a conversation: [Ask], [Regenerate], [Stop], [Rename] or
+// [Delete]. It is data; what comes of it are events, and its refusal is an error.
+type Command interface{ command() }
+
+// Ask asks a question. A second one with the same ClientID asks nothing: it gets the turn of the first.
+type Ask struct {
+	Asker
+	Text     string
+	ClientID string // chosen by the client; "" = none
+	Replaces string // id of an earlier question, which goes with all after it; "" = none
+}
+
+// Regenerate drops the last answer and asks its question again.
+type Regenerate struct{ Asker }
+
+// Stop stops the running answer, or, where Run is set, that answer and no other.
+type Stop struct{ Run string }
+
+// Rename gives the conversation a title.
+type Rename struct {
+	From  RequestKey
+	Title string
+}
+
+// Delete deletes the conversation with all its messages, and stops its running answer.
+type Delete struct{ From RequestKey }
+
+func (Ask) command()        {}
+func (Regenerate) command() {}
+func (Stop) command()       {}
+func (Rename) command()     {}
+func (Delete) command()     {}
+
+// Asker is who asks a question, and what the model is told because of that.
+type Asker struct {
+	From         RequestKey
+	Peer         Peer
+	Instructions string // the system message, with placeholders filled in; "" = none
+}
+
+// Receipt says what became of a command that was accepted.
+type Receipt struct {
+	Run    string // the answer that it began, follows or stops; "" for other commands
+	Queued bool   // the question waits for an earlier one
+}
+
+// Peer is who is at the other end of a connection.
+type Peer struct {
+	RemoteAddr string     // for the log
+	ClientIP   netip.Addr // whom limits count where User is ""; the zero Addr where there is none
+	User       string     // owner of the conversations; "" = anonymous
+	// Conversation binds the connection to one stored conversation of the user's; "" does not.
+	Conversation string
+	// Resolve fills the placeholders of a template for this peer. nil leaves it as it is. It is called
+	// by one goroutine at a time.
+	Resolve func(template string) string
+	// Context holds what an [Observer] knows the request by, such as its trace: only its values count.
+	// nil = nothing.
+	Context context.Context
+}
+
+// Resolved returns the template with its placeholders filled in.
+func (p Peer) Resolved(template string) string {
+	if p.Resolve == nil {
+		return template
+	}
+	return p.Resolve(template)
+}
+
+// Cursor is a place in a conversation's events: everything up to Seq has been seen. Numbers of one epoch
+// mean nothing in another.
+type Cursor struct {
+	Epoch string
+	Seq   uint64
+}

@@ -1,0 +1,110 @@
+package conversation
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"go.uber.org/zap"
+)
+
+// Config is one generation of settings. Zero values mean the defaults.
+type Config struct {
+	// Provider answers the questions. Required.
+	Provider assistant.Provider
+	// Instructions is the system message as a template, which [assistant.Peer] fills. Default: none.
+	Instructions string
+	// MaxPending is how many questions of one conversation may wait while another is answered. Default: 8.
+	MaxPending int
+	// Rate limits questions. Default: no limit.
+	Rate limits.Rate
+	// Budget limits tokens. A question that needs more than is left is refused; an answer that comes to the end
+	// of the budget ends there. Default: no limit.
+	Budget limits.Budget
+	// MaxConnections is how many connections Admit lets be open at once. Default: no limit.
+	MaxConnections int
+	// MaxConnectionsPerUser is how many of them each user may have, or each network of anonymous clients.
+	// Default: no limit.
+	MaxConnectionsPerUser int
+	// MaxQuestionLength is the longest question, in characters. Default: no limit but Context.
+	MaxQuestionLength int
+	// MaxMessages is how many messages a stored conversation may have, questions and answers. Default: no limit.
+	MaxMessages int
+	// Context is how much of a conversation the model is told, in tokens, instructions and question
+	// included: the newest whole turns that fit. A question that does not fit is refused. Tokens are
+	// estimated, four characters each. Default: 16000.
+	Context int
+	// ModelTitles has the model name new conversations; otherwise their first question does.
+	ModelTitles bool
+	// Strict stores every piece of an answer before it is shown. Otherwise a crash may lose what was
+	// shown last: 250 ms or 2 KiB.
+	Strict bool
+	// CancelAlone stops an answer at once when the last socket of its conversation goes.
+	CancelAlone bool
+	// FinishAlone is how long an answer may go on without any socket, unless CancelAlone. Default: 5 min.
+	FinishAlone time.Duration
+	// ResumeWindow is how long the events of an answer are kept after its end, so that a client that
+	// comes back misses nothing. Default: 10 min.
+	ResumeWindow time.Duration
+	// Logger gets one line for each session and each answer. Default: none.
+	Logger *zap.Logger
+	// LogContent also logs message texts, at debug level.
+	LogContent bool
+	// ReasoningLive shows a model's reasoning while it streams, and does not store it. Otherwise it is stored
+	// with its answer.
+	ReasoningLive bool
+	// Observer follows what happens. Default: [assistant.NoObserver].
+	Observer assistant.Observer
+}
+
+const defaultResumeWindow = 10 * time.Minute
+
+// Assistant is one generation of settings of a [Hub]. It is safe for concurrent use.
+type Assistant struct {
+	Config
+	hub *Hub
+}
+
+// New makes an Assistant for what lives in hub. The first one is used at once; a later one after [Hub.Use].
+func New(hub *Hub, c Config) *Assistant {
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.Observer == nil {
+		c.Observer = assistant.NoObserver{}
+	}
+	c.MaxPending = cmp.Or(c.MaxPending, 8)
+	c.Context = cmp.Or(c.Context, 16000)
+	if c.Budget.Tokens > 0 {
+		c.Context = min(c.Context, c.Budget.Tokens) // or a long conversation could never go on
+	}
+	c.FinishAlone = cmp.Or(c.FinishAlone, 5*time.Minute)
+	c.ResumeWindow = cmp.Or(c.ResumeWindow, defaultResumeWindow)
+	a := &Assistant{Config: c, hub: hub}
+	hub.current.CompareAndSwap(nil, a)
+	return a
+}
+
+// Admit takes a place among the connections, before the upgrade; release gives it back, once. The error is
+// [limits.ErrConnections] or [limits.ErrUserConnections].
+func (a *Assistant) Admit(peer assistant.Peer) (release func(), err error) {
+	return a.hub.accounts.Connect(limits.PayerOf(peer.User, peer.ClientIP), a.MaxConnections, a.MaxConnectionsPerUser)
+}
+
+// Allowed returns [assistant.ErrNotFound] when the user has no conversation of this id.
+func (a *Assistant) Allowed(ctx context.Context, user, id string) error {
+	return a.hub.Allowed(ctx, user, id)
+}
+
+// Hub returns what the assistant's conversations live in.
+func (a *Assistant) Hub() *Hub { return a.hub }
+
+// resumeWindow is ResumeWindow; the default where there are no settings yet.
+func (a *Assistant) resumeWindow() time.Duration {
+	if a == nil {
+		return defaultResumeWindow
+	}
+	return a.ResumeWindow
+}

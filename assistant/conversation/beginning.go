@@ -1,0 +1,219 @@
+package conversation
+
+import (
+	"errors"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+)
+
+// begin decides what the turn asks and tells the model, makes that durable and shows it.
+func (c *Conversation) begin(t *turn) error {
+	b, err := c.beginning(t)
+	if err == nil {
+		err = c.recall(t, b)
+	}
+	if err != nil {
+		return err
+	}
+	if !t.counted { // it was known when it came, and has been dropped since
+		err = t.count()
+	}
+	if err == nil {
+		err = c.reserve(t, b)
+	}
+	if err != nil {
+		return err
+	}
+	if c.stored() {
+		err = c.hub.store.Begin(c.hub.lasting(), c.owner, c.id, b)
+	}
+	if errors.Is(err, assistant.ErrDuplicate) {
+		return err
+	}
+	if err != nil {
+		return assistant.OfStore(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.showStartLocked(t, b)
+	return nil
+}
+
+// beginning is what the store is to do. It fills in the turn's question.
+func (c *Conversation) beginning(t *turn) (assistant.Beginning, error) {
+	b := assistant.Beginning{Answer: t.answer(), MaxMessages: t.assistant.MaxMessages}
+	if t.regenerate {
+		i := len(c.messages) - 1
+		for ; i >= 0 && c.messages[i].Role != assistant.RoleUser; i-- {
+			b.DropFrom = c.messages[i].ID
+		}
+		if i < 0 {
+			return b, assistant.Refuse(assistant.ReasonNothingToRegenerate)
+		}
+		c.mu.Lock() // others look for their client id in it
+		defer c.mu.Unlock()
+		t.question = c.messages[i]
+		return b, nil
+	}
+	if c.wasAsked(t.question.ClientID, t.replaces) {
+		return b, assistant.ErrDuplicate
+	}
+	if t.replaces != "" {
+		if err := c.canReplace(t.replaces); err != nil {
+			return b, err
+		}
+		b.DropFrom = t.replaces
+	}
+	t.question.CreatedAt = t.started
+	b.Question = &t.question
+	if c.stored() && c.title() == "" {
+		b.Title = titleOf(t.question.Content)
+	}
+	return b, nil
+}
+
+func (c *Conversation) wasAsked(clientID, dropFrom string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wasAskedLocked(clientID, dropFrom)
+}
+
+func (c *Conversation) title() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.info.Title
+}
+
+// recall reads back as much of the conversation as the model may be told.
+func (c *Conversation) recall(t *turn, b assistant.Beginning) error {
+	messages, more, err := c.readBack(c.messages, c.more, func(m []assistant.Message) bool {
+		if i := indexOf(m, b.DropFrom); i >= 0 {
+			m = m[:i]
+		}
+		return tokensOf(m) >= t.assistant.Context
+	})
+	if err != nil {
+		return assistant.OfStore(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages, c.more = messages, more
+	return nil
+}
+
+// reserve selects what the model is told, and takes as much of the payer's budget.
+func (c *Conversation) reserve(t *turn, b assistant.Beginning) error {
+	earlier := c.messages
+	if b.DropFrom != "" {
+		earlier = c.before(b.DropFrom)
+	}
+	if t.regenerate {
+		earlier = earlier[:len(earlier)-1] // the last is the question
+	}
+	input := t.need()
+	t.history, t.trimmed = window(earlier, input, t.assistant.Context)
+	return t.meter.Open(t.hub.accounts, t.payer, t.assistant.Budget, input+tokensOfTurns(t.history))
+}
+
+// before returns the messages before the one of that id, which is in memory.
+func (c *Conversation) before(id string) []assistant.Message {
+	i := indexOf(c.messages, id)
+	return c.messages[:i:i]
+}
+
+// canReplace makes sure that id is a user's message, and that it is in memory with the one before it.
+func (c *Conversation) canReplace(id string) error {
+	messages, more, err := c.readBack(c.messages, c.more, func(m []assistant.Message) bool { return indexOf(m, id) > 0 })
+	if err != nil {
+		return assistant.OfStore(err)
+	}
+	i := indexOf(messages, id)
+	if i < 0 || messages[i].Role != assistant.RoleUser {
+		return assistant.Refuse(assistant.ReasonNotFound)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages, c.more = messages, more
+	return nil
+}
+
+// showStartLocked appends the first events of the turn.
+func (c *Conversation) showStartLocked(t *turn, b assistant.Beginning) {
+	if b.DropFrom != "" {
+		c.messages = c.before(b.DropFrom)
+	}
+	c.forgetLocked(pageMessages, t.assistant.Context)
+	if b.DropFrom != "" && c.stored() {
+		c.appendLocked(t.event(assistant.KindReplaced, assistant.Replaced{Snapshot: c.snapshotLocked()}))
+	}
+	if b.Question != nil {
+		c.messages = append(c.messages, *b.Question)
+	}
+	if b.Question != nil && c.stored() {
+		c.appendLocked(t.event(assistant.KindAsked, assistant.Asked{Message: *b.Question}))
+	}
+	if b.Title != "" {
+		c.info.Title = b.Title
+	}
+	c.info.UpdatedAt = t.started
+	if b.Title != "" {
+		c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, Body: assistant.Renamed{Conversation: c.info}})
+	}
+	t.shown = true
+	c.appendLocked(t.event(assistant.KindStarted, assistant.Started{Source: t.source}))
+	if t.trimmed {
+		c.appendLocked(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeContextTrimmed}))
+	}
+}
+
+// window selects what the model is told of a conversation: the newest whole turns that fit into limit
+// tokens together with what is told anyway. Questions without an answer are left out: many models insist
+// that roles alternate, and what failed once would fail again.
+func window(messages []assistant.Message, used, limit int) (turns []assistant.Turn, trimmed bool) {
+	first := len(messages)
+	for i := len(messages) - 1; i > 0; i-- {
+		question, answer := messages[i-1], messages[i]
+		if !answers(question, answer) {
+			continue
+		}
+		used += limits.Tokens(question.Content) + limits.Tokens(answer.Content)
+		if used > limit {
+			trimmed = true
+			break
+		}
+		i--
+		first = i
+	}
+	for i := first; i+1 < len(messages); i++ {
+		if answers(messages[i], messages[i+1]) {
+			turns = append(turns, turnOf(messages[i]), turnOf(messages[i+1]))
+		}
+	}
+	return turns, trimmed
+}
+
+// turnOf is what a model is told of a message. Its reasoning stays with us: models want none back.
+func turnOf(m assistant.Message) assistant.Turn {
+	t := assistant.Turn{Role: m.Role, Content: m.Content}
+	for _, p := range m.Parts {
+		switch p.(type) {
+		case assistant.TextPart, assistant.ReasoningPart:
+		default:
+			t.Parts = m.Parts
+		}
+	}
+	return t
+}
+
+func answers(question, answer assistant.Message) bool {
+	return question.Role == assistant.RoleUser && answer.Role == assistant.RoleAssistant && answer.Content != ""
+}
+
+// tokensOfTurns is the tokens of all of them.
+func tokensOfTurns(turns []assistant.Turn) (n int) {
+	for _, t := range turns {
+		n += limits.Tokens(t.Content)
+	}
+	return n
+}

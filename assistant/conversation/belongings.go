@@ -1,0 +1,194 @@
+package conversation
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// ErrAnonymous says that anonymous conversations belong to no user: they cannot be listed, exported or erased
+// together.
+var ErrAnonymous = errors.New("anonymous conversations belong to no user")
+
+// ErrInUse says that a user made conversations faster than they could be erased.
+var ErrInUse = errors.New("the user keeps creating conversations; close the user's sockets first")
+
+// listPage is how many conversations are read from the store at once.
+const listPage = 100
+
+// Whole is a conversation with all its messages, oldest first.
+type Whole struct {
+	assistant.Conversation
+	Messages []assistant.Message `json:"messages"`
+}
+
+// Conversations lists at most limit of a user's conversations, the last updated first, that come after
+// the one that cursor names; "" is the first page. next is the cursor of the next page, "" on the last.
+func (h *Hub) Conversations(ctx context.Context, user, cursor string, limit int) (page []assistant.Conversation, next string, err error) {
+	if user == "" {
+		return nil, "", ErrAnonymous
+	}
+	after, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", assistant.ErrNotFound
+	}
+	page, err = h.store.List(ctx, user, after, limit+1)
+	if err == nil && len(page) > limit {
+		page = page[:limit]
+		next = cursorOf(page[limit-1])
+	}
+	return page, next, err
+}
+
+// Messages returns a page of a conversation's messages, oldest first: the last ones, or, where before is not "",
+// the last ones before that message. There are at most limit, 0 = 50, and, unless a single message is larger,
+// at most 1 MiB of them.
+func (h *Hub) Messages(ctx context.Context, owner, id, before string, limit int) (page []assistant.Message, more bool, err error) {
+	limit = cmp.Or(limit, pageMessages)
+	messages, more, err := h.store.Messages(ctx, owner, id, before, limit)
+	page = lastPage(messages, limit)
+	return append([]assistant.Message{}, page...), more || len(page) < len(messages), err
+}
+
+// maxReadings bounds how often a list is read again that changes all the time.
+const maxReadings = 10
+
+// Export yields all conversations of a user, one at a time: no more than one is in memory. One that changes
+// meanwhile is there once, as it was before or after; a running answer is as far as it is stored. An error
+// is the last value.
+func (h *Hub) Export(ctx context.Context, user string) iter.Seq2[Whole, error] {
+	return func(yield func(Whole, error) bool) {
+		if user == "" {
+			yield(Whole{}, ErrAnonymous)
+			return
+		}
+		// A conversation that is used while the list is read moves to its start, and is missed where its
+		// place had not come yet: another reading finds it.
+		seen := make(map[string]bool)
+		for range maxReadings {
+			before := len(seen)
+			for c, err := range h.list(ctx, user) {
+				if err != nil {
+					yield(Whole{}, err)
+					return
+				}
+				if seen[c.ID] {
+					continue
+				}
+				messages, err := h.messages(ctx, user, c.ID)
+				if errors.Is(err, assistant.ErrNotFound) {
+					continue // deleted meanwhile
+				}
+				if !yield(Whole{c, messages}, err) || err != nil {
+					return
+				}
+				seen[c.ID] = true
+			}
+			if len(seen) == before {
+				return
+			}
+		}
+	}
+}
+
+// list yields a user's conversations, the last updated first.
+func (h *Hub) list(ctx context.Context, user string) iter.Seq2[assistant.Conversation, error] {
+	return func(yield func(assistant.Conversation, error) bool) {
+		cursor := ""
+		for {
+			page, next, err := h.Conversations(ctx, user, cursor, listPage)
+			if err != nil {
+				yield(assistant.Conversation{}, err)
+				return
+			}
+			for _, c := range page {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			cursor = next
+		}
+	}
+}
+
+// messages are all that a conversation has in the store.
+func (h *Hub) messages(ctx context.Context, user, id string) ([]assistant.Message, error) {
+	pages, before := [][]assistant.Message{{}}, ""
+	for {
+		page, more, err := h.store.Messages(ctx, user, id, before, listPage)
+		if err != nil {
+			return nil, err
+		}
+		pages = append(pages, page)
+		if !more || len(page) == 0 {
+			slices.Reverse(pages)
+			return slices.Concat(pages...), nil
+		}
+		before = page[0].ID
+	}
+}
+
+// Erase stops the running answers in all conversations of a user and deletes them; their followers see that. It returns how many there were, also with an error; those are gone, and
+// Erase may be called again for the rest. Sockets stay open, and so do their own conversations, which are
+// not stored.
+func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
+	began, late := now(), 0
+	for late < maxReadings {
+		page, _, err := h.Conversations(ctx, user, "", listPage)
+		if err != nil || len(page) == 0 {
+			return erased, err
+		}
+		before, fresh := erased, !slices.ContainsFunc(page, func(c assistant.Conversation) bool { return c.CreatedAt.Before(began) })
+		for _, c := range page {
+			if ctx.Err() != nil {
+				return erased, context.Cause(ctx)
+			}
+			_, err := h.Do(ctx, user, c.ID, assistant.Delete{})
+			switch refused, isRefused := errors.AsType[*assistant.Refusal](err); {
+			case err == nil:
+				erased++
+			case isRefused && refused.Reason == assistant.ReasonNotFound: // it was deleted meanwhile
+			default:
+				return erased, fmt.Errorf("delete conversation: %w", err)
+			}
+		}
+		if fresh || erased == before {
+			late++
+		}
+	}
+	return erased, ErrInUse
+}
+
+// cursorOf names a place in a list of conversations; clients take it as it is.
+func cursorOf(c assistant.Conversation) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.UpdatedAt.UnixMicro(), 10) + " " + c.ID))
+}
+
+// minCursor and maxCursor are the first microsecond of the year 1 and the last one of the year 9999: no store
+// has to know other times.
+const minCursor, maxCursor = -62135596800_000000, 253402300799_999999
+
+func parseCursor(cursor string) (assistant.Conversation, error) {
+	if cursor == "" {
+		return assistant.Conversation{}, nil
+	}
+	data, err := base64.RawURLEncoding.DecodeString(cursor)
+	micros, id, _ := strings.Cut(string(data), " ")
+	n, numErr := strconv.ParseInt(micros, 10, 64)
+	if err := errors.Join(err, numErr); err != nil || n < minCursor || n > maxCursor || !assistant.IsID(id) {
+		return assistant.Conversation{}, errors.New("no cursor of ours")
+	}
+	return assistant.Conversation{ID: id, UpdatedAt: time.UnixMicro(n).UTC()}, nil
+}

@@ -1,0 +1,212 @@
+package conversation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// Do gives the conversation a command. An [assistant.Ask], [assistant.Regenerate] or [assistant.Stop] returns
+// at once, without a call of the store; what comes of it are events. A rename or a deletion returns when it is
+// stored. A command that is not accepted returns an [*assistant.Refusal], and a broken store an
+// [*assistant.StoreError].
+func (c *Conversation) Do(ctx context.Context, cmd assistant.Command) (assistant.Receipt, error) {
+	switch cmd := cmd.(type) {
+	case assistant.Ask:
+		return c.ask(newTurn(c, cmd))
+	case assistant.Regenerate:
+		return c.ask(newTurnAgain(c, cmd))
+	case assistant.Stop:
+		return c.stop(cmd)
+	case assistant.Rename:
+		_, err := c.rename(ctx, cmd)
+		return assistant.Receipt{}, err
+	case assistant.Delete:
+		return assistant.Receipt{}, c.remove(cmd)
+	default:
+		return assistant.Receipt{}, fmt.Errorf("unknown command %T", cmd)
+	}
+}
+
+// ask puts t behind the questions that are there. When a question with its client id waits or is being
+// answered already, t is dropped: its asker follows that one answer.
+func (c *Conversation) ask(t *turn) (assistant.Receipt, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch twin := c.twinLocked(t.question.ClientID); {
+	case c.deleted:
+		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonUnknownTopic)
+	case twin != nil:
+		twin.join(t.asker)
+		return assistant.Receipt{Run: twin.id}, nil
+	case c.hub.Draining():
+		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonDraining)
+	case t.regenerate && !c.canRegenerateLocked():
+		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonNothingToRegenerate)
+	case c.running != nil && len(c.pending) >= t.assistant.MaxPending:
+		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonBusy)
+	}
+	if !c.wasAskedLocked(t.question.ClientID, t.replaces) {
+		if err := t.count(); err != nil {
+			return assistant.Receipt{}, err
+		}
+	}
+	switch {
+	case c.running != nil:
+		c.pending = append(c.pending, t)
+		t.assistant.Observer.Waiting(1)
+		return assistant.Receipt{Run: t.id, Queued: true}, nil
+	case !c.startLocked(t):
+	case !c.hub.Go(c.work):
+		t.cancel(nil)
+		c.running = nil
+		c.hub.end(t)
+	default:
+		return assistant.Receipt{Run: t.id}, nil
+	}
+	t.uncount()
+	return assistant.Receipt{}, assistant.Refuse(assistant.ReasonDraining)
+}
+
+// twinLocked finds a question with that client id that waits or is being answered.
+func (c *Conversation) twinLocked(clientID string) *turn {
+	for _, t := range c.unendedLocked() {
+		if clientID != "" && t.question.ClientID == clientID {
+			return t
+		}
+	}
+	return nil
+}
+
+// unendedLocked are the turns that wait or are being answered.
+func (c *Conversation) unendedLocked() []*turn {
+	turns := slices.Clone(c.pending)
+	if c.running != nil && !c.running.ended {
+		turns = append(turns, c.running)
+	}
+	return turns
+}
+
+func (c *Conversation) canRegenerateLocked() bool {
+	return c.running != nil || slices.ContainsFunc(c.messages, func(m assistant.Message) bool { return m.Role == assistant.RoleUser })
+}
+
+// wasAskedLocked reports whether a question with that client id is in memory, and stays there.
+func (c *Conversation) wasAskedLocked(clientID, dropFrom string) bool {
+	for _, m := range c.messages {
+		switch {
+		case dropFrom != "" && m.ID == dropFrom:
+			return false
+		case clientID != "" && m.ClientID == clientID:
+			return true
+		}
+	}
+	return false
+}
+
+// ErrNothingToStop says that the answer to stop does not run.
+var ErrNothingToStop = errors.New("nothing to stop")
+
+// stop ends the running answer.
+func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.running
+	if t == nil || t.ended || cmd.Run != "" && cmd.Run != t.id {
+		return assistant.Receipt{}, ErrNothingToStop
+	}
+	t.cancel(errStopped)
+	return assistant.Receipt{Run: t.id}, nil
+}
+
+// rename stores the title and shows it. Renames come one after the other, so that all followers end with the
+// title that is stored.
+func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename) (assistant.Conversation, error) {
+	return c.retitle(ctx, cmd, nil)
+}
+
+// retitle is rename, where was is not nil only of a title that is still *was.
+func (c *Conversation) retitle(ctx context.Context, cmd assistant.Rename, was *string) (assistant.Conversation, error) {
+	select {
+	case c.renames <- struct{}{}:
+		defer func() { <-c.renames }()
+	case <-ctx.Done():
+		return assistant.Conversation{}, context.Cause(ctx)
+	}
+	info, err := c.hub.store.Rename(ctx, c.owner, c.id, cmd.Title, was)
+	if err != nil {
+		return info, storeFault(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.info.Title = info.Title
+	c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, From: cmd.From, Body: assistant.Renamed{Conversation: info}})
+	return info, nil
+}
+
+// storeFault is the error of a command whose store call failed; [assistant.ErrStale] stays as it is.
+func storeFault(err error) error {
+	if errors.Is(err, assistant.ErrStale) {
+		return err
+	}
+	return assistant.OfStore(err)
+}
+
+// remove ends everything in the conversation, deletes it from the store and shows that.
+func (c *Conversation) remove(cmd assistant.Delete) error {
+	c.mu.Lock()
+	c.refusePendingLocked()
+	c.deleted = true
+	running := c.running
+	if running != nil {
+		running.cancel(errStopped)
+	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(c.hub.lasting(), storeTimeout)
+	defer cancel()
+	if running != nil {
+		select {
+		case <-running.done:
+		case <-ctx.Done():
+		}
+	}
+	err := c.hub.store.Delete(c.hub.lasting(), c.owner, c.id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && !errors.Is(err, assistant.ErrNotFound) {
+		c.deleted = false
+		return assistant.OfStore(err)
+	}
+	c.goneLocked(cmd.From)
+	if err != nil {
+		return assistant.OfStore(err)
+	}
+	return nil
+}
+
+// refusePendingLocked refuses the questions that wait: the conversation is gone.
+func (c *Conversation) refusePendingLocked() {
+	for _, t := range c.pending {
+		c.refuseLocked(t, assistant.Refuse(assistant.ReasonUnknownTopic))
+	}
+	c.dropPendingLocked()
+}
+
+// goneLocked shows that the conversation is no longer in the store.
+func (c *Conversation) goneLocked(by assistant.RequestKey) {
+	c.deleted = true
+	c.appendLocked(assistant.Event{Kind: assistant.KindDeleted, From: by, Body: assistant.Deleted{ID: c.id}})
+}
+
+// vanished shows that the store has deleted the conversation by itself.
+func (c *Conversation) vanished() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.deleted {
+		c.refusePendingLocked()
+		c.goneLocked(assistant.RequestKey{})
+	}
+}

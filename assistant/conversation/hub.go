@@ -1,0 +1,320 @@
+// Package conversation is the engine: conversations in use, and the loop that streams a model's answers into
+// them.
+//
+//	Conversation.Do(Ask) ─► queue of turns
+//	                          │ one goroutine while busy (answer.go)
+//	                          ▼
+//	           Provider.Stream ─► stream.Log ◄─ Follower.Read ◄─ a mouth: a socket, a terminal, a test
+//
+// A conversation is a log of numbered events. An answer is appended piece by piece, and every follower reads
+// the log from its own cursor. So the model never waits for a client, no piece is dropped for a slow one, and
+// clients never wait for each other.
+//
+// # The door
+//
+// [Hub.Open] opens a conversation for its owner, [Conversation.Do] gives it a command, and
+// [Conversation.Follow] follows it from a cursor. What follows conversations for a client is a [Mouth].
+//
+// # What is promised
+//
+//   - Questions of one conversation are answered in the order of their arrival.
+//   - Every KindStarted is followed by exactly one KindCompleted, also after an error, a stop or a panic.
+//   - Of several providers the next one is asked only while nothing of the answer has been shown: no text
+//     is doubled, and none is lost.
+//   - When the context of a connection's own conversation ends, the model's request is cancelled. An
+//     answer in a stored conversation goes on without any client, for [Config.FinishAlone].
+//   - The question of a stored conversation is durable before its KindStarted; its answer is stored
+//     while it streams, and whole before its KindCompleted.
+//   - A follower that comes back gets the events that it missed, or a snapshot that contains them.
+//   - What a log holds is counted exactly, bounded, and forgotten after [Config.ResumeWindow].
+//   - No input, no model and no store ends the process: goroutines recover, queues are bounded, store calls
+//     end.
+//
+// # Goroutines
+//
+// A conversation has one goroutine while a question waits or is being answered, started and waited for by the
+// [Hub], and one that stores the answer meanwhile. A store call runs on a goroutine of its own, for which its
+// caller waits, unless it hangs. No lock is held while a provider or a store is called.
+//
+// # What lives and what is configured
+//
+// A [Hub] holds what lives: conversations in use, mouths, what is counted for limits, the store. An
+// [Assistant] is one generation of settings. [Hub.Use] makes a newer one count for the next question of every
+// conversation; running answers keep theirs. So a change of the configuration disturbs no client.
+package conversation
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"go.uber.org/zap"
+)
+
+// ErrStopping is why mouths and answers end when their Hub is closed or drained.
+var ErrStopping = errors.New("server is stopping")
+
+// closeGrace is how long Close goes on after its context: answers are stored, sockets say goodbye.
+const closeGrace = time.Second
+
+// Hub holds what is alive: conversations in use, mouths, the store, and their goroutines. It belongs to
+// no generation of settings: [Hub.Use] replaces those while everything goes on. All methods are safe for
+// concurrent use.
+type Hub struct {
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	store    *storeCalls
+	log      *zap.Logger
+	accounts *limits.Accounts
+	current  atomic.Pointer[Assistant] // the newest settings
+
+	// Locks are taken in this order: inUseMu, that of a conversation, mu, those of mouths.
+	inUseMu sync.Mutex
+	inUse   map[string]*Conversation
+
+	mu        sync.Mutex
+	draining  *drain                  // no new mouths and turns; nil = serving
+	closing   bool                    // and that for good
+	closed    bool                    // no new goroutines
+	answering map[*turn]*Conversation // turns that run
+	mouths    map[Mouth]struct{}
+	wg        sync.WaitGroup
+}
+
+// NewHub makes a Hub on a store, which stays the caller's to close. A nil logger means none.
+func NewHub(store assistant.Store, log *zap.Logger) *Hub {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	h := &Hub{log: log, accounts: limits.NewAccounts(), answering: make(map[*turn]*Conversation),
+		mouths: make(map[Mouth]struct{}), inUse: make(map[string]*Conversation)}
+	h.store = &storeCalls{store, h}
+	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	return h
+}
+
+// Use makes a the settings of every conversation's next turn and returns the ones before it, nil at first.
+// Running answers keep the settings that they began with.
+func (h *Hub) Use(a *Assistant) (previous *Assistant) { return h.current.Swap(a) }
+
+// Using returns the newest settings; nil before the first [New] or Use.
+func (h *Hub) Using() *Assistant { return h.current.Load() }
+
+// Accounts returns what is counted for limits.
+func (h *Hub) Accounts() *limits.Accounts { return h.accounts }
+
+// Store returns the store, with a deadline for each call.
+func (h *Hub) Store() assistant.Store { return h.store }
+
+func (h *Hub) observer() assistant.Observer {
+	if a := h.Using(); a != nil {
+		return a.Observer
+	}
+	return assistant.NoObserver{}
+}
+
+// Go runs f on a goroutine that Close waits for. A panic of f is logged and goes no further. It returns
+// false, and does nothing, once the Hub is closed.
+func (h *Hub) Go(f func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.wg.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				h.log.Error("goroutine panicked", zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+			}
+		}()
+		f()
+	})
+	return true
+}
+
+// ErrClosed says that a Hub is closed.
+var ErrClosed = errors.New("assistant is closed")
+
+// Run calls f with a context that ends with ctx and with the Hub, which waits for f. Once the Hub is closed
+// it returns ErrClosed and does nothing.
+func (h *Hub) Run(ctx context.Context, f func(context.Context) error) error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return ErrClosed
+	}
+	h.wg.Add(1)
+	h.mu.Unlock()
+	defer h.wg.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(h.ctx, func() { cancel(ErrStopping) })()
+	return f(ctx)
+}
+
+// Close refuses new turns, announces that to mouths, waits until running answers have ended or ctx is
+// done, interrupts the rest, ends every mouth and waits for all that, a
+// second at most. Its error says that something was still alive then.
+func (h *Hub) Close(ctx context.Context) error {
+	d := h.drain(true)
+	grace, cancel := h.quieten(ctx, d)
+	defer cancel()
+	h.cancel(ErrStopping)
+	h.mu.Lock()
+	h.closed, d.over = true, true
+	for m := range h.mouths {
+		m.End(ErrStopping)
+	}
+	h.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.wg.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-grace.Done():
+		return errors.New("sessions or answers did not end in time")
+	}
+}
+
+// begin counts a turn of c that is about to run; false once the hub drains.
+func (h *Hub) begin(c *Conversation, t *turn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining != nil {
+		return false
+	}
+	t.started = now()
+	h.answering[t] = c
+	return true
+}
+
+func (h *Hub) end(t *turn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.answering, t)
+	if len(h.answering) == 0 && h.draining != nil {
+		close(h.draining.quiet)
+	}
+}
+
+// lasting is the context of store calls that must end well, whatever becomes of their cause. Each call has a
+// deadline of its own.
+func (h *Hub) lasting() context.Context { return context.WithoutCancel(h.ctx) }
+
+// Allowed returns [assistant.ErrNotFound] when the user has no conversation of this id. Missing and foreign look
+// alike.
+func (h *Hub) Allowed(ctx context.Context, user, id string) error {
+	if c := h.used(id); c != nil {
+		if c.owner != user {
+			return assistant.ErrNotFound
+		}
+		return nil
+	}
+	_, err := h.store.Conversation(ctx, user, id)
+	return err
+}
+
+// Open opens a stored conversation of the owner's. Its Close must be called once. One that is missing, or
+// another's, is a refusal: not_found.
+func (h *Hub) Open(owner, id string) (*Conversation, error) {
+	h.inUseMu.Lock()
+	c := h.inUse[id]
+	if c == nil {
+		c = newConversation(h.ctx, h, owner, id)
+		h.inUse[id] = c
+	}
+	c.open()
+	h.inUseMu.Unlock()
+	c.load.Do(func() { c.loadErr = c.read() })
+	err := c.loadErr
+	if err != nil {
+		h.forget(c) // the next one tries again
+	} else if c.owner != owner {
+		err = assistant.ErrNotFound
+	}
+	if err != nil {
+		c.Close()
+		return nil, assistant.OfStore(err)
+	}
+	return c, nil
+}
+
+// OpenOwn makes a connection's own conversation: it starts empty, is never stored, and ends with ctx.
+func (h *Hub) OpenOwn(ctx context.Context, owner string) *Conversation {
+	c := newConversation(ctx, h, owner, "")
+	c.open()
+	return c
+}
+
+// Create stores a new conversation of the owner's.
+func (h *Hub) Create(ctx context.Context, owner, title string) (assistant.Conversation, error) {
+	c := assistant.Conversation{ID: assistant.NewID(), Title: title, CreatedAt: now()}
+	c.UpdatedAt = c.CreatedAt
+	if err := h.store.Create(ctx, owner, c); err != nil {
+		return c, assistant.OfStore(err)
+	}
+	return c, nil
+}
+
+// Do gives a command to a stored conversation of the owner's that the caller has not opened. After a deletion no
+// one finds it any more.
+func (h *Hub) Do(ctx context.Context, owner, id string, cmd assistant.Command) (assistant.Receipt, error) {
+	c, err := h.Open(owner, id)
+	if err != nil {
+		return assistant.Receipt{}, err
+	}
+	defer c.Close()
+	r, err := c.Do(ctx, cmd)
+	if _, deletes := cmd.(assistant.Delete); deletes && (err == nil || assistant.Describe(err).Reason == assistant.ReasonNotFound) {
+		h.forget(c)
+	}
+	return r, err
+}
+
+// Rename gives a stored conversation of the owner's a title, and returns it as it is then. It loads no messages.
+func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename) (assistant.Conversation, error) {
+	if c := h.used(id); c != nil && c.owner == owner {
+		return c.rename(ctx, cmd)
+	}
+	info, err := h.store.Rename(ctx, owner, id, cmd.Title, nil)
+	if err != nil {
+		return info, assistant.OfStore(err)
+	}
+	return info, nil
+}
+
+// used returns the conversation if it is in use.
+func (h *Hub) used(id string) *Conversation {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	if c := h.inUse[id]; c != nil && c.loaded() {
+		return c
+	}
+	return nil
+}
+
+// forget takes c from the list; its followers go on.
+func (h *Hub) forget(c *Conversation) {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	if h.inUse[c.id] == c {
+		delete(h.inUse, c.id)
+	}
+}
+
+// evict forgets c if it is not in use.
+func (h *Hub) evict(c *Conversation) {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	if h.inUse[c.id] == c && c.unused() {
+		delete(h.inUse, c.id)
+	}
+}

@@ -1,0 +1,99 @@
+package conversation
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// Answer is a running answer, as operators see it.
+type Answer struct {
+	ID           string    `json:"message_id"`
+	Conversation string    `json:"conversation_id,omitempty"` // absent for a socket's own
+	User         string    `json:"user"`                      // "" = anonymous
+	Provider     string    `json:"provider"`
+	Model        string    `json:"model"`
+	Since        time.Time `json:"since"`
+	Waiting      int       `json:"waiting"` // questions behind it
+}
+
+// Activity is what a Hub is doing.
+type Activity struct {
+	State   State `json:"state"`
+	Sockets int   `json:"sockets"` // mouths that are attached
+	Answers int   `json:"answers"`
+}
+
+// State says whether a Hub takes sockets and questions.
+type State string
+
+// The states.
+const (
+	StateServing  State = "serving"
+	StateDraining State = "draining" // nothing new; answers are running
+	StateDrained  State = "drained"  // and sockets are closed
+)
+
+// InUse counts the stored conversations in memory: those that are open, that have an answer running, and that are
+// kept for clients that come back.
+func (h *Hub) InUse() int {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	return len(h.inUse)
+}
+
+// Activity counts what is alive.
+func (h *Hub) Activity() Activity {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := Activity{StateServing, len(h.mouths), len(h.answering)}
+	switch {
+	case h.draining != nil && h.draining.over:
+		a.State = StateDrained
+	case h.draining != nil:
+		a.State = StateDraining
+	}
+	return a
+}
+
+// Answers lists at most limit running answers, in the order of their ids, that come after that id. keep
+// chooses by the user; nil keeps all.
+func (h *Hub) Answers(after string, limit int, keep func(user string) bool) []Answer {
+	h.mu.Lock()
+	running := maps.Clone(h.answering)
+	h.mu.Unlock()
+	answers := []Answer{}
+	for t, c := range running {
+		if t.id > after && (keep == nil || keep(c.owner)) {
+			answers = append(answers, c.describe(t))
+		}
+	}
+	slices.SortFunc(answers, func(a, b Answer) int { return cmp.Compare(a.ID, b.ID) })
+	return answers[:min(limit, len(answers))]
+}
+
+func (c *Conversation) describe(t *turn) Answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Answer{t.id, c.id, c.owner, t.source.Provider, t.source.Model, t.started, len(c.pending)}
+}
+
+// StopAnswer stops a running answer as its clients can. It returns false when there is none of that id.
+func (h *Hub) StopAnswer(id string) (stopped bool) {
+	h.mu.Lock()
+	var c *Conversation
+	for t, of := range h.answering {
+		if t.id == id {
+			c = of
+		}
+	}
+	h.mu.Unlock()
+	if c != nil {
+		_, err := c.stop(assistant.Stop{Run: id})
+		stopped = err == nil
+	}
+	return stopped
+}

@@ -1,0 +1,68 @@
+package conversation
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// sweepPage is how many conversations one call deletes.
+const sweepPage = 500
+
+// Sweep begins to delete conversations without a message for longer than retention, at once and every
+// hour, until ctx is done or the Hub is closed. Followers of one that is deleted see that.
+func (h *Hub) Sweep(ctx context.Context, retention time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.ctx, cancel)
+	begun := h.Go(func() {
+		defer cancel()
+		defer stop()
+		ticker := time.NewTicker(time.Hour)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			h.sweep(ctx, time.Now().Add(-retention))
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	if !begun {
+		cancel()
+	}
+}
+
+// sweep deletes what was last updated before t.
+func (h *Hub) sweep(ctx context.Context, t time.Time) {
+	deleted := 0
+	for {
+		ids, err := h.store.DeleteBefore(ctx, t, sweepPage)
+		if err != nil {
+			if ctx.Err() == nil {
+				h.log.Error("delete old conversations", zap.Error(err))
+			}
+			break
+		}
+		for _, id := range ids {
+			h.vanished(id)
+		}
+		if deleted += len(ids); len(ids) < sweepPage {
+			break
+		}
+	}
+	if deleted > 0 {
+		h.log.Info("deleted old conversations", zap.Int("conversations", deleted), zap.Time("before", t))
+	}
+}
+
+// vanished ends a conversation that the store has deleted, if it is in use.
+func (h *Hub) vanished(id string) {
+	h.inUseMu.Lock()
+	c := h.inUse[id]
+	delete(h.inUse, id)
+	h.inUseMu.Unlock()
+	if c != nil {
+		c.vanished()
+	}
+}

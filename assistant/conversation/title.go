@@ -1,0 +1,98 @@
+package conversation
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"go.uber.org/zap"
+)
+
+const (
+	titleInstructions = "Name the conversation that begins with the following question. Answer with a title of at most six words in the language of the question, and with nothing else: no quotation marks, no full stop."
+	titleTimeout      = 30 * time.Second
+	maxModelTitle     = 200 // characters, as in rename_conversation
+)
+
+// isFirstLocked reports whether the conversation has just had its first answer.
+func (c *Conversation) isFirstLocked() bool { return c.stored() && !c.more && len(c.messages) == 2 }
+
+// nameByModel replaces the title that was made of the first question. A user's rename wins, also one that comes
+// while the model is asked.
+func (c *Conversation) nameByModel(t *turn) {
+	ctx, cancel := context.WithTimeout(c.ctx, titleTimeout)
+	defer cancel()
+	was := titleOf(t.question.Content)
+	if c.title() != was {
+		return
+	}
+	title, err := askTitle(ctx, t)
+	if err == nil && title != "" {
+		_, err = c.retitle(ctx, assistant.Rename{Title: title}, &was)
+	}
+	switch _, broken := errors.AsType[*assistant.StoreError](err); {
+	case broken:
+		t.assistant.Logger.Warn("store title", zap.String("conversation_id", c.id), zap.Error(err))
+	case err != nil || title == "":
+		t.assistant.Logger.Debug("no title from the model", zap.String("conversation_id", c.id), zap.Error(err))
+	}
+}
+
+// askTitle asks the model. The payer of the question pays for it.
+func askTitle(ctx context.Context, t *turn) (title string, err error) {
+	defer assistant.Catch(&err)
+	req := assistant.Request{Instructions: titleInstructions, Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: t.question.Content}}}
+	var m limits.Meter
+	if err := m.Open(t.hub.accounts, t.payer, t.assistant.Budget, limits.Tokens(req.Instructions)+tokensOfTurns(req.Turns)); err != nil {
+		return "", err
+	}
+	var usage *assistant.Usage
+	source := t.assistant.Provider.Source()
+	defer func() { t.assistant.Observer.Titled(source, *m.Pay(usage)) }()
+	var b strings.Builder
+	for d, err := range t.assistant.Provider.Stream(ctx, req) {
+		if err != nil {
+			return "", err
+		}
+		if d.Fallback != nil {
+			source = d.Fallback.Next
+		}
+		if d.Usage != nil {
+			usage = d.Usage
+		}
+		if !m.Add(d.Text + d.Reasoning) {
+			return "", errBudget
+		}
+		if b.WriteString(d.Text); b.Len() > 4*maxModelTitle {
+			break
+		}
+	}
+	title = strings.Trim(strings.Join(strings.Fields(b.String()), " "), `"'.*#`)
+	if runes := []rune(title); len(runes) > maxModelTitle {
+		title = string(runes[:maxModelTitle])
+	}
+	return title, nil
+}
+
+// maxTitle is the length of a title made of a question, in characters.
+const maxTitle = 60
+
+// titleOf shortens a question at a word.
+func titleOf(question string) string {
+	title := strings.Join(strings.Fields(question), " ")
+	if utf8.RuneCountInString(title) <= maxTitle {
+		return title
+	}
+	runes := []rune(title)[:maxTitle]
+	for i := len(runes) - 1; i > maxTitle/2; i-- {
+		if unicode.IsSpace(runes[i]) {
+			return string(runes[:i]) + "…"
+		}
+	}
+	return string(runes) + "…"
+}

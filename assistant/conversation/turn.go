@@ -1,0 +1,249 @@
+package conversation
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"go.uber.org/zap"
+)
+
+// Why an answer ends before the model has said all.
+var (
+	errStopped = errors.New("stopped by a client")
+	errAlone   = errors.New("no socket is left")
+	errBudget  = errors.New("the budget of tokens is used up")
+)
+
+// turn is one question and its answer.
+type turn struct {
+	// fixed
+	id           string // the answer's message id
+	assistant    *Assistant
+	hub          *Hub
+	instructions string
+	regenerate   bool
+	replaces     string // id of the question that it replaces, with all after it
+	payer        limits.Payer
+
+	// under the conversation's lock
+	asker    assistant.Asker        // the last one
+	keys     []assistant.RequestKey // of all askers, one for each mouth
+	question assistant.Message      // set before it is shown
+	counted  bool                   // as one of its payer's questions
+	source   assistant.Source       // the answering goroutine reads it without the lock
+	shown    bool                   // between its start and its end
+	ended    bool                   // after its end
+	text     answerText
+
+	// set before it is shown
+	history []assistant.Turn
+	trimmed bool // there is more history than the model is told
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+
+	started time.Time     // set by Hub.begin
+	done    chan struct{} // closed after its last event
+
+	// the answering goroutine's
+	meter    limits.Meter
+	finish   assistant.FinishReason
+	reason   assistant.Reason // why it failed; "" = it did not
+	usage    *assistant.Usage
+	waited   time.Duration // until the first piece
+	pieces   int
+	observer assistant.AnswerObserver // nil until it begins and after its end
+}
+
+// newTurn is the turn of a question.
+func newTurn(c *Conversation, ask assistant.Ask) *turn {
+	t := newTurnOf(c, ask.Asker)
+	t.question.Content, t.question.ClientID, t.replaces = withoutNUL(ask.Text), ask.ClientID, ask.Replaces
+	return t
+}
+
+// newTurnAgain is the turn that answers the last question again.
+func newTurnAgain(c *Conversation, cmd assistant.Regenerate) *turn {
+	t := newTurnOf(c, cmd.Asker)
+	t.regenerate = true
+	return t
+}
+
+func newTurnOf(c *Conversation, asker assistant.Asker) *turn {
+	a := c.hub.Using()
+	return &turn{
+		id: assistant.NewID(), assistant: a, hub: c.hub, source: a.Provider.Source(), instructions: asker.Instructions,
+		payer: limits.PayerOf(asker.Peer.User, asker.Peer.ClientIP), done: make(chan struct{}),
+		asker: asker, keys: []assistant.RequestKey{asker.From},
+		question: assistant.Message{ID: assistant.NewID(), Role: assistant.RoleUser, Status: assistant.StatusComplete},
+	}
+}
+
+// join adds an asker. A mouth that asks again is named by its last key. The conversation's lock is held.
+func (t *turn) join(asker assistant.Asker) {
+	t.asker = asker
+	for i, k := range t.keys {
+		if k.Mouth == asker.From.Mouth {
+			t.keys[i] = asker.From
+			return
+		}
+	}
+	t.keys = append(t.keys, asker.From)
+}
+
+// need is what the turn needs of a budget at least, in tokens.
+func (t *turn) need() int { return limits.Tokens(t.instructions) + limits.Tokens(t.question.Content) }
+
+// count counts the question as one of its payer's, or refuses it. All questions that may reach the model come
+// here once, at their arrival; and to [limits.Meter.Open], with their history, when they begin.
+func (t *turn) count() error {
+	err := t.hub.accounts.Count(t.payer, t.assistant.Rate, t.assistant.Budget, t.need())
+	t.counted = err == nil
+	return err
+}
+
+// uncount takes the question back.
+func (t *turn) uncount() {
+	if t.counted {
+		t.counted = false
+		t.hub.accounts.Uncount(t.payer)
+	}
+}
+
+// now is the current time with the precision that all stores keep.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+// withoutNUL is text that every store can hold: PostgreSQL's text has no NUL.
+func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "\uFFFD") }
+
+// answer is the message as it is now.
+func (t *turn) answer() assistant.Message {
+	m := assistant.Message{ID: t.id, Role: assistant.RoleAssistant, Provider: t.source.Provider, Model: t.source.Model,
+		Status: t.status(), FinishReason: t.finish, Reason: t.reason, Usage: t.usage, CreatedAt: t.started}
+	m.SetParts(t.text.parts(!t.assistant.ReasoningLive))
+	return m
+}
+
+func (t *turn) status() assistant.Status {
+	switch t.finish {
+	case "":
+		return assistant.StatusStreaming
+	case assistant.FinishStopped, assistant.FinishBudget:
+		return assistant.StatusStopped
+	case assistant.FinishError:
+		return assistant.StatusFailed
+	case assistant.FinishInterrupted:
+		return assistant.StatusInterrupted
+	default:
+		return assistant.StatusComplete
+	}
+}
+
+// event is an event of the turn's answer.
+func (t *turn) event(kind assistant.Kind, body assistant.Body) assistant.Event {
+	return assistant.Event{Kind: kind, Run: t.id, Body: body}
+}
+
+// answerText gathers an answer while it streams.
+type answerText struct {
+	text, reasoning strings.Builder
+	spans           []span // neighbours differ in kind
+}
+
+// span is so many bytes of text, or of reasoning.
+type span struct {
+	kind  assistant.Kind
+	bytes int
+}
+
+func (a *answerText) add(kind assistant.Kind, text string) {
+	if kind == assistant.KindReasoning {
+		a.reasoning.WriteString(text)
+	} else {
+		a.text.WriteString(text)
+	}
+	if last := len(a.spans) - 1; last >= 0 && a.spans[last].kind == kind {
+		a.spans[last].bytes += len(text)
+		return
+	}
+	a.spans = append(a.spans, span{kind, len(text)})
+}
+
+// parts is the answer so far. It copies no text.
+func (a *answerText) parts(withReasoning bool) (parts assistant.Parts) {
+	if !withReasoning {
+		if a.text.Len() > 0 {
+			parts = assistant.Parts{assistant.TextPart{Text: a.text.String()}}
+		}
+		return parts
+	}
+	text, reasoning := a.text.String(), a.reasoning.String()
+	for _, s := range a.spans {
+		if s.kind == assistant.KindReasoning {
+			parts, reasoning = append(parts, assistant.ReasoningPart{Text: reasoning[:s.bytes]}), reasoning[s.bytes:]
+		} else {
+			parts, text = append(parts, assistant.TextPart{Text: text[:s.bytes]}), text[s.bytes:]
+		}
+	}
+	return parts
+}
+
+// summary is what the observer and the log learn of an answer's end.
+func (t *turn) summary(err error) assistant.AnswerSummary {
+	s := assistant.AnswerSummary{Source: t.source, FinishReason: t.finish, Usage: *t.usage, Pieces: t.pieces, FirstPiece: t.waited, Duration: time.Since(t.started)}
+	if t.finish == assistant.FinishError {
+		s.Err, s.Reason = err, assistant.Describe(err).Reason
+	}
+	return s
+}
+
+// logEnd writes the one line of an answer, and reports the end to the observer.
+func (c *Conversation) logEnd(t *turn, err error) {
+	end := t.summary(err)
+	if o := t.observer; o != nil {
+		t.observer = nil
+		o.Ended(end)
+	}
+	fields := append(c.fieldsOf(t), zap.Inline(end.Source), zap.String("message_id", t.id), zap.String("finish_reason", string(end.FinishReason)),
+		zap.Int("input_tokens", end.Usage.InputTokens), zap.Int("output_tokens", end.Usage.OutputTokens), zap.Bool("estimated", end.Usage.Estimated),
+		zap.Int("pieces", end.Pieces), zap.Duration("first_piece", end.FirstPiece), zap.Duration("duration", end.Duration))
+	if t.finish != assistant.FinishError {
+		t.assistant.Logger.Info("answer ended", append(fields, zap.NamedError("cause", err))...)
+		return
+	}
+	fields = append(append(fields, FaultFields(err)...), zap.String("reason", string(end.Reason)))
+	t.assistant.Logger.Error("answer failed", fields...)
+}
+
+// fieldsOf are the fields of every line about a turn.
+func (c *Conversation) fieldsOf(t *turn) []zap.Field {
+	c.mu.Lock()
+	fields := []zap.Field{zap.String("user", t.asker.Peer.User)}
+	c.mu.Unlock()
+	if c.stored() {
+		fields = append(fields, zap.String("conversation_id", c.id))
+	}
+	return fields
+}
+
+// FaultFields are what the log says of err: also the stack of a panic.
+func FaultFields(err error) []zap.Field {
+	fields := []zap.Field{zap.Error(err)}
+	if crash, ok := errors.AsType[*assistant.PanicError](err); ok {
+		fields = append(fields, zap.ByteString("stack", crash.Stack))
+	}
+	return fields
+}
+
+// logContent writes the text of a message, where the settings and the logger's level let it.
+func (c *Conversation) logContent(t *turn, m assistant.Message) {
+	if !t.assistant.LogContent {
+		return
+	}
+	if line := t.assistant.Logger.Check(zap.DebugLevel, "message"); line != nil {
+		line.Write(append(c.fieldsOf(t), zap.String("message_id", m.ID), zap.String("role", string(m.Role)), zap.String("content", m.Content))...)
+	}
+}

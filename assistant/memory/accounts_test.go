@@ -1,0 +1,65 @@
+package memory
+
+import (
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest/storetest"
+)
+
+// audited is a Store whose books are checked when it is closed.
+type audited struct {
+	*Store
+
+	t *testing.T
+}
+
+func (s audited) Close() error {
+	s.t.Helper()
+	s.mu.Lock()
+	if !s.closed {
+		s.audit()
+	}
+	s.mu.Unlock()
+	return s.Store.Close()
+}
+
+func (s audited) audit() {
+	s.t.Helper()
+	total := 0
+	for id, c := range s.conversations {
+		n := c.size()
+		for _, m := range c.messages {
+			n += m.size()
+			if m.Status != assistant.StatusStreaming && len(m.stored)+len(m.runs) > 0 {
+				s.t.Errorf("message %s has chunks left", m.ID)
+			}
+		}
+		if n != c.bytes {
+			s.t.Errorf("conversation %s has %d bytes, %d are counted", id, n, c.bytes)
+		}
+		if c.place.Value != c {
+			s.t.Errorf("conversation %s is not in its place", id)
+		}
+		total += n
+	}
+	if total != s.bytes || s.order.Len() != len(s.conversations) {
+		s.t.Errorf("%d bytes in %d conversations, %d in %d are counted", total, len(s.conversations), s.bytes, s.order.Len())
+	}
+}
+
+// The books are right after all that the suite does.
+func TestStore(t *testing.T) {
+	storetest.TestStore(t, func(t *testing.T) assistant.Store {
+		t.Helper()
+		return audited{Open(Config{}), t}
+	})
+}
+
+func TestDefaults(t *testing.T) {
+	for _, config := range []Config{{}, {MaxConversations: -1, MaxBytes: -1}} {
+		if got, want := Open(config).config, (Config{MaxConversations: 10_000, MaxBytes: 64 << 20}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}

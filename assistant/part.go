@@ -1,0 +1,282 @@
+package assistant
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unsafe"
+)
+
+// Part is one piece of what a [Message] consists of. The set is closed: [TextPart], [ReasoningPart],
+// [ImagePart], [FilePart], [SourcePart], [ToolCallPart] and [ToolResultPart]. Parts are values; nothing
+// changes one that a message holds.
+type Part interface {
+	// Type is the part's name on the wire and in stores, such as "text".
+	Type() string
+	// size is what the part holds in memory, in bytes.
+	size() int
+}
+
+// TextPart is text that is shown.
+type TextPart struct {
+	Text string `json:"text" doc:"The text."`
+}
+
+// ReasoningPart is what a model said to itself.
+type ReasoningPart struct {
+	Text string `json:"text" doc:"The model's reasoning."`
+}
+
+// ImagePart refers to a stored image.
+type ImagePart struct {
+	FileID    string `json:"file_id" format:"uuid" doc:"Id of the stored file."`
+	MediaType string `json:"media_type" doc:"The image's media type, such as image/png."`
+	Name      string `json:"name,omitempty" doc:"The file's name."`
+	Size      int64  `json:"size" doc:"Size in bytes."`
+	Width     int    `json:"width" doc:"Width in pixels."`
+	Height    int    `json:"height" doc:"Height in pixels."`
+}
+
+// FilePart refers to a stored file that is no image.
+type FilePart struct {
+	FileID    string `json:"file_id" format:"uuid" doc:"Id of the stored file."`
+	MediaType string `json:"media_type" doc:"The file's media type, such as application/pdf."`
+	Name      string `json:"name" doc:"The file's name."`
+	Size      int64  `json:"size" doc:"Size in bytes."`
+}
+
+// SourcePart is a citation: where a passage of the text comes from.
+type SourcePart struct {
+	SourceID string `json:"source_id" doc:"The citation's id within the message."`
+	URL      string `json:"url,omitempty" doc:"The cited page."`
+	FileID   string `json:"file_id,omitempty" doc:"The cited file."`
+	Title    string `json:"title,omitempty" doc:"The title of what is cited."`
+	Start    int    `json:"start,omitzero" doc:"Where the passage begins in content, in code points."`
+	End      int    `json:"end,omitzero" doc:"Where the passage ends in content, in code points."`
+}
+
+// ToolCallPart is a model's call of a tool.
+type ToolCallPart struct {
+	CallID     string          `json:"call_id" doc:"The call's id."`
+	Name       string          `json:"name" doc:"The tool's name."`
+	Title      string          `json:"title,omitempty" doc:"The tool's name for people."`
+	Arguments  json.RawMessage `json:"arguments" jsonType:"object" doc:"The tool's arguments."`
+	Where      string          `json:"where" doc:"Where the tool runs: server, client or provider."`
+	State      string          `json:"state" doc:"How far the call is: running, waiting, done, failed, denied or unknown."`
+	WaitingFor string          `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval, client or input."`
+}
+
+// ToolResultPart is what a tool returned.
+type ToolResultPart struct {
+	CallID     string          `json:"call_id" doc:"The call's id."`
+	Content    string          `json:"content" doc:"The result as text."`
+	Structured json.RawMessage `json:"structured,omitempty" doc:"The result as JSON."`
+	IsError    bool            `json:"is_error" doc:"True when the tool failed."`
+	Truncated  bool            `json:"truncated,omitzero" doc:"True when the result was too long to be kept whole."`
+	Files      FileParts       `json:"files,omitempty" doc:"Images and files that the tool made."`
+}
+
+// Type returns "text".
+func (TextPart) Type() string { return "text" }
+
+// Type returns "reasoning".
+func (ReasoningPart) Type() string { return "reasoning" }
+
+// Type returns "image".
+func (ImagePart) Type() string { return "image" }
+
+// Type returns "file".
+func (FilePart) Type() string { return "file" }
+
+// Type returns "source".
+func (SourcePart) Type() string { return "source" }
+
+// Type returns "tool_call".
+func (ToolCallPart) Type() string { return "tool_call" }
+
+// Type returns "tool_result".
+func (ToolResultPart) Type() string { return "tool_result" }
+
+func (p TextPart) size() int      { return int(unsafe.Sizeof(p)) + len(p.Text) }
+func (p ReasoningPart) size() int { return int(unsafe.Sizeof(p)) + len(p.Text) }
+func (p ImagePart) size() int {
+	return int(unsafe.Sizeof(p)) + len(p.FileID) + len(p.MediaType) + len(p.Name)
+}
+
+func (p FilePart) size() int {
+	return int(unsafe.Sizeof(p)) + len(p.FileID) + len(p.MediaType) + len(p.Name)
+}
+
+func (p SourcePart) size() int {
+	return int(unsafe.Sizeof(p)) + len(p.SourceID) + len(p.URL) + len(p.FileID) + len(p.Title)
+}
+
+func (p ToolCallPart) size() int {
+	return int(unsafe.Sizeof(p)) + len(p.CallID) + len(p.Name) + len(p.Title) + len(p.Arguments) + len(p.Where) + len(p.State) + len(p.WaitingFor)
+}
+
+func (p ToolResultPart) size() int {
+	return int(unsafe.Sizeof(p)) + len(p.CallID) + len(p.Content) + len(p.Structured) + Parts(p.Files).Size()
+}
+
+// MarshalJSON writes the type first.
+func (p TextPart) MarshalJSON() ([]byte, error) {
+	type fields TextPart
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		fields
+	}{p.Type(), fields(p)})
+}
+
+// MarshalJSON writes the type first.
+func (p ReasoningPart) MarshalJSON() ([]byte, error) {
+	type fields ReasoningPart
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		fields
+	}{p.Type(), fields(p)})
+}
+
+// MarshalJSON writes the type first.
+func (p ImagePart) MarshalJSON() ([]byte, error) {
+	type fields ImagePart
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		fields
+	}{p.Type(), fields(p)})
+}
+
+// MarshalJSON writes the type first.
+func (p FilePart) MarshalJSON() ([]byte, error) {
+	type fields FilePart
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		fields
+	}{p.Type(), fields(p)})
+}
+
+// MarshalJSON writes the type first.
+func (p SourcePart) MarshalJSON() ([]byte, error) {
+	type fields SourcePart
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		fields
+	}{p.Type(), fields(p)})
+}
+
+// MarshalJSON writes the type first.
+func (p ToolCallPart) MarshalJSON() ([]byte, error) {
+	type fields ToolCallPart
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		fields
+	}{p.Type(), fields(p)})
+}
+
+// MarshalJSON writes the type first.
+func (p ToolResultPart) MarshalJSON() ([]byte, error) {
+	type fields ToolResultPart
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		fields
+	}{p.Type(), fields(p)})
+}
+
+// Parts is a list of parts. Its JSON is an array of objects, each with its type first.
+type Parts []Part
+
+// Text joins the text parts.
+func (ps Parts) Text() string {
+	return ps.join(func(p Part) (text string, ok bool) { t, ok := p.(TextPart); return t.Text, ok })
+}
+
+// Reasoning joins the reasoning parts.
+func (ps Parts) Reasoning() string {
+	return ps.join(func(p Part) (text string, ok bool) { r, ok := p.(ReasoningPart); return r.Text, ok })
+}
+
+// join concatenates what of returns. The text of a single part is not copied.
+func (ps Parts) join(of func(Part) (string, bool)) string {
+	var texts []string
+	for _, p := range ps {
+		if text, ok := of(p); ok {
+			texts = append(texts, text)
+		}
+	}
+	if len(texts) == 1 {
+		return texts[0]
+	}
+	return strings.Join(texts, "")
+}
+
+// Size is what the parts hold in memory, in bytes.
+func (ps Parts) Size() (n int) {
+	for _, p := range ps {
+		n += int(unsafe.Sizeof(p)) + p.size()
+	}
+	return n
+}
+
+// Variants lists the types of parts and the JSON member that names them, for documents and decoders.
+func (Parts) Variants() (tag string, variants []any) {
+	return "type", []any{TextPart{}, ReasoningPart{}, ImagePart{}, FilePart{}, SourcePart{}, ToolCallPart{}, ToolResultPart{}}
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. An unknown type is an error.
+func (ps *Parts) UnmarshalJSON(data []byte) error {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	*ps = nil
+	for _, r := range raw {
+		p, err := decodePart(r)
+		if err != nil {
+			return err
+		}
+		*ps = append(*ps, p)
+	}
+	return nil
+}
+
+// FileParts is a list of parts that are an [ImagePart] or a [FilePart].
+type FileParts []Part
+
+// Variants lists the types of parts, as [Parts.Variants] does.
+func (FileParts) Variants() (tag string, variants []any) {
+	return "type", []any{ImagePart{}, FilePart{}}
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (ps *FileParts) UnmarshalJSON(data []byte) error { return (*Parts)(ps).UnmarshalJSON(data) }
+
+func decodePart(data []byte) (Part, error) {
+	var tag struct{ Type string }
+	if err := json.Unmarshal(data, &tag); err != nil {
+		return nil, err
+	}
+	switch tag.Type {
+	case "text":
+		return decodeAs[TextPart](data)
+	case "reasoning":
+		return decodeAs[ReasoningPart](data)
+	case "image":
+		return decodeAs[ImagePart](data)
+	case "file":
+		return decodeAs[FilePart](data)
+	case "source":
+		return decodeAs[SourcePart](data)
+	case "tool_call":
+		return decodeAs[ToolCallPart](data)
+	case "tool_result":
+		return decodeAs[ToolResultPart](data)
+	default:
+		return nil, fmt.Errorf("unknown part type %q", tag.Type)
+	}
+}
+
+func decodeAs[P Part](data []byte) (Part, error) {
+	var p P
+	err := json.Unmarshal(data, &p)
+	return p, err
+}

@@ -1,0 +1,23 @@
+package session
+
+// Conn carries a session's messages: a WebSocket, or a pipe in tests.
+//
+// One goroutine may Recv while another Sends. Close may be called at any time and ends both. Errors are
+// permanent. A Recv error may have a method CloseCode() int: the code to close with. io.EOF means that
+// the peer closed the connection.
+type Conn interface {
+	// Recv returns the next text message, which is valid UTF-8 and of bounded size.
+	Recv() ([]byte, error)
+	// Send writes text messages. It takes bounded time.
+	Send(messages ...[]byte) error
+	// Close says goodbye with a code of RFC 6455 section 7.4.1 and frees everything.
+	Close(code int, reason string) error
+}
+
+// Close codes of RFC 6455 section 7.4.1 and its registry.
+const (
+	closeNormal          = 1000
+	closePolicyViolation = 1008
+	closeInternalError   = 1011
+	closeServiceRestart  = 1012
+)

@@ -1,0 +1,126 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"go.uber.org/zap"
+)
+
+// errMalformed is why a session ends whose client sends rubbish.
+var errMalformed = errors.New("too many malformed frames")
+
+// errDisconnected is why a session ends that the operator closes. Its code tells clients not to come back
+// by themselves.
+var errDisconnected = disconnected{}
+
+type disconnected struct{}
+
+func (disconnected) Error() string  { return "closed by the operator" }
+func (disconnected) CloseCode() int { return closePolicyViolation }
+
+// traffic counts one direction; others may read meanwhile.
+type traffic struct{ messages, bytes atomic.Int64 }
+
+func (t *traffic) add(messages ...[]byte) {
+	bytes := 0
+	for _, m := range messages {
+		bytes += len(m)
+	}
+	t.messages.Add(int64(len(messages)))
+	t.bytes.Add(int64(bytes))
+}
+
+func (t *traffic) load() assistant.Traffic {
+	return assistant.Traffic{Messages: int(t.messages.Load()), Bytes: int(t.bytes.Load())}
+}
+
+// summary is what the observer and the log learn of the session's end.
+func (s *Session) summary() assistant.SessionSummary {
+	cause := context.Cause(s.ctx)
+	return assistant.SessionSummary{Cause: closeCause(cause), Err: cause, CloseCode: closeCode(cause), Duration: time.Since(s.since), Received: s.received.load(), Sent: s.sent.load()}
+}
+
+// logEnd writes the one line of a session.
+func (s *Session) logEnd(end assistant.SessionSummary) {
+	fields := []zap.Field{
+		zap.String("remote_addr", s.peer.RemoteAddr), zap.String("user", s.peer.User),
+		zap.String("cause", string(end.Cause)), zap.Int("close_code", end.CloseCode), zap.Duration("duration", end.Duration),
+		zap.Int("messages_in", end.Received.Messages), zap.Int("bytes_in", end.Received.Bytes),
+		zap.Int("messages_out", end.Sent.Messages), zap.Int("bytes_out", end.Sent.Bytes),
+	}
+	if s.peer.Conversation != "" {
+		fields = append(fields, zap.String("conversation_id", s.peer.Conversation))
+	}
+	if end.Cause != assistant.CloseLeft {
+		fields = append(fields, zap.Error(end.Err))
+	}
+	s.assistant.Logger.Info("session ended", fields...)
+}
+
+// closeCause sorts why a session ended, for operators.
+func closeCause(cause error) assistant.CloseCause {
+	var timeout interface{ Timeout() bool }
+	var coded interface{ CloseCode() int }
+	switch code := closeCode(cause); {
+	case errors.Is(cause, io.EOF):
+		return assistant.CloseLeft
+	case errors.Is(cause, conversation.ErrTooSlow):
+		return assistant.CloseTooSlow
+	case errors.Is(cause, errMalformed):
+		return assistant.CloseMalformed
+	case errors.Is(cause, errDisconnected):
+		return assistant.CloseOperator
+	case errors.As(cause, &coded):
+		return assistant.CloseRefused
+	case code == closeServiceRestart:
+		return assistant.CloseDraining
+	case isFaultOfOurs(cause):
+		return assistant.CloseInternal
+	case errors.As(cause, &timeout) && timeout.Timeout():
+		return assistant.CloseTimeout
+	default:
+		return assistant.CloseLost
+	}
+}
+
+// isFaultOfOurs reports whether something broke in the server, and not a connection.
+func isFaultOfOurs(cause error) bool {
+	_, crash := errors.AsType[*assistant.PanicError](cause)
+	_, store := errors.AsType[*assistant.StoreError](cause)
+	return crash || store
+}
+
+// closeCode maps why a session ended to the code that its client sees.
+func closeCode(cause error) int {
+	var coded interface{ CloseCode() int }
+	var crash *assistant.PanicError
+	switch {
+	case errors.As(cause, &coded):
+		return coded.CloseCode()
+	case errors.As(cause, &crash):
+		return closeInternalError
+	case errors.Is(cause, conversation.ErrStopping):
+		return closeServiceRestart
+	case errors.Is(cause, errMalformed), errors.Is(cause, conversation.ErrTooSlow):
+		return closePolicyViolation
+	case errors.Is(cause, io.EOF):
+		return closeNormal
+	default: // the connection broke: no one will see the code
+		return closeInternalError
+	}
+}
+
+// closeReason is the text beside the code: only for faults of the client's.
+func closeReason(cause error) string {
+	var coded interface{ CloseCode() int }
+	if errors.As(cause, &coded) || errors.Is(cause, errMalformed) || errors.Is(cause, conversation.ErrTooSlow) || errors.Is(cause, conversation.ErrStopping) {
+		return cause.Error()
+	}
+	return ""
+}

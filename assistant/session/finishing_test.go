@@ -1,0 +1,80 @@
+package session_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+)
+
+// TestLateEnd holds that an answer whose end the store did not take is stored as it was shown once the store
+// is back: after its next try, or at the latest when the server stops.
+func TestLateEnd(t *testing.T) {
+	for _, back := range []string{"later", "when the server stops"} {
+		t.Run(back, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &oddStore{Store: memory.Open(memory.Config{})}
+				s := newServerOn(t, store, conversation.Config{Provider: echoes}, nil)
+				p, topic := s.dialStored()
+				store.panics.Store("Finish")
+				p.in <- fmt.Sprintf(`{"action":"send_message","topic":%q,"payload":{"content":"x"}}`, topic)
+				time.Sleep(10 * time.Minute)
+				frames := p.frames(t)
+				if last := frames[len(frames)-1]; last.Payload.FinishReason != "error" {
+					t.Errorf("the answer ended with %s", last.text)
+				}
+				answer := func() assistant.Message {
+					messages, _, err := store.Messages(t.Context(), "ann", strings.TrimPrefix(topic, "conversation:"), "", 2)
+					if err != nil || len(messages) != 2 {
+						t.Fatalf("%d messages, %v", len(messages), err)
+					}
+					return messages[1]
+				}
+				if m := answer(); m.Status != assistant.StatusStreaming {
+					t.Fatalf("the store has %+v", m)
+				}
+				store.panics.Store("")
+				if back == "later" {
+					time.Sleep(time.Minute)
+				} else {
+					s.close()
+				}
+				if m := answer(); m.Status != assistant.StatusFailed || m.Content != "x" || m.FinishReason != assistant.FinishError {
+					t.Errorf("the store has %+v", m)
+				}
+			})
+		})
+	}
+}
+
+// TestLateEndKeepsOrder holds that the late end of an answer does not make its conversation older than the turns
+// that came since.
+func TestLateEndKeepsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &oddStore{Store: memory.Open(memory.Config{})}
+		s := newServerOn(t, store, conversation.Config{Provider: echoes}, nil)
+		p, topic := s.dialStored()
+		ask := fmt.Sprintf(`{"action":"send_message","topic":%q,"payload":{"content":"x"}}`, topic)
+		store.panics.Store("Finish")
+		p.in <- ask
+		time.Sleep(10*time.Minute + 30*time.Second) // and a minute passes between its tries
+		store.panics.Store("")
+		again := time.Now().UTC()
+		p.in <- ask
+		time.Sleep(time.Minute)
+		id := strings.TrimPrefix(topic, "conversation:")
+		messages, _, err := store.Messages(t.Context(), "ann", id, "", 4)
+		if err != nil || len(messages) != 4 || messages[1].Status != assistant.StatusFailed || messages[3].Status != assistant.StatusComplete {
+			t.Fatalf("the store has %+v, %v", messages, err)
+		}
+		if c := must(store.Conversation(t.Context(), "ann", id)); !c.UpdatedAt.Equal(again) {
+			t.Errorf("updated at %s, want %s", c.UpdatedAt, again)
+		}
+	})
+}

@@ -1,0 +1,221 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+)
+
+// request is one frame on its way to its handler. Handlers reach conversations only through it, so
+// what admit has not allowed cannot be touched.
+type request struct {
+	s        *Session
+	envelope wire.Envelope
+	id       string        // of the stored conversation that it is about; "" = none
+	followed *subscription // of the conversation that it is about; nil where the session does not follow it
+}
+
+// aboutConversation is a payload that names a conversation.
+type aboutConversation interface{ conversationID() string }
+
+func (p RenameConversationPayload) conversationID() string { return p.ConversationID }
+func (p DeleteConversationPayload) conversationID() string { return p.ConversationID }
+func (p ListMessagesPayload) conversationID() string       { return p.ConversationID }
+
+// admit finds the conversation that a request is about, and refuses what its user may not touch.
+// Missing and foreign look alike.
+func (r *request) admit(ctx context.Context, e wire.Envelope, payload any) error {
+	r.envelope = e
+	topic, none := cmp.Or(e.Topic, r.s.home), assistant.Refuse(assistant.ReasonUnknownTopic)
+	r.s.mu.Lock()
+	r.s.extended = r.s.extended || e.Extended()
+	r.s.mu.Unlock()
+	r.followed = r.s.followed(topic)
+	id, isConversation := strings.CutPrefix(topic, topicPrefix)
+	if about, ok := payload.(aboutConversation); ok {
+		id, isConversation, none = about.conversationID(), true, assistant.Refuse(assistant.ReasonNotFound)
+	}
+	switch {
+	case topic == "" && !isConversation:
+		return nil
+	case !isConversation || !assistant.IsID(id):
+		return none
+	}
+	r.id = id
+	switch err := r.s.hub.Allowed(ctx, r.s.peer.User, id); {
+	case errors.Is(err, assistant.ErrNotFound):
+		return none
+	case err != nil:
+		return assistant.OfStore(err)
+	}
+	return nil
+}
+
+// conversation is the one that the request is about and that the session follows.
+func (r *request) conversation() (*conversation.Conversation, error) {
+	if r.followed == nil {
+		return nil, assistant.Refuse(assistant.ReasonNotSubscribed)
+	}
+	return r.followed.conversation, nil
+}
+
+// reply answers the request directly.
+func (r *request) reply(f wire.Frame) error {
+	r.s.reply(r.envelope, f)
+	return nil
+}
+
+func (r *request) onPing(context.Context, wire.Null) error { return r.reply(msgPong.With(wire.Null{})) }
+
+func (r *request) onAssistantMessage(_ context.Context, content string) error {
+	return r.question(assistant.Ask{Text: content})
+}
+
+func (r *request) onSendMessage(_ context.Context, p SendMessagePayload) error {
+	return r.question(assistant.Ask{Text: p.Content, ClientID: p.ClientID, Replaces: p.Replaces}, "content")
+}
+
+// question asks the question that stands in this field of the payload.
+func (r *request) question(ask assistant.Ask, field ...string) error {
+	c, err := r.conversation()
+	if err != nil {
+		return err
+	}
+	a := r.s.settings()
+	if limit := a.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(ask.Text) > limit {
+		return wire.TooLong(limit, append([]string{r.envelope.Action, "payload"}, field...))
+	}
+	ask.Asker = r.s.asker(a)
+	if limits.Tokens(ask.Instructions)+limits.Tokens(ask.Text) > a.Context {
+		return assistant.Refuse(assistant.ReasonContextOverflow)
+	}
+	return r.s.ask(c, r.envelope, ask.From, ask)
+}
+
+func (r *request) onRegenerate(context.Context, wire.Null) error {
+	c, err := r.conversation()
+	if err != nil {
+		return err
+	}
+	asker := r.s.asker(r.s.settings())
+	if limits.Tokens(asker.Instructions) > r.s.settings().Context {
+		return assistant.Refuse(assistant.ReasonContextOverflow)
+	}
+	return r.s.ask(c, r.envelope, asker.From, assistant.Regenerate{Asker: asker})
+}
+
+// asker is this session's client, about to ask under these settings.
+func (s *Session) asker(a *conversation.Assistant) assistant.Asker {
+	return assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions)}
+}
+
+func (r *request) onStopStreaming(_ context.Context, p *StopStreamingPayload) error {
+	c, err := r.conversation()
+	if err != nil {
+		return err
+	}
+	var cmd assistant.Stop
+	if p != nil {
+		cmd.Run = p.MessageID
+	}
+	err = r.s.stop(c, r.envelope, r.s.newKey(), cmd)
+	if !errors.Is(err, conversation.ErrNothingToStop) {
+		return err
+	}
+	if r.envelope.Ref == "" {
+		return nil // the tutorial's clients expect nothing
+	}
+	return r.reply(msgNotice.With(notice(assistant.NoticeNothingToStop)))
+}
+
+func (r *request) onSubscribe(_ context.Context, p *SubscribePayload) error {
+	if r.id == "" {
+		return assistant.Refuse(assistant.ReasonUnknownTopic)
+	}
+	return r.s.subscribe(r.envelope, r.id, p)
+}
+
+func (r *request) onUnsubscribe(context.Context, wire.Null) error {
+	if r.id == "" {
+		return assistant.Refuse(assistant.ReasonUnknownTopic)
+	}
+	r.s.unsubscribe(topicOf(r.id))
+	return r.reply(msgUnsubscribed.With(wire.Null{}))
+}
+
+func (r *request) onCreateConversation(ctx context.Context, p *CreateConversationPayload) error {
+	title := ""
+	if p != nil {
+		title = p.Title
+	}
+	c, err := r.s.hub.Create(ctx, r.s.peer.User, title)
+	if err != nil {
+		return err
+	}
+	return r.reply(msgConversationCreated.With(c))
+}
+
+func (r *request) onListConversations(ctx context.Context, p *ListConversationsPayload) error {
+	if p == nil {
+		p = &ListConversationsPayload{}
+	}
+	items, next, err := r.s.hub.Conversations(ctx, r.s.peer.User, p.Cursor, cmp.Or(p.Limit, 20))
+	switch {
+	case errors.Is(err, conversation.ErrAnonymous):
+		return assistant.Refuse(assistant.ReasonUnauthorized)
+	case err != nil:
+		return assistant.OfStore(err)
+	}
+	return r.reply(msgConversations.With(ConversationsPayload{items, next}))
+}
+
+func (r *request) onRenameConversation(ctx context.Context, p RenameConversationPayload) error {
+	cmd := assistant.Rename{From: r.s.newKey(), Title: p.Title}
+	return r.change(cmd.From, func() (wire.Frame, error) {
+		c, err := r.s.hub.Rename(ctx, r.s.peer.User, r.id, cmd)
+		return msgConversationUpdated.With(c), err
+	})
+}
+
+func (r *request) onDeleteConversation(ctx context.Context, _ DeleteConversationPayload) error {
+	cmd := assistant.Delete{From: r.s.newKey()}
+	return r.change(cmd.From, func() (wire.Frame, error) {
+		_, err := r.s.hub.Do(ctx, r.s.peer.User, r.id, cmd)
+		return msgConversationDeleted.With(ConversationDeletedPayload{r.id}), err
+	})
+}
+
+// change gives a command that changes a conversation. Its event is the answer where the session follows the
+// conversation; otherwise the frame is.
+func (r *request) change(key assistant.RequestKey, give func() (wire.Frame, error)) error {
+	topic := topicOf(r.id)
+	follows := r.s.followed(topic) != nil
+	if follows {
+		r.s.note(key, r.envelope, topic)
+	}
+	answer, err := give()
+	switch {
+	case err != nil:
+		r.s.unnote(key)
+		return err
+	case follows:
+		return nil
+	default:
+		return r.reply(answer)
+	}
+}
+
+func (r *request) onListMessages(ctx context.Context, p ListMessagesPayload) error {
+	items, more, err := r.s.hub.Messages(ctx, r.s.peer.User, r.id, p.Before, p.Limit)
+	if err != nil {
+		return assistant.OfStore(err)
+	}
+	return r.reply(msgMessages.With(MessagesPayload{items, more}))
+}

@@ -1,0 +1,169 @@
+package session
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+// StreamingPayload is the payload of streaming and reasoning.
+type StreamingPayload struct {
+	Content string `json:"content" doc:"The next piece of text."`
+}
+
+// StreamingStartPayload is the payload of streaming_start.
+type StreamingStartPayload struct {
+	Content   string `json:"content" doc:"Always empty."`
+	MessageID string `json:"message_id,omitempty" format:"uuid" doc:"The answer's id. Extended frames only."`
+	Model     string `json:"model,omitempty" doc:"The model that answers. Extended frames only."`
+}
+
+// CompleteStreamingPayload is the payload of complete_streaming.
+type CompleteStreamingPayload struct {
+	Content      string                 `json:"content" doc:"Always empty."`
+	MessageID    string                 `json:"message_id,omitempty" format:"uuid" doc:"The answer's id. Extended frames only."`
+	FinishReason assistant.FinishReason `json:"finish_reason,omitempty"`
+	Usage        *assistant.Usage       `json:"usage,omitempty"`
+}
+
+// StopStreamingPayload is the payload of stop_streaming.
+type StopStreamingPayload struct {
+	MessageID string `json:"message_id,omitempty" maxLength:"64" doc:"The answer to stop; absent = the one that is running."`
+}
+
+// SendMessagePayload is the payload of send_message.
+type SendMessagePayload struct {
+	Content  string `json:"content" doc:"The question."`
+	ClientID string `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
+	Replaces string `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
+}
+
+// SubscribePayload is the payload of subscribe: where the client left off.
+type SubscribePayload struct {
+	Epoch string `json:"epoch" maxLength:"64" doc:"From the last subscribed frame."`
+	After uint64 `json:"after" doc:"The last seq that the client has seen."`
+}
+
+// CreateConversationPayload is the payload of create_conversation.
+type CreateConversationPayload struct {
+	Title string `json:"title,omitempty" minLength:"1" maxLength:"200" doc:"For people; absent = named later."`
+}
+
+// ListConversationsPayload is the payload of list_conversations.
+type ListConversationsPayload struct {
+	Limit  int    `json:"limit,omitzero" minimum:"1" maximum:"100" doc:"At most so many items. Default: 20."`
+	Cursor string `json:"cursor,omitempty" maxLength:"200" doc:"The next_cursor of the page before."`
+}
+
+// RenameConversationPayload is the payload of rename_conversation.
+type RenameConversationPayload struct {
+	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of one of the user's conversations."`
+	Title          string `json:"title" minLength:"1" maxLength:"200" doc:"The new title."`
+}
+
+// DeleteConversationPayload is the payload of delete_conversation.
+type DeleteConversationPayload struct {
+	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of one of the user's conversations."`
+}
+
+// ListMessagesPayload is the payload of list_messages.
+type ListMessagesPayload struct {
+	ConversationID string `json:"conversation_id" maxLength:"64" doc:"Id of one of the user's conversations."`
+	Before         string `json:"before,omitempty" maxLength:"64" doc:"Id of the oldest message that the client has; absent = the last page."`
+	Limit          int    `json:"limit,omitzero" minimum:"1" maximum:"100" doc:"At most so many items. Default: 50. A page of more than 1 MiB is cut."`
+}
+
+// SubscribedPayload is the payload of subscribed.
+type SubscribedPayload struct {
+	Epoch     string  `json:"epoch" doc:"Names the numbering of seq. A restart begins a new one."`
+	Seq       uint64  `json:"seq" doc:"The last event so far."`
+	Recovered bool    `json:"recovered" doc:"True when the missed events follow; otherwise one snapshot follows."`
+	Streaming *string `json:"streaming" doc:"The id of the running answer, or null."`
+}
+
+// SnapshotPayload is the payload of snapshot: the conversation as it is at the frame's seq.
+type SnapshotPayload struct {
+	Conversation assistant.Conversation `json:"conversation"`
+	Messages     []assistant.Message    `json:"messages" doc:"The last page, oldest first, without the running answer: at most 50, and at most 1 MiB unless a single one is larger."`
+	HasMore      bool                   `json:"has_more" doc:"True when older messages exist; list_messages returns them."`
+	Streaming    *StreamingAnswer       `json:"streaming"`
+}
+
+// StreamingAnswer is an answer that is under way.
+type StreamingAnswer struct {
+	MessageID string `json:"message_id" format:"uuid" doc:"The answer's id."`
+	Content   string `json:"content" doc:"The text so far."`
+	Reasoning string `json:"reasoning" doc:"The model's reasoning so far."`
+}
+
+// UserMessagePayload is the payload of user_message.
+type UserMessagePayload struct {
+	MessageID string          `json:"message_id" format:"uuid" doc:"The question's id."`
+	ClientID  string          `json:"client_id,omitempty" doc:"The id that the client chose when it sent the question."`
+	Content   string          `json:"content" doc:"The question."`
+	Parts     assistant.Parts `json:"parts,omitempty" doc:"What the question consists of; absent where that is content alone."`
+	CreatedAt time.Time       `json:"created_at" doc:"UTC."`
+}
+
+// ConversationsPayload is the payload of conversations.
+type ConversationsPayload struct {
+	Items      []assistant.Conversation `json:"items" doc:"The last updated first."`
+	NextCursor string                   `json:"next_cursor,omitempty" doc:"For the next page; absent on the last."`
+}
+
+// MessagesPayload is the payload of messages.
+type MessagesPayload struct {
+	Items   []assistant.Message `json:"items" doc:"Oldest first."`
+	HasMore bool                `json:"has_more" doc:"True when older ones exist."`
+}
+
+// ConversationDeletedPayload is the payload of conversation_deleted.
+type ConversationDeletedPayload struct {
+	ConversationID string `json:"conversation_id" format:"uuid" doc:"Id of the conversation that is gone."`
+}
+
+// NoticePayload is the payload of notice.
+type NoticePayload struct {
+	Reason assistant.NoticeReason `json:"reason"`
+	Detail string                 `json:"detail" doc:"A sentence for people."`
+}
+
+var noticeDetails = map[assistant.NoticeReason]string{
+	assistant.NoticeQueued:         "The question waits for an earlier one.",
+	assistant.NoticeContextTrimmed: "The conversation is longer than the model's window: the oldest messages were left out.",
+	assistant.NoticeDraining:       "The server restarts. The connection will close and can be opened again.",
+	assistant.NoticeSuperseded:     "The question was sent again: the rest of the answer goes to the later request.",
+	assistant.NoticeNothingToStop:  "No such answer was running.",
+}
+
+func notice(reason assistant.NoticeReason) NoticePayload {
+	return NoticePayload{reason, noticeDetails[reason]}
+}
+
+func fallbackNotice(next assistant.Source) NoticePayload {
+	return NoticePayload{assistant.NoticeProviderFallback, fmt.Sprintf("The usual model cannot answer: %s answers instead.", next.Model)}
+}
+
+// ErrorPayload is the payload of error, where the frame itself was well formed.
+type ErrorPayload struct {
+	Detail       string           `json:"detail" doc:"A sentence for people."`
+	Reason       assistant.Reason `json:"reason"`
+	Retryable    bool             `json:"retryable" doc:"True when the same request may succeed later."`
+	RetryAfterMS int64            `json:"retry_after_ms,omitzero" minimum:"0" doc:"When to try again, in milliseconds."`
+}
+
+// Doc describes errors.
+func (ErrorPayload) Doc() string { return "Why a request or an answer failed." }
+
+// Doc describes answers under way.
+func (StreamingAnswer) Doc() string { return "The answer that is under way." }
+
+func errorPayload(f assistant.Failed) ErrorPayload {
+	e := f.Reason.Explain()
+	if e.Reason != f.Reason { // a provider's own: what it says of it means nothing here
+		f.RetryAfter = 0
+	}
+	after := (f.RetryAfter + time.Millisecond - 1).Milliseconds() // rounded up: then it succeeds
+	return ErrorPayload{e.Detail, e.Reason, e.Retryable, after}
+}

@@ -1,0 +1,121 @@
+package session
+
+import (
+	"cmp"
+	"maps"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+)
+
+// newKey names the next command. It is the reader's.
+func (s *Session) newKey() assistant.RequestKey {
+	s.commands++
+	return assistant.RequestKey{Mouth: s.mouth, N: s.commands}
+}
+
+// ask gives the command of a question, and notes that the answer's frames belong to the request of that
+// envelope. An earlier request of the session for the same answer ends there: its ref gets a notice.
+func (s *Session) ask(c *conversation.Conversation, e wire.Envelope, key assistant.RequestKey, cmd assistant.Command) error {
+	s.order.Lock()
+	defer s.order.Unlock()
+	receipt, err := c.Do(s.ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if earlier, ok := s.runs[receipt.Run]; ok {
+		if was := s.asked[earlier]; was.Ref != "" && was.Ref != e.Ref {
+			s.reply(was, msgNotice.With(notice(assistant.NoticeSuperseded)))
+		}
+		delete(s.asked, earlier)
+	}
+	s.noteLocked(receipt.Run, key, e)
+	if receipt.Queued && e.Extended() {
+		s.reply(e, msgNotice.With(notice(assistant.NoticeQueued)))
+	}
+	return nil
+}
+
+// stop gives the command to stop. Where the session has asked for the answer without a ref, or not at all, its
+// last frames belong to the request to stop.
+func (s *Session) stop(c *conversation.Conversation, e wire.Envelope, key assistant.RequestKey, cmd assistant.Stop) error {
+	s.order.Lock()
+	defer s.order.Unlock()
+	receipt, err := c.Do(s.ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if earlier, mine := s.runs[receipt.Run]; e.Ref != "" && (!mine || s.asked[earlier].Ref == "") {
+		delete(s.asked, earlier)
+		s.noteLocked(receipt.Run, key, e)
+	}
+	return nil
+}
+
+// noteLocked notes the request of an answer's frames. order is held.
+func (s *Session) noteLocked(run string, key assistant.RequestKey, e wire.Envelope) {
+	s.asked[key] = e
+	s.runs[run] = key
+	s.generation++
+}
+
+// note notes a request before its command is given, for the event of that topic which answers it.
+func (s *Session) note(key assistant.RequestKey, e wire.Envelope, topic string) {
+	e.Topic = topic
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.asked[key] = e
+}
+
+// unnote takes that back: no event will answer it.
+func (s *Session) unnote(key assistant.RequestKey) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	delete(s.asked, key)
+}
+
+// requestLocked returns the request that an event answers; mine is false where it is none of this session's.
+// The last event of a request ends it. order is held.
+func (s *Session) requestLocked(e assistant.Event) (envelope wire.Envelope, mine bool) {
+	key := e.From
+	if key == (assistant.RequestKey{}) {
+		key = s.runs[e.Run]
+	}
+	if envelope, mine = s.asked[key]; mine && s.endsLocked(e, key) {
+		delete(s.asked, key)
+		maps.DeleteFunc(s.runs, func(_ string, k assistant.RequestKey) bool { return k == key })
+		s.generation++
+	}
+	return envelope, mine
+}
+
+// endsLocked reports whether an event is the last that answers its request.
+func (s *Session) endsLocked(e assistant.Event, key assistant.RequestKey) bool {
+	switch e.Kind {
+	case assistant.KindCompleted:
+		return true
+	case assistant.KindFailed: // before its start: there is no answer to come
+		return e.Seq == 0 && s.runs[e.Run] == key
+	default: // a rename, a deletion
+		return e.Run == "" && e.Seq != 0
+	}
+}
+
+// forgetLocked drops the requests about a conversation that the session has left, but not those for some
+// answers: a client that comes back before an answer's end sees its frames as any other follower does. order
+// is held.
+func (s *Session) forgetLocked(topic string, but ...string) {
+	kept := make(map[assistant.RequestKey]bool, len(but))
+	for _, run := range but {
+		kept[s.runs[run]] = true
+	}
+	maps.DeleteFunc(s.asked, func(key assistant.RequestKey, e wire.Envelope) bool {
+		return cmp.Or(e.Topic, s.home) == topic && !kept[key]
+	})
+	maps.DeleteFunc(s.runs, func(_ string, key assistant.RequestKey) bool {
+		_, ok := s.asked[key]
+		return !ok
+	})
+	s.generation++
+}

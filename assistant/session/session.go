@@ -1,0 +1,245 @@
+// Package session is one socket: it turns a client's frames into commands and the events of conversations into
+// frames. It alone knows frames, refs and topics; the engine is the package conversation.
+//
+// Start reading at the table in protocol.go: it is the protocol.
+//
+//	Serve ── readLoop ── receive ── Dispatch ── admit ── on… ─► Conversation.Do, direct answers
+//	wake ─── writeLoop ─ collect ◄─ direct answers, followers
+//
+// Serve runs the reader on the caller's goroutine. A writer exists while there is something to write, and is
+// waited for by the reader. So ping, stop and further questions are served while answers stream. When the
+// session ends, whatever its client has not read by then is given up after closeFlush.
+package session
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+	"go.uber.org/zap"
+)
+
+const (
+	// maxDirect is how many direct answers may wait for the writer. When they do, the reader waits, and with
+	// it the client that asks faster than it reads.
+	maxDirect = 16
+	// maxMalformed frames within malformedWindow end a session.
+	maxMalformed    = 20
+	malformedWindow = time.Minute
+)
+
+// Session is one connection: a reader that dispatches, and a writer that follows conversations.
+type Session struct {
+	// fixed
+	assistant *conversation.Assistant // the settings that it began with
+	hub       *conversation.Hub
+	conn      Conn
+	peer      assistant.Peer
+	mouth     uint64          // names the session in the keys of its commands
+	home      string          // topic of the conversation that frames without a topic are about; "" = the connection's own
+	ctx       context.Context // ends with the session; its cause is why
+	cancel    context.CancelCauseFunc
+	closing   atomic.Bool
+	closed    chan struct{} // closed when conn is
+	id        uint64
+	since     time.Time
+
+	// the reader's
+	malformed []time.Time // when malformed frames came, within malformedWindow
+	commands  uint64      // so far
+
+	// crossing from the reader to the writer
+	signal chan struct{} // holds one: something may have to be written
+	room   chan struct{} // holds one: direct answers were taken
+
+	// order is held while a command is given and its request noted, and while events become frames. So no
+	// event overtakes the note of the request that it answers. Commands that wait for the store are given
+	// without it.
+	order      sync.Mutex
+	asked      map[assistant.RequestKey]wire.Envelope // requests whose events are still to come
+	runs       map[string]assistant.RequestKey        // the request that each answer's frames belong to
+	generation int                                    // counts changes of the two
+
+	mu       sync.Mutex // the last to be taken
+	writing  bool       // there is a writer
+	extended bool       // the client has used ref or topic
+	subs     map[string]*subscription
+	direct   []wire.Frame // answers that come from no log
+	giveUp   time.Time    // when the writer gives up what is left; zero while the session lasts
+
+	// the writer's
+	streaming bool // a followed answer is under way
+	lagging   bool // more events wait than are written at once
+
+	// counted by reader and writer
+	received, sent traffic
+}
+
+// sockets counts the sessions of this process.
+var sockets atomic.Uint64
+
+// Serve runs a session on conn until either side ends it, and closes conn. It returns why it ended:
+// io.EOF when the peer closed the connection.
+func Serve(a *conversation.Assistant, conn Conn, peer assistant.Peer) error {
+	s := newSession(a, conn, peer)
+	stop := context.AfterFunc(s.ctx, s.ending)
+	defer stop()
+	defer s.hub.Attach(s)()
+	a.Observer.Opened(peer)
+	s.cancel(s.readLoop())
+	<-s.closed
+	s.releaseAll()
+	s.lags(false)
+	summary := s.summary()
+	a.Observer.Closed(peer, summary)
+	s.logEnd(summary)
+	return summary.Err
+}
+
+func newSession(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Session {
+	s := &Session{
+		assistant: a, hub: a.Hub(), conn: conn, peer: peer, mouth: rand.Uint64(), id: sockets.Add(1), since: time.Now(),
+		closed: make(chan struct{}), signal: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		subs: make(map[string]*subscription), asked: make(map[assistant.RequestKey]wire.Envelope), runs: make(map[string]assistant.RequestKey),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	if peer.Conversation == "" {
+		s.followOwn()
+	} else {
+		s.home = topicOf(peer.Conversation)
+	}
+	return s
+}
+
+// settings are the newest ones.
+func (s *Session) settings() *conversation.Assistant { return s.hub.Using() }
+
+// Draining implements [conversation.Mouth].
+func (s *Session) Draining() {
+	s.mu.Lock()
+	extended := s.extended
+	s.mu.Unlock()
+	if extended { // the tutorial's clients know no notices
+		s.push(msgNotice.With(notice(assistant.NoticeDraining)))
+	}
+}
+
+// End implements [conversation.Mouth].
+func (s *Session) End(cause error) { s.cancel(cause) }
+
+// bind opens the conversation that the whole session is about.
+func (s *Session) bind() error {
+	if s.home == "" {
+		return nil
+	}
+	return s.subscribe(wire.Envelope{}, s.peer.Conversation, nil)
+}
+
+// readLoop receives until the session ends, and returns why.
+func (s *Session) readLoop() (cause error) {
+	defer func() {
+		if v := recover(); v != nil {
+			cause = s.panicked(v)
+		}
+	}()
+	if err := s.bind(); err != nil {
+		return err
+	}
+	for s.ctx.Err() == nil {
+		data, err := s.conn.Recv()
+		if err != nil {
+			return err
+		}
+		s.received.add(data)
+		if err := s.receive(data); err != nil {
+			return err
+		}
+	}
+	return context.Cause(s.ctx)
+}
+
+func (s *Session) panicked(value any) error {
+	err := &assistant.PanicError{Value: value, Stack: debug.Stack()}
+	s.assistant.Logger.Error("session panicked", zap.Error(err), zap.ByteString("stack", err.Stack))
+	return err
+}
+
+// receive handles one frame. Only what ends the session is returned.
+func (s *Session) receive(data []byte) error {
+	if err := s.awaitRoom(); err != nil {
+		return err
+	}
+	e, err := table.Dispatch(s.ctx, &request{s: s}, data)
+	if err == nil {
+		return nil
+	}
+	invalid, ok := errors.AsType[*wire.ValidationError](err)
+	if !ok {
+		s.refuse(e, err)
+		return nil
+	}
+	s.assistant.Observer.Failed(assistant.ReasonInvalid)
+	s.reply(e, msgInvalid.With(invalid.Items))
+	if invalid.Malformed && s.tooManyMalformed(time.Now()) {
+		return errMalformed
+	}
+	return nil
+}
+
+// refuse answers a request with an error.
+func (s *Session) refuse(e wire.Envelope, err error) {
+	if isFaultOfOurs(err) {
+		s.assistant.Logger.Warn("request failed", append(conversation.FaultFields(err), zap.String("action", e.Action), zap.String("user", s.peer.User))...)
+	}
+	failed := assistant.Describe(err)
+	s.assistant.Observer.Failed(failed.Reason)
+	s.reply(e, msgError.With(errorPayload(failed)))
+}
+
+func (s *Session) tooManyMalformed(now time.Time) bool {
+	for len(s.malformed) > 0 && now.Sub(s.malformed[0]) >= malformedWindow {
+		s.malformed = s.malformed[1:]
+	}
+	s.malformed = append(s.malformed, now)
+	return len(s.malformed) >= maxMalformed
+}
+
+// awaitRoom waits while as many direct answers wait as may.
+func (s *Session) awaitRoom() error {
+	for {
+		s.mu.Lock()
+		isFull := len(s.direct) >= maxDirect
+		s.mu.Unlock()
+		if !isFull {
+			return nil
+		}
+		select {
+		case <-s.room:
+		case <-s.ctx.Done():
+			return context.Cause(s.ctx)
+		}
+	}
+}
+
+// reply queues a direct answer to a request.
+func (s *Session) reply(e wire.Envelope, f wire.Frame) {
+	f.Ref, f.Topic = e.Ref, e.Topic
+	s.push(f)
+}
+
+// push queues a frame for the writer. It never blocks.
+func (s *Session) push(f wire.Frame) {
+	s.mu.Lock()
+	s.direct = append(s.direct, f)
+	s.mu.Unlock()
+	s.wake()
+}
+
+var _ conversation.Mouth = (*Session)(nil)

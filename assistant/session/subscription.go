@@ -1,0 +1,160 @@
+package session
+
+import (
+	"slices"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+)
+
+// maxSubscriptions is how many stored conversations a session may follow at once.
+const maxSubscriptions = 64
+
+const topicPrefix = "conversation:"
+
+func topicOf(id string) string { return topicPrefix + id }
+
+// subscription is a conversation that a session follows.
+type subscription struct {
+	conversation *conversation.Conversation
+	topic        string // "" for the connection's own conversation
+	follower     *conversation.Follower
+
+	// under the session's order
+	ready     []assistant.Event // read, and still to be written
+	catchUpTo uint64            // up to here it is catching up: pieces are merged
+	streaming bool              // an answer is under way
+
+	// the request of the last event, by its answer: one look-up serves many pieces
+	run        string
+	generation int
+	envelope   wire.Envelope
+	mine       bool
+}
+
+// begins makes p the place where the subscription begins. Events for this session alone stay.
+func (sub *subscription) begins(p conversation.Position) {
+	sub.ready = slices.DeleteFunc(sub.ready, func(e assistant.Event) bool { return e.Seq != 0 })
+	sub.catchUpTo, sub.streaming = p.Last, p.Running != ""
+}
+
+// followOwn begins with the connection's own conversation.
+func (s *Session) followOwn() {
+	sub := &subscription{conversation: s.hub.OpenOwn(s.ctx, s.peer.User)}
+	sub.follower, _ = sub.conversation.Follow(nil, s.listener())
+	s.subs[""] = sub
+}
+
+func (s *Session) listener() conversation.Listener {
+	return conversation.Listener{Mouth: s.mouth, Wake: s.wake, TooSlow: func() { s.cancel(conversation.ErrTooSlow) }}
+}
+
+// subscribe follows a stored conversation from where its client left off, or anew. What the client is
+// told first comes before the events, also where the session has followed the conversation already.
+func (s *Session) subscribe(e wire.Envelope, id string, from *SubscribePayload) error {
+	topic := topicOf(id)
+	s.mu.Lock()
+	sub, count := s.subs[topic], len(s.subs)
+	s.mu.Unlock()
+	var after *assistant.Cursor
+	if from != nil {
+		after = &assistant.Cursor{Epoch: from.Epoch, Seq: from.After}
+	}
+	if sub != nil {
+		s.order.Lock()
+		defer s.order.Unlock()
+		s.beginLocked(sub, sub.follower.Restart(after), e)
+		return nil
+	}
+	if count >= maxSubscriptions {
+		return assistant.Refuse(assistant.ReasonBusy)
+	}
+	c, err := s.hub.Open(s.peer.User, id)
+	if err != nil {
+		return err
+	}
+	sub = &subscription{conversation: c, topic: topic}
+	s.order.Lock()
+	defer s.order.Unlock()
+	var p conversation.Position
+	sub.follower, p = c.Follow(after, s.listener())
+	s.beginLocked(sub, p, e)
+	s.mu.Lock()
+	s.subs[topic] = sub
+	s.mu.Unlock()
+	s.wake()
+	return nil
+}
+
+// beginLocked lets a subscription begin at p, and says so to the client. order is held.
+func (s *Session) beginLocked(sub *subscription, p conversation.Position, e wire.Envelope) {
+	sub.begins(p)
+	for _, f := range s.positionFrames(sub.topic, p) {
+		f.Ref = e.Ref
+		s.push(f)
+	}
+}
+
+// positionFrames say where a subscription begins. A snapshot ends the requests whose last frames it skips.
+// order is held.
+func (s *Session) positionFrames(topic string, p conversation.Position) []wire.Frame {
+	subscribed := SubscribedPayload{Epoch: p.Epoch, Seq: p.Last, Recovered: p.Recovered}
+	if p.Running != "" {
+		subscribed.Streaming = &p.Running
+	}
+	frames := []wire.Frame{msgSubscribed.With(subscribed)}
+	if p.Snapshot != nil {
+		s.forgetLocked(topic, p.Unended...)
+		snapshot := msgSnapshot.With(snapshotPayload(*p.Snapshot))
+		snapshot.Seq = p.Seq
+		frames = append(frames, snapshot)
+	}
+	for i := range frames {
+		frames[i].Topic = topic
+	}
+	return frames
+}
+
+// unsubscribe ends a subscription, if there is one, and forgets what the session asked there.
+func (s *Session) unsubscribe(topic string) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.unsubscribeLocked(topic)
+}
+
+func (s *Session) unsubscribeLocked(topic string) {
+	s.mu.Lock()
+	sub := s.subs[topic]
+	delete(s.subs, topic)
+	s.mu.Unlock()
+	if sub != nil {
+		sub.follower.Close()
+		sub.conversation.Close()
+	}
+	s.forgetLocked(topic)
+}
+
+// releaseAll ends all subscriptions: the session is over.
+func (s *Session) releaseAll() {
+	for _, sub := range s.subscriptions(nil) {
+		s.unsubscribe(sub.topic)
+	}
+}
+
+// subscriptions appends the subscriptions to dst.
+func (s *Session) subscriptions(dst []*subscription) []*subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		dst = append(dst, sub)
+	}
+	return dst
+}
+
+// followed returns the subscription of that topic, nil when there is none.
+func (s *Session) followed(topic string) *subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subs[topic]
+}

@@ -1,0 +1,326 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
+)
+
+const (
+	// batchEvents is how many events of a conversation are written at once. A session that has more
+	// before it lags, and gets adjacent pieces merged.
+	batchEvents = 256
+	// maxMerged is the text of a merged piece, in bytes.
+	maxMerged = 16 << 10
+	// maxBatch ends a batch when it is reached, in bytes, and is the buffer that a writer keeps from one
+	// batch to the next.
+	maxBatch = 64 << 10
+	// closeFlush is how long a session goes on writing after its end, for clients that keep up: the last
+	// events of an interrupted answer, the notice that the server stops. Then its connection is closed, also
+	// in the middle of a write.
+	closeFlush = 400 * time.Millisecond
+)
+
+// wake makes the writer look for work, and starts one where there is none. It never blocks.
+func (s *Session) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	raise(s.signal)
+	if !s.writing {
+		s.writing = true
+		go s.writeLoop()
+	}
+}
+
+func raise(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// ending runs when the session's context ends: it gives the writer closeFlush to say goodbye.
+func (s *Session) ending() {
+	s.mu.Lock()
+	s.giveUp = time.Now().Add(closeFlush)
+	s.mu.Unlock()
+	time.AfterFunc(closeFlush, s.close) // a writer that waits for its client cannot
+	s.wake()
+}
+
+// givenUp reports whether the time for what is left to write is over.
+func (s *Session) givenUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.giveUp.IsZero() && !time.Now().Before(s.giveUp)
+}
+
+// writeLoop writes until there is nothing more to expect, or until the session has ended: then it
+// closes the connection, which ends the reader too. Serve waits for that, so no writer outlives Serve.
+func (s *Session) writeLoop() {
+	defer func() {
+		if v := recover(); v != nil {
+			s.cancel(s.panicked(v))
+			s.close()
+		}
+	}()
+	b := &batch{events: make([]assistant.Event, 0, batchEvents)}
+	for {
+		b.reset()
+		if !s.givenUp() {
+			s.collect(b)
+		}
+		switch {
+		case len(b.ends) > 0:
+			if err := s.conn.Send(b.messages()...); err != nil {
+				s.cancel(err)
+				s.close()
+				return
+			}
+			s.sent.add(b.views...)
+		case s.ctx.Err() != nil:
+			s.close()
+			return
+		case !s.await():
+			return
+		}
+	}
+}
+
+// close closes the connection, once.
+func (s *Session) close() {
+	if !s.closing.CompareAndSwap(false, true) {
+		return
+	}
+	defer close(s.closed)
+	defer func() {
+		if v := recover(); v != nil {
+			_ = s.panicked(v)
+		}
+	}()
+	cause := context.Cause(s.ctx)
+	_ = s.conn.Close(closeCode(cause), closeReason(cause))
+}
+
+// await waits for work. It returns false, and the writer is gone, when none is there and no answer is
+// under way: so an idle session costs one goroutine, not two.
+func (s *Session) await() bool {
+	s.mu.Lock()
+	idle := !s.streaming && len(s.signal) == 0
+	if idle {
+		s.writing = false
+	}
+	s.mu.Unlock()
+	if idle {
+		return false
+	}
+	select {
+	case <-s.signal:
+	case <-s.ctx.Done():
+	}
+	return true
+}
+
+// collect fills b with what there is to write now, or as much as one batch may take.
+func (s *Session) collect(b *batch) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.takeDirect(b)
+	s.streaming = false
+	lagging := false
+	b.subs = s.subscriptions(b.subs[:0])
+	for _, sub := range b.subs {
+		lagging = s.advance(sub, b) || lagging
+		s.streaming = s.streaming || sub.streaming
+	}
+	s.lags(lagging)
+	clear(b.subs) // a writer that waits keeps no conversation
+}
+
+// lags reports to the observer when the session begins or ceases to lag.
+func (s *Session) lags(lagging bool) {
+	switch {
+	case lagging && !s.lagging:
+		s.assistant.Observer.Lagging(1)
+	case !lagging && s.lagging:
+		s.assistant.Observer.Lagging(-1)
+	}
+	s.lagging = lagging
+}
+
+// takeDirect adds the direct answers that b has room for.
+func (s *Session) takeDirect(b *batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.direct) && !b.full() {
+		b.add(s.direct[n])
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	if s.direct = slices.Delete(s.direct, 0, n); len(s.direct) == 0 {
+		s.direct = nil
+	} else {
+		raise(s.signal)
+	}
+	raise(s.room)
+}
+
+// advance adds the next events of a conversation, as many as b has room for, and reports whether the session
+// lags behind it. order is held.
+func (s *Session) advance(sub *subscription, b *batch) (lagging bool) {
+	switch {
+	case s.followed(sub.topic) != sub:
+		return false
+	case b.full():
+		raise(s.signal)
+		return false
+	}
+	if len(sub.ready) > 0 {
+		return s.write(sub, sub.ready, b) > 0
+	}
+	events, err := sub.follower.Read(b.events[:0])
+	defer clear(events) // it becomes shorter below, its array does not
+	if sub.topic == "" {
+		sub.follower.Forget()
+	}
+	lagging = len(events) == cap(events)
+	if lagging {
+		events = merge(events)
+	} else if n := caughtUp(events, sub.catchUpTo); n > 0 {
+		live := events[n:]
+		events = append(merge(events[:n:n]), live...)
+	}
+	left := s.write(sub, events, b)
+	switch {
+	case err == nil:
+		return lagging || left > 0
+	case sub.topic == "": // it has no snapshot
+		s.cancel(conversation.ErrTooSlow)
+	case left > 0:
+		raise(s.signal)
+	default:
+		s.startOver(sub, b)
+	}
+	return true
+}
+
+// write adds events until b is full; it returns how many are left for the next batch.
+func (s *Session) write(sub *subscription, events []assistant.Event, b *batch) (left int) {
+	n := 0
+	for n < len(events) && !b.full() {
+		s.event(sub, events[n], b)
+		n++
+	}
+	sub.ready = nil
+	if n < len(events) {
+		sub.ready = slices.Clone(events[n:])
+		raise(s.signal)
+	}
+	return len(sub.ready)
+}
+
+// caughtUp counts the events up to a number.
+func caughtUp(events []assistant.Event, upTo uint64) (n int) {
+	for n < len(events) && events[n].Seq <= upTo {
+		n++
+	}
+	return n
+}
+
+// startOver gives a client that lags behind the log the whole conversation, and says so.
+func (s *Session) startOver(sub *subscription, b *batch) {
+	p := sub.follower.Restart(nil)
+	sub.begins(p)
+	for _, f := range s.positionFrames(sub.topic, p) {
+		b.add(f)
+	}
+}
+
+// event adds an event as this session's client is to see it.
+func (s *Session) event(sub *subscription, e assistant.Event, b *batch) {
+	if sub.run != e.Run || sub.generation != s.generation || e.Kind != assistant.KindPiece && e.Kind != assistant.KindReasoning || e.Seq == 0 {
+		sub.envelope, sub.mine = s.requestLocked(e)
+		sub.run, sub.generation = e.Run, s.generation
+	}
+	envelope, mine := sub.envelope, sub.mine
+	if e.Seq == 0 {
+		sub.run = "" // an answer's number may be the same in the log
+		if mine {
+			s.addressed(e, envelope, b)
+		}
+		return
+	}
+	switch e.Kind {
+	case assistant.KindStarted:
+		sub.streaming = true
+	case assistant.KindCompleted:
+		sub.streaming = false
+	case assistant.KindDeleted:
+		defer s.unsubscribeLocked(sub.topic)
+	}
+	if !envelope.Extended() && (mine || sub.topic == "") {
+		if f, ok := plainFrame(e); ok {
+			b.add(f)
+		}
+		return
+	}
+	f := frameOf(e)
+	f.Ref, f.Topic, f.Seq = envelope.Ref, sub.topic, e.Seq
+	b.add(f)
+}
+
+// addressed adds an event for this session alone.
+func (s *Session) addressed(e assistant.Event, envelope wire.Envelope, b *batch) {
+	f, ok := plainFrame(e)
+	if envelope.Extended() {
+		f, ok = frameOf(e), true
+		f.Ref, f.Topic = envelope.Ref, envelope.Topic
+	}
+	if ok {
+		b.add(f)
+	}
+}
+
+// batch gathers encoded frames in one buffer.
+type batch struct {
+	events []assistant.Event // room for one read of a log
+	subs   []*subscription
+	buf    []byte
+	ends   []int // where each frame ends in buf
+	views  [][]byte
+}
+
+func (b *batch) full() bool { return len(b.buf) >= maxBatch }
+
+func (b *batch) reset() {
+	if cap(b.buf) > maxBatch {
+		b.buf = nil
+	}
+	b.buf, b.ends = b.buf[:0], b.ends[:0]
+}
+
+// add encodes f. All payloads are of our own types, so that it cannot fail but for a fault of ours.
+func (b *batch) add(f wire.Frame) {
+	buf, err := f.Append(b.buf)
+	if err != nil {
+		panic(err)
+	}
+	b.buf, b.ends = buf, append(b.ends, len(buf))
+}
+
+func (b *batch) messages() [][]byte {
+	b.views = b.views[:0]
+	start := 0
+	for _, end := range b.ends {
+		b.views = append(b.views, b.buf[start:end])
+		start = end
+	}
+	return b.views
+}
