@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -240,4 +241,14 @@ func newChain(t testing.TB, providers ...assistant.Provider) *chain.Chain {
 		}
 	}
 	return must(chain.New(nil, providers...))
+}
+
+// heap is what is in use, in bytes.
+func heap() int {
+	var stats runtime.MemStats
+	for range 3 {
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc)
 }

@@ -1,0 +1,91 @@
+package conversation_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+)
+
+// odd is a store whose calls do what it is told.
+type odd struct {
+	assistant.Store
+	call func(ctx context.Context) error
+}
+
+func (s odd) Conversation(ctx context.Context, _, _ string) (assistant.Conversation, error) {
+	return assistant.Conversation{}, s.call(ctx)
+}
+
+// timed is an Observer of store calls.
+type timed struct {
+	assistant.NoObserver
+	mu    sync.Mutex
+	calls []string
+}
+
+func (o *timed) Stored(operation string, took time.Duration, _ error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.calls = append(o.calls, operation+" "+took.String())
+}
+
+// TestStoreCalls holds that each call of a store ends, also one of a store that listens to nothing, and is timed.
+func TestStoreCalls(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		call  func(ctx context.Context) error
+		takes time.Duration
+		err   string
+	}{
+		{"answers", func(context.Context) error { return assistant.ErrNotFound }, 0, "not found"},
+		{"listens", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, 10 * time.Second, "deadline exceeded"},
+		{"is done late", func(ctx context.Context) error { <-ctx.Done(); time.Sleep(900 * time.Millisecond); return nil }, 10900 * time.Millisecond, ""},
+		{"hangs", func(context.Context) error { time.Sleep(time.Hour); return nil }, 11 * time.Second, "deadline exceeded"},
+		{"panics", func(context.Context) error { panic("out of order") }, 0, "panic: out of order"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				observer := &timed{}
+				hub := conversation.NewHub(odd{memory.Open(memory.Config{}), test.call}, nil)
+				conversation.New(hub, conversation.Config{Provider: assistanttest.Echoes, Observer: observer})
+				began := time.Now()
+				err := hub.Allowed(t.Context(), "ann", "id")
+				if took := time.Since(began); took != test.takes {
+					t.Errorf("took %v, want %v", took, test.takes)
+				}
+				if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+					t.Errorf("got %v", err)
+				}
+				if want := []string{"conversation " + test.takes.String()}; !slices.Equal(observer.calls, want) {
+					t.Errorf("observed %q, want %q", observer.calls, want)
+				}
+				time.Sleep(2 * time.Hour) // the bubble waits for the call that hangs
+			})
+		})
+	}
+}
+
+// TestStoreCallEndsWithItsCaller holds that a call ends soon after the caller's context.
+func TestStoreCallEndsWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := conversation.NewHub(odd{memory.Open(memory.Config{}), func(context.Context) error { time.Sleep(time.Hour); return nil }}, nil)
+		gone := errors.New("gone")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(gone) })
+		began := time.Now()
+		if err := hub.Allowed(ctx, "ann", "id"); !errors.Is(err, gone) || time.Since(began) != 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
