@@ -81,19 +81,33 @@ func (c *Conversation) describe(t *turn) Answer {
 	return Answer{t.id, c.id, c.owner, t.source.Provider, t.source.Model, t.started, len(c.pending)}
 }
 
+// OpenAnswer opens the conversation in which the answer of that id runs, of any owner: it is for operators. ok is false
+// where no such answer runs. Close must be called once.
+func (h *Hub) OpenAnswer(id string) (c *Conversation, ok bool) {
+	if c = h.answeringIn(id); c != nil {
+		c.open()
+	}
+	return c, c != nil
+}
+
 // StopAnswer stops a running answer as its clients can. It returns false when there is none of that id.
 func (h *Hub) StopAnswer(id string) (stopped bool) {
+	c := h.answeringIn(id)
+	if c == nil {
+		return false
+	}
+	_, err := c.stop(assistant.Stop{Run: id})
+	return err == nil
+}
+
+// answeringIn returns the conversation in which the answer runs; nil where there is none.
+func (h *Hub) answeringIn(id string) *Conversation {
 	h.mu.Lock()
-	var c *Conversation
-	for t, of := range h.answering {
+	defer h.mu.Unlock()
+	for t, c := range h.answering {
 		if t.id == id {
-			c = of
+			return c
 		}
 	}
-	h.mu.Unlock()
-	if c != nil {
-		_, err := c.stop(assistant.Stop{Run: id})
-		stopped = err == nil
-	}
-	return stopped
+	return nil
 }

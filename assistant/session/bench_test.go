@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -200,3 +201,49 @@ func BenchmarkPing(b *testing.B) {
 	b.ResetTimer()
 	_ = session.Serve(s.Assistant, c, assistant.Peer{})
 }
+
+// BenchmarkPaced streams b.N pieces to a session one by one: the next comes when the last has been written, as with a
+// model whose pieces come slower than they are written. What a piece costs from the provider to Send is measured.
+func BenchmarkPaced(b *testing.B) {
+	c := &paced{written: make(chan struct{}, 1), done: make(chan struct{})}
+	s := newServer(b, model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+		<-c.written // streaming_start
+		b.ReportAllocs()
+		b.ResetTimer()
+		for range b.N {
+			yield(assistant.Delta{Text: " piece"})
+			<-c.written
+		}
+		b.StopTimer()
+		yield(finished)
+		return nil
+	}))
+	_ = session.Serve(s.Assistant, c, assistant.Peer{})
+}
+
+// paced asks once, and leaves when the answer has ended.
+type paced struct {
+	asked   bool
+	written chan struct{}
+	done    chan struct{}
+}
+
+func (c *paced) Recv() ([]byte, error) {
+	if !c.asked {
+		c.asked = true
+		return []byte(`{"action":"assistant_message","payload":"x","ref":"1"}`), nil
+	}
+	<-c.done
+	return nil, io.EOF
+}
+
+func (c *paced) Send(messages ...[]byte) error {
+	if bytes.Contains(messages[len(messages)-1], []byte("complete_streaming")) {
+		close(c.done)
+		return nil
+	}
+	c.written <- struct{}{}
+	return nil
+}
+
+func (c *paced) Close(int, string) error { return nil }

@@ -28,6 +28,7 @@ type Log[E any] struct {
 
 	mu       sync.Mutex
 	entries  []E    // entries[0] has number dropped+1
+	base     []E    // the array of entries, from its start
 	dropped  uint64 // how many entries are gone
 	bytes    int
 	watchers []*watcher // copied on write, so that they are called without the lock
@@ -44,7 +45,10 @@ func New[E any](maxBytes int, size func(E) int) *Log[E] {
 // Append adds e and returns its number.
 func (l *Log[E]) Append(e E) uint64 {
 	l.mu.Lock()
-	l.entries = append(l.entries, e)
+	grows := len(l.entries) == cap(l.entries)
+	if l.entries = append(l.entries, e); grows {
+		l.base = l.entries[:0]
+	}
 	l.bytes += l.size(e)
 	n := 0
 	for excess := l.bytes - l.maxBytes; excess > 0 && n < len(l.entries)-1; n++ {
@@ -113,7 +117,11 @@ func (l *Log[E]) Trim(upTo uint64) {
 	}
 }
 
-// dropLocked forgets the n oldest entries. The array is given back once it is mostly unused.
+// keptEntries is the largest array that an empty log keeps: entries that come one by one, and are read before the
+// next comes, need no allocation.
+const keptEntries = 4
+
+// dropLocked forgets the n oldest entries. An array that is too large to be kept is given back when it is empty.
 func (l *Log[E]) dropLocked(n int) {
 	for _, e := range l.entries[:n] {
 		l.bytes -= l.size(e)
@@ -122,7 +130,10 @@ func (l *Log[E]) dropLocked(n int) {
 	l.entries = l.entries[n:]
 	l.dropped += uint64(n)
 	if len(l.entries) == 0 {
-		l.entries = nil
+		if cap(l.base) > keptEntries {
+			l.base = nil
+		}
+		l.entries = l.base
 	}
 }
 
