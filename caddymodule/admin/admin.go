@@ -32,6 +32,7 @@ func init() { caddy.RegisterModule(Admin{}) }
 //	DELETE /assistant/<name>/sockets?user=             close all sockets of a user, with 1008
 //	DELETE /assistant/<name>/sockets/<socket_id>       close one
 //	GET    /assistant/<name>/answers[?user=]           running answers
+//	GET    /assistant/<name>/answers/<message_id>      follow one up to its end
 //	DELETE /assistant/<name>/answers/<message_id>      stop one, as its clients can
 //	GET    /assistant/<name>/conversations?user=       a user's stored conversations, the last updated first
 //	DELETE /assistant/<name>/conversations?user=       erase them all
@@ -40,8 +41,11 @@ func init() { caddy.RegisterModule(Admin{}) }
 //	DELETE /assistant/<name>/drain                     serve again
 //
 // Everything is JSON. Lists come in pages, {"items": […], "next_cursor"}, with ?limit (1 to 1000, default 100) and
-// ?cursor. Errors are {"error"}, with 400, 404, 405, 409 or 503. Only an export contains message texts. Lists have no
-// titles, since those are first questions.
+// ?cursor. Errors are {"error"}, with 400, 404, 405, 409 or 503. Only an export and a
+// followed answer contain message texts. Lists have no titles, since those are first questions.
+//
+// A followed answer has a line of JSON (application/x-ndjson) for each of its events: first a piece with the text so
+// far, then what comes, at last an event of the kind completed.
 //
 // An export has a line of JSON (application/x-ndjson) for each conversation, with all its messages, so that neither
 // side holds more than one conversation. An export that fails is cut off, so that it does not look complete.
@@ -65,7 +69,7 @@ func (Admin) Routes() []caddy.AdminRoute {
 		{Pattern: "/assistant/{name}/sockets", Handler: methods{http.MethodGet: ofHandler(listSockets), http.MethodDelete: ofHandler(closeSockets)}},
 		{Pattern: "/assistant/{name}/sockets/{id}", Handler: methods{http.MethodDelete: ofHandler(closeSocket)}},
 		{Pattern: "/assistant/{name}/answers", Handler: methods{http.MethodGet: ofHandler(listAnswers)}},
-		{Pattern: "/assistant/{name}/answers/{id}", Handler: methods{http.MethodDelete: ofHandler(stopAnswer)}},
+		{Pattern: "/assistant/{name}/answers/{id}", Handler: methods{http.MethodGet: ofHandler(followAnswer), http.MethodDelete: ofHandler(stopAnswer)}},
 		{Pattern: "/assistant/{name}/conversations", Handler: methods{http.MethodGet: ofHandler(listConversations), http.MethodDelete: ofHandler(eraseConversations)}},
 		{Pattern: "/assistant/{name}/export", Handler: methods{http.MethodGet: ofHandler(exportConversations)}},
 		{Pattern: "/assistant/{name}/drain", Handler: methods{http.MethodPut: ofHandler(drainHandler), http.MethodDelete: ofHandler(resumeHandler)}},

@@ -108,7 +108,8 @@ func TestAdminRoutes(t *testing.T) {
 		{"POST", "/assistant/", 405, "GET"},
 		{"POST", "/assistant/assistants/sockets", 405, "DELETE, GET"},
 		{"GET", "/assistant/assistants/drain", 405, "DELETE, PUT"},
-		{"GET", "/assistant/assistants/answers/1", 405, "DELETE"},
+		{"PUT", "/assistant/assistants/answers/1", 405, "DELETE, GET"},
+		{"GET", "/assistant/assistants/answers/x", 404, ""},
 		{"DELETE", "/assistant/assistants/export?user=ann", 405, "GET"},
 		{"DELETE", "/assistant/assistants/sockets/99", 404, ""},
 		{"DELETE", "/assistant/assistants/sockets/x", 404, ""},
@@ -193,6 +194,78 @@ func TestAdminSees(t *testing.T) {
 	if _, err := ann.Next(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
 		t.Errorf("ann was closed with %v", err)
 	}
+}
+
+// TestAdminFollows follows a running answer of another's conversation and of a socket's own from its middle on, up to its
+// end: what is read is what the model said.
+func TestAdminFollows(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		t.Run(fmt.Sprint("own ", own), func(t *testing.T) {
+			s := newAdminSite(t)
+			s.MustLoad(caddytest.Handler("model m\n pieces 100000", ""))
+			ann := s.Dial("user=ann")
+			if own {
+				ann.Send(`{"action":"assistant_message","payload":"count","ref":"a"}`)
+			} else {
+				ann.AskIn(ann.CreateConversation(), "count")
+			}
+			ann.Until("streaming")
+			id := must[Page[conversation.Answer]](s, 200, "GET", "/assistant/assistants/answers").Items[0].ID
+			events := follow(s, id)
+			first := read(t, events)
+			if first.Kind != assistant.KindPiece {
+				t.Fatalf("the first event is %+v", first)
+			}
+			followed := first.Text
+			for range 20 {
+				followed += read(t, events).Text
+			}
+			must[any](s, 204, "DELETE", "/assistant/assistants/answers/"+id)
+			for e := read(t, events); ; e = read(t, events) {
+				if end, ok := e.Body.(assistant.Completed); ok {
+					if end.FinishReason != assistant.FinishStopped {
+						t.Errorf("ended with %+v", end)
+					}
+					break
+				}
+				followed += e.Text
+			}
+			n, want := len(strings.Fields(followed)), ""
+			for i := range n {
+				want += fmt.Sprintf("%d ", i)
+			}
+			if n < 20 || followed != want {
+				t.Errorf("followed %q", followed)
+			}
+			if err := events.Decode(new(assistant.Event)); !errors.Is(err, io.EOF) {
+				t.Errorf("after the end: %v", err)
+			}
+		})
+	}
+}
+
+// follow begins to follow an answer.
+func follow(s *caddytest.Site, id string) *json.Decoder {
+	s.T.Helper()
+	req, err := http.NewRequestWithContext(s.T.Context(), "GET", "http://"+s.Admin+"/assistant/assistants/answers/"+id, nil)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil || res.StatusCode != 200 || res.Header.Get("Content-Type") != "application/x-ndjson" {
+		s.T.Fatalf("follow: %+v, %v", res, err)
+	}
+	s.T.Cleanup(func() { _ = res.Body.Close() })
+	return json.NewDecoder(res.Body)
+}
+
+// read reads the next event.
+func read(t *testing.T, events *json.Decoder) (e assistant.Event) {
+	t.Helper()
+	if err := events.Decode(&e); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // exported reads an export.

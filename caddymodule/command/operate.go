@@ -31,6 +31,7 @@ func operatorCommands() []*cobra.Command {
 	providers := client(command("providers", "Lists the models of a handler, and which of them are passed over", 0, runProviders))
 	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
 	answers := client(command("answers", "Lists running answers", 0, runAnswers))
+	follow := client(command("follow <message_id>", "Shows a running answer while it streams", 1, runFollow))
 	stop := client(command("stop <message_id>", "Stops a running answer", 1, runStop))
 	closing := client(command("close (<socket_id> | --user <user>)", "Closes a socket, or all sockets of a user", -1, runClose))
 	conversations := client(command("conversations <user>", "Lists a user's stored conversations", 1, runConversations))
@@ -51,7 +52,7 @@ and serves everything else. "caddy assistant resume" undoes it; a reload does no
 	}
 	export.Flags().StringP("output", "o", "-", "File to create, which must not exist; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
-	return []*cobra.Command{status, providers, sockets, answers, stop, closing, conversations, export, erase, drain, resume}
+	return []*cobra.Command{status, providers, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
 }
 
 // table prints items: with --json each at once as a line of JSON, otherwise all together in columns with a heading.

@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+)
+
+// followBatch is how many events are read at once.
+const followBatch = 256
+
+// follower writes the events of one answer as lines of JSON, as fast as its client reads.
+type follower struct {
+	run   string
+	shown int // bytes of text written so far
+	out   *json.Encoder
+	rest  *http.ResponseController
+	wake  chan struct{}
+}
+
+// followAnswer streams a running answer: its text so far as one piece, then its events, up to its end.
+func followAnswer(op operation) error {
+	c, ok := op.hub.OpenAnswer(op.r.PathValue("id"))
+	if !ok {
+		return refuse(http.StatusNotFound, "no running answer has this id")
+	}
+	defer c.Close()
+	op.w.Header().Set("Content-Type", "application/x-ndjson")
+	f := &follower{run: op.r.PathValue("id"), out: json.NewEncoder(op.w), rest: http.NewResponseController(op.w), wake: make(chan struct{}, 1)}
+	f.out.SetEscapeHTML(false)
+	defer func() { _ = f.rest.SetWriteDeadline(time.Time{}) }()
+	events, p := c.Follow(nil, conversation.Listener{Mouth: rand.Uint64(), Wake: f.raise, TooSlow: func() {}})
+	defer events.Close()
+	ended, err := f.begin(p)
+	for !ended && err == nil {
+		if ended, err = f.next(events); ended || err != nil {
+			break
+		}
+		select {
+		case <-f.wake:
+		case <-op.r.Context().Done():
+			return nil
+		}
+	}
+	return err
+}
+
+func (f *follower) raise() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// begin writes what the snapshot has of the answer. It has ended where the snapshot has it no longer as running.
+func (f *follower) begin(p conversation.Position) (ended bool, err error) {
+	if r := p.Snapshot.Running; r != nil && r.ID == f.run {
+		text := r.Content[f.shown:]
+		f.shown = len(r.Content)
+		return false, f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindPiece, Run: f.run, Text: text})
+	}
+	for _, m := range p.Snapshot.Messages {
+		if m.ID == f.run {
+			return true, errors.Join(
+				f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindPiece, Run: f.run, Text: m.Content[f.shown:]}),
+				f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindCompleted, Run: f.run, Body: assistant.Completed{FinishReason: m.FinishReason, Usage: m.Usage}}))
+		}
+	}
+	return false, nil // it has not begun to show anything
+}
+
+// next writes the answer's next events.
+func (f *follower) next(from *conversation.Follower) (ended bool, err error) {
+	for {
+		events, err := from.Read(make([]assistant.Event, 0, followBatch))
+		for _, e := range events {
+			if e.Run != f.run {
+				continue
+			}
+			if e.Kind == assistant.KindPiece {
+				f.shown += len(e.Text)
+			}
+			if err := f.write(e); err != nil || e.Kind == assistant.KindCompleted {
+				return true, err
+			}
+		}
+		switch {
+		case errors.Is(err, conversation.ErrGone):
+			return f.begin(from.Restart(nil))
+		case err != nil || len(events) < followBatch:
+			return false, errors.Join(err, f.rest.Flush())
+		}
+	}
+}
+
+func (f *follower) write(e assistant.Event) error {
+	_ = f.rest.SetWriteDeadline(time.Now().Add(exportTimeout))
+	if err := f.out.Encode(e); err != nil {
+		return errors.Join(io.ErrClosedPipe, err)
+	}
+	return f.rest.Flush()
+}
