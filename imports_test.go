@@ -71,7 +71,7 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "chain", "stream"}
+	engine := []string{domain, "limits", "chain", "stream", "guard", "recorder"}
 	arrows := map[string][]string{
 		"wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
 		"conversation": engine, "session": append(engine, "conversation", "wire"),

@@ -97,20 +97,20 @@ func IsOfQuestion(err error) bool {
 	return ok && (fault.OfQuestion || fault.Reason == ReasonContextOverflow || fault.Reason == ReasonContentFiltered)
 }
 
-// Refusal is why a command, or a frame, is not accepted. The client sees it as it is.
-type Refusal struct {
+// RefusalError is why a command, or a frame, is not accepted. The client sees it as it is.
+type RefusalError struct {
 	Reason     Reason
 	RetryAfter time.Duration // when it may succeed; 0 = nothing is known
 }
 
-func (e *Refusal) Error() string { return string(e.Reason) }
+func (e *RefusalError) Error() string { return string(e.Reason) }
 
-// Refuse returns a [Refusal] with that reason.
-func Refuse(reason Reason) error { return &Refusal{Reason: reason} }
+// Refuse returns a [RefusalError] with that reason.
+func Refuse(reason Reason) error { return &RefusalError{Reason: reason} }
 
 // IsRefusal reports whether err refuses a client something, and nothing broke.
 func IsRefusal(err error) bool {
-	_, refused := errors.AsType[*Refusal](err)
+	_, refused := errors.AsType[*RefusalError](err)
 	return refused
 }
 
@@ -136,7 +136,7 @@ func Describe(err error) Failed {
 	if fault, ok := errors.AsType[*ProviderError](err); ok {
 		return Failed{fault.Reason, fault.RetryAfter}
 	}
-	if refused, ok := errors.AsType[*Refusal](err); ok {
+	if refused, ok := errors.AsType[*RefusalError](err); ok {
 		return Failed{refused.Reason, refused.RetryAfter}
 	}
 	if _, ok := errors.AsType[*StoreError](err); ok {

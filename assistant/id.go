@@ -2,9 +2,17 @@ package assistant
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"regexp"
 )
+
+// NewMouth returns a random number for the [RequestKey] of a mouth.
+func NewMouth() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:])
+}
 
 // NewID returns a random UUID (RFC 9562, version 4).
 //

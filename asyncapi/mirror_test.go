@@ -2,12 +2,13 @@ package asyncapi_test
 
 import (
 	"encoding/json"
-	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"

@@ -1,8 +1,9 @@
 package asyncapi_test
 
 import (
-	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi/asyncapitest"

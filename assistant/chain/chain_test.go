@@ -30,7 +30,6 @@ var (
 	finished = assistanttest.Finished
 	echoes   = assistanttest.Echoes
 	fails    = assistanttest.Fails
-	flaky    = assistanttest.Flaky
 )
 
 func must[T any](v T, err error) T {

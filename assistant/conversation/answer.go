@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"go.uber.org/zap"
 )
 
@@ -70,27 +71,32 @@ func (c *Conversation) answer(t *turn) {
 		c.refuse(t, err)
 		return
 	}
-	t.observer = t.assistant.Observer.Answering(assistant.AnswerStart{Peer: c.peerOf(t), ConversationID: c.id, MessageID: t.id, Source: t.source})
+	t.observer = t.assistant.Observer.Answering(assistant.AnswerStart{Peer: c.askerOf(t).Peer, ConversationID: c.id, MessageID: t.id, Source: t.source})
 	c.logContent(t, t.question)
 	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, turnOf(t.question))}
 	show := func(e assistant.Event) { c.show(t, e) }
 	var err error
 	if c.stored() {
-		r := newRecorder(t, show, func(offset int, parts assistant.Parts) error {
-			return c.hub.store.Extend(c.hub.lasting(), c.owner, c.id, t.id, offset, parts)
-		})
-		err = t.stream(req, r.add)
-		r.end()
+		r := c.record(t, show)
+		err = t.stream(req, r.Add)
+		if !r.End() {
+			t.finish = ""
+		}
 	} else {
 		err = t.stream(req, show)
 	}
 	c.finish(t, t.conclude(err))
 }
 
-func (c *Conversation) peerOf(t *turn) assistant.Peer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return t.asker.Peer
+// record begins to store the answer.
+func (c *Conversation) record(t *turn, show func(assistant.Event)) *recorder.Recorder {
+	return recorder.Start(recorder.Config{
+		Strict: t.assistant.Strict, Reasoning: !t.assistant.ReasoningLive, Show: show, Ctx: t.ctx, Cancel: t.cancel,
+		Extend: func(offset int, parts assistant.Parts) error {
+			return c.hub.store.Extend(c.hub.lasting(), c.owner, c.id, t.id, offset, parts)
+		},
+		Logger: t.assistant.Logger.With(zap.String("message_id", t.id)),
+	})
 }
 
 // refuse says to the askers of t why there will be no answer.
@@ -206,7 +212,7 @@ func (c *Conversation) show(t *turn, e assistant.Event) {
 	defer c.mu.Unlock()
 	switch e.Kind {
 	case assistant.KindPiece, assistant.KindReasoning:
-		t.text.add(e.Kind, e.Text)
+		t.text.Add(e.Kind, e.Text)
 	case assistant.KindFellBack:
 		t.source = e.Body.(assistant.Source)
 	}

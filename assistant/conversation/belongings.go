@@ -3,14 +3,10 @@ package conversation
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
@@ -37,14 +33,14 @@ func (h *Hub) Conversations(ctx context.Context, user, cursor string, limit int)
 	if user == "" {
 		return nil, "", ErrAnonymous
 	}
-	after, err := parseCursor(cursor)
+	after, err := assistant.ParseCursor(cursor)
 	if err != nil {
 		return nil, "", assistant.ErrNotFound
 	}
 	page, err = h.store.List(ctx, user, after, limit+1)
 	if err == nil && len(page) > limit {
 		page = page[:limit]
-		next = cursorOf(page[limit-1])
+		next = page[limit-1].Cursor()
 	}
 	return page, next, err
 }
@@ -156,7 +152,7 @@ func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
 				return erased, context.Cause(ctx)
 			}
 			_, err := h.Do(ctx, user, c.ID, assistant.Delete{})
-			switch refused, isRefused := errors.AsType[*assistant.Refusal](err); {
+			switch refused, isRefused := errors.AsType[*assistant.RefusalError](err); {
 			case err == nil:
 				erased++
 			case isRefused && refused.Reason == assistant.ReasonNotFound: // it was deleted meanwhile
@@ -169,26 +165,4 @@ func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
 		}
 	}
 	return erased, ErrInUse
-}
-
-// cursorOf names a place in a list of conversations; clients take it as it is.
-func cursorOf(c assistant.Conversation) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.UpdatedAt.UnixMicro(), 10) + " " + c.ID))
-}
-
-// minCursor and maxCursor are the first microsecond of the year 1 and the last one of the year 9999: no store
-// has to know other times.
-const minCursor, maxCursor = -62135596800_000000, 253402300799_999999
-
-func parseCursor(cursor string) (assistant.Conversation, error) {
-	if cursor == "" {
-		return assistant.Conversation{}, nil
-	}
-	data, err := base64.RawURLEncoding.DecodeString(cursor)
-	micros, id, _ := strings.Cut(string(data), " ")
-	n, numErr := strconv.ParseInt(micros, 10, 64)
-	if err := errors.Join(err, numErr); err != nil || n < minCursor || n > maxCursor || !assistant.IsID(id) {
-		return assistant.Conversation{}, errors.New("no cursor of ours")
-	}
-	return assistant.Conversation{ID: id, UpdatedAt: time.UnixMicro(n).UTC()}, nil
 }

@@ -5,24 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
 // Do gives the conversation a command. An [assistant.Ask], [assistant.Regenerate] or [assistant.Stop] returns
 // at once, without a call of the store; what comes of it are events. A rename or a deletion returns when it is
-// stored. A command that is not accepted returns an [*assistant.Refusal], and a broken store an
+// stored. A command that is not accepted returns an [*assistant.RefusalError], and a broken store an
 // [*assistant.StoreError].
 func (c *Conversation) Do(ctx context.Context, cmd assistant.Command) (assistant.Receipt, error) {
 	switch cmd := cmd.(type) {
 	case assistant.Ask:
 		return c.ask(newTurn(c, cmd))
 	case assistant.Regenerate:
-		return c.ask(newTurnAgain(c, cmd))
+		return c.ask(newTurnOf(c, cmd.Asker))
 	case assistant.Stop:
 		return c.stop(cmd)
 	case assistant.Rename:
-		_, err := c.rename(ctx, cmd)
+		_, err := c.rename(ctx, cmd, nil)
 		return assistant.Receipt{}, err
 	case assistant.Delete:
 		return assistant.Receipt{}, c.remove(cmd)
@@ -122,14 +123,9 @@ func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
 	return assistant.Receipt{Run: t.id}, nil
 }
 
-// rename stores the title and shows it. Renames come one after the other, so that all followers end with the
-// title that is stored.
-func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename) (assistant.Conversation, error) {
-	return c.retitle(ctx, cmd, nil)
-}
-
-// retitle is rename, where was is not nil only of a title that is still *was.
-func (c *Conversation) retitle(ctx context.Context, cmd assistant.Rename, was *string) (assistant.Conversation, error) {
+// rename stores the title and shows it; where was is not nil, only if the title is still *was. Renames come one after
+// the other, so that all followers end with the title that is stored.
+func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *string) (assistant.Conversation, error) {
 	select {
 	case c.renames <- struct{}{}:
 		defer func() { <-c.renames }()
@@ -155,6 +151,9 @@ func storeFault(err error) error {
 	return assistant.OfStore(err)
 }
 
+// removeTimeout is how long a deletion waits for the running answer to end.
+const removeTimeout = 10 * time.Second
+
 // remove ends everything in the conversation, deletes it from the store and shows that.
 func (c *Conversation) remove(cmd assistant.Delete) error {
 	c.mu.Lock()
@@ -165,9 +164,9 @@ func (c *Conversation) remove(cmd assistant.Delete) error {
 		running.cancel(errStopped)
 	}
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(c.hub.lasting(), storeTimeout)
-	defer cancel()
 	if running != nil {
+		ctx, cancel := context.WithTimeout(c.hub.lasting(), removeTimeout)
+		defer cancel()
 		select {
 		case <-running.done:
 		case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -38,7 +39,7 @@ type Conversation struct {
 
 	load    sync.Once // reads what the store has
 	loadErr error     // set by load
-	isRead  chan struct{}
+	isRead  atomic.Bool
 
 	mu        sync.Mutex
 	info      assistant.Conversation
@@ -67,7 +68,7 @@ const markParts = 64
 func newConversation(ctx context.Context, hub *Hub, owner, id string) *Conversation {
 	return &Conversation{
 		id: id, owner: owner, epoch: assistant.NewID(), ctx: ctx, hub: hub,
-		log: stream.New(maxLogBytes, assistant.Event.Size), renames: make(chan struct{}, 1), isRead: make(chan struct{}),
+		log: stream.New(maxLogBytes, assistant.Event.Size), renames: make(chan struct{}, 1),
 	}
 }
 
@@ -99,7 +100,7 @@ func (c *Conversation) read() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.info, c.messages, c.more = info, messages, more
-	close(c.isRead)
+	c.isRead.Store(true)
 	return nil
 }
 
@@ -126,27 +127,12 @@ func tokensOf(messages []assistant.Message) (n int) {
 	return n
 }
 
-func (c *Conversation) loaded() bool {
-	select {
-	case <-c.isRead:
-		return true
-	default:
-		return false
-	}
-}
-
 // open counts one more user.
 func (c *Conversation) open() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.opened++
 	c.settleLocked()
-}
-
-func (c *Conversation) unused() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.opened == 0 && c.running == nil
 }
 
 // settleLocked decides what happens to a stored conversation that is not open: its answer may go on
@@ -159,7 +145,7 @@ func (c *Conversation) settleLocked() {
 	switch {
 	case !c.stored() || c.opened > 0 || c.deleted:
 	case c.running == nil:
-		c.alone = time.AfterFunc(c.hub.Using().resumeWindow(), func() { c.hub.evict(c) })
+		c.alone = time.AfterFunc(c.hub.Using().resumeWindow(), func() { c.hub.forget(c, c.unused) })
 	case c.running.assistant.CancelAlone:
 		c.abandonLocked()
 	default:
@@ -171,6 +157,13 @@ func (c *Conversation) settleLocked() {
 			}
 		})
 	}
+}
+
+// unused reports whether the conversation is neither open nor answering.
+func (c *Conversation) unused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opened == 0 && c.running == nil
 }
 
 // abandonLocked stops the running answer and drops the questions that wait.
@@ -253,7 +246,7 @@ func (c *Conversation) snapshotLocked() assistant.Snapshot {
 		Messages: append([]assistant.Message{}, page...),
 	}
 	if t := c.running; t != nil && t.shown {
-		s.Running = &assistant.Running{ID: t.id, Content: t.text.text.String(), Reasoning: t.text.reasoning.String()}
+		s.Running = &assistant.Running{ID: t.id, Content: t.text.Text(), Reasoning: t.text.Reasoning()}
 	}
 	return s
 }

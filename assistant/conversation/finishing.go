@@ -1,11 +1,11 @@
 package conversation
 
 import (
-	"context"
 	"errors"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"go.uber.org/zap"
 )
 
@@ -20,7 +20,7 @@ const (
 func (c *Conversation) finish(t *turn, err error) {
 	question := t.question
 	question.Status = assistant.StatusComplete
-	if t.finish == assistant.FinishError && t.text.text.Len() == 0 {
+	if t.finish == assistant.FinishError && t.text.Text() == "" {
 		question.Status = assistant.StatusFailed
 	}
 	ended := now()
@@ -59,7 +59,7 @@ func (c *Conversation) storeEnd(t *turn, question assistant.Message, at time.Tim
 		return nil
 	}
 	for try := range finishTries {
-		pause(c.ctx, time.Duration(try)*100*time.Millisecond)
+		recorder.Pause(c.ctx, time.Duration(try)*100*time.Millisecond)
 		if err = c.offer(at, question, t.answer()); err == nil {
 			return nil
 		}
@@ -83,7 +83,7 @@ func (c *Conversation) offer(at time.Time, messages ...assistant.Message) error 
 // storeLate offers final messages until the store takes them, and for the last time when the server stops.
 func (c *Conversation) storeLate(at time.Time, messages ...assistant.Message) {
 	for wait := time.Second; ; wait = min(2*wait, maxFinishPause) {
-		stopping := !pause(c.ctx, wait)
+		stopping := !recorder.Pause(c.ctx, wait)
 		err := c.offer(c.updatedSince(at), messages...)
 		switch id := zap.String("message_id", messages[len(messages)-1].ID); {
 		case err == nil:
@@ -104,12 +104,4 @@ func (c *Conversation) updatedSince(at time.Time) time.Time {
 		return c.info.UpdatedAt
 	}
 	return at
-}
-
-// pause waits. It returns false as soon as ctx is done.
-func pause(ctx context.Context, d time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	<-ctx.Done()
-	return !errors.Is(ctx.Err(), context.Canceled)
 }

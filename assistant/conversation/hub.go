@@ -52,6 +52,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/guard"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"go.uber.org/zap"
 )
@@ -68,7 +69,7 @@ const closeGrace = time.Second
 type Hub struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	store    *storeCalls
+	store    assistant.Store // guarded
 	log      *zap.Logger
 	accounts *limits.Accounts
 	current  atomic.Pointer[Assistant] // the newest settings
@@ -93,7 +94,7 @@ func NewHub(store assistant.Store, log *zap.Logger) *Hub {
 	}
 	h := &Hub{log: log, accounts: limits.NewAccounts(), answering: make(map[*turn]*Conversation),
 		mouths: make(map[Mouth]struct{}), inUse: make(map[string]*Conversation)}
-	h.store = &storeCalls{store, h}
+	h.store = guard.Store(store, h.observer)
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h
 }
@@ -236,7 +237,7 @@ func (h *Hub) Open(owner, id string) (*Conversation, error) {
 	c.load.Do(func() { c.loadErr = c.read() })
 	err := c.loadErr
 	if err != nil {
-		h.forget(c) // the next one tries again
+		h.forget(c, always) // the next one tries again
 	} else if c.owner != owner {
 		err = assistant.ErrNotFound
 	}
@@ -274,7 +275,7 @@ func (h *Hub) Do(ctx context.Context, owner, id string, cmd assistant.Command) (
 	defer c.Close()
 	r, err := c.Do(ctx, cmd)
 	if _, deletes := cmd.(assistant.Delete); deletes && (err == nil || assistant.Describe(err).Reason == assistant.ReasonNotFound) {
-		h.forget(c)
+		h.forget(c, always)
 	}
 	return r, err
 }
@@ -282,7 +283,7 @@ func (h *Hub) Do(ctx context.Context, owner, id string, cmd assistant.Command) (
 // Rename gives a stored conversation of the owner's a title, and returns it as it is then. It loads no messages.
 func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename) (assistant.Conversation, error) {
 	if c := h.used(id); c != nil && c.owner == owner {
-		return c.rename(ctx, cmd)
+		return c.rename(ctx, cmd, nil)
 	}
 	info, err := h.store.Rename(ctx, owner, id, cmd.Title, nil)
 	if err != nil {
@@ -295,26 +296,19 @@ func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename
 func (h *Hub) used(id string) *Conversation {
 	h.inUseMu.Lock()
 	defer h.inUseMu.Unlock()
-	if c := h.inUse[id]; c != nil && c.loaded() {
+	if c := h.inUse[id]; c != nil && c.isRead.Load() {
 		return c
 	}
 	return nil
 }
 
-// forget takes c from the list; its followers go on.
-func (h *Hub) forget(c *Conversation) {
+// forget takes c from the list, if it is still so then; its followers go on.
+func (h *Hub) forget(c *Conversation, still func() bool) {
 	h.inUseMu.Lock()
 	defer h.inUseMu.Unlock()
-	if h.inUse[c.id] == c {
+	if h.inUse[c.id] == c && still() {
 		delete(h.inUse, c.id)
 	}
 }
 
-// evict forgets c if it is not in use.
-func (h *Hub) evict(c *Conversation) {
-	h.inUseMu.Lock()
-	defer h.inUseMu.Unlock()
-	if h.inUse[c.id] == c && c.unused() {
-		delete(h.inUse, c.id)
-	}
-}
+func always() bool { return true }

@@ -33,7 +33,7 @@ func (c *Conversation) nameByModel(t *turn) {
 	}
 	title, err := askTitle(ctx, t)
 	if err == nil && title != "" {
-		_, err = c.retitle(ctx, assistant.Rename{Title: title}, &was)
+		_, err = c.rename(ctx, assistant.Rename{Title: title}, &was)
 	}
 	switch _, broken := errors.AsType[*assistant.StoreError](err); {
 	case broken:

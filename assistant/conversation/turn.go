@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"go.uber.org/zap"
 )
 
@@ -37,7 +38,7 @@ type turn struct {
 	source   assistant.Source       // the answering goroutine reads it without the lock
 	shown    bool                   // between its start and its end
 	ended    bool                   // after its end
-	text     answerText
+	text     recorder.Text
 
 	// set before it is shown
 	history []assistant.Turn
@@ -61,23 +62,18 @@ type turn struct {
 // newTurn is the turn of a question.
 func newTurn(c *Conversation, ask assistant.Ask) *turn {
 	t := newTurnOf(c, ask.Asker)
-	t.question.Content, t.question.ClientID, t.replaces = withoutNUL(ask.Text), ask.ClientID, ask.Replaces
+	t.regenerate, t.replaces = false, ask.Replaces
+	t.question.Content, t.question.ClientID = withoutNUL(ask.Text), ask.ClientID
 	return t
 }
 
-// newTurnAgain is the turn that answers the last question again.
-func newTurnAgain(c *Conversation, cmd assistant.Regenerate) *turn {
-	t := newTurnOf(c, cmd.Asker)
-	t.regenerate = true
-	return t
-}
-
+// newTurnOf is the turn of an asker, without a question: it answers the last one again.
 func newTurnOf(c *Conversation, asker assistant.Asker) *turn {
 	a := c.hub.Using()
 	return &turn{
 		id: assistant.NewID(), assistant: a, hub: c.hub, source: a.Provider.Source(), instructions: asker.Instructions,
 		payer: limits.PayerOf(asker.Peer.User, asker.Peer.ClientIP), done: make(chan struct{}),
-		asker: asker, keys: []assistant.RequestKey{asker.From},
+		regenerate: true, asker: asker, keys: []assistant.RequestKey{asker.From},
 		question: assistant.Message{ID: assistant.NewID(), Role: assistant.RoleUser, Status: assistant.StatusComplete},
 	}
 }
@@ -123,7 +119,7 @@ func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "\
 func (t *turn) answer() assistant.Message {
 	m := assistant.Message{ID: t.id, Role: assistant.RoleAssistant, Provider: t.source.Provider, Model: t.source.Model,
 		Status: t.status(), FinishReason: t.finish, Reason: t.reason, Usage: t.usage, CreatedAt: t.started}
-	m.SetParts(t.text.parts(!t.assistant.ReasoningLive))
+	m.SetParts(t.text.Parts(!t.assistant.ReasoningLive))
 	return m
 }
 
@@ -145,50 +141,6 @@ func (t *turn) status() assistant.Status {
 // event is an event of the turn's answer.
 func (t *turn) event(kind assistant.Kind, body assistant.Body) assistant.Event {
 	return assistant.Event{Kind: kind, Run: t.id, Body: body}
-}
-
-// answerText gathers an answer while it streams.
-type answerText struct {
-	text, reasoning strings.Builder
-	spans           []span // neighbours differ in kind
-}
-
-// span is so many bytes of text, or of reasoning.
-type span struct {
-	kind  assistant.Kind
-	bytes int
-}
-
-func (a *answerText) add(kind assistant.Kind, text string) {
-	if kind == assistant.KindReasoning {
-		a.reasoning.WriteString(text)
-	} else {
-		a.text.WriteString(text)
-	}
-	if last := len(a.spans) - 1; last >= 0 && a.spans[last].kind == kind {
-		a.spans[last].bytes += len(text)
-		return
-	}
-	a.spans = append(a.spans, span{kind, len(text)})
-}
-
-// parts is the answer so far. It copies no text.
-func (a *answerText) parts(withReasoning bool) (parts assistant.Parts) {
-	if !withReasoning {
-		if a.text.Len() > 0 {
-			parts = assistant.Parts{assistant.TextPart{Text: a.text.String()}}
-		}
-		return parts
-	}
-	text, reasoning := a.text.String(), a.reasoning.String()
-	for _, s := range a.spans {
-		if s.kind == assistant.KindReasoning {
-			parts, reasoning = append(parts, assistant.ReasoningPart{Text: reasoning[:s.bytes]}), reasoning[s.bytes:]
-		} else {
-			parts, text = append(parts, assistant.TextPart{Text: text[:s.bytes]}), text[s.bytes:]
-		}
-	}
-	return parts
 }
 
 // summary is what the observer and the log learn of an answer's end.
@@ -218,11 +170,16 @@ func (c *Conversation) logEnd(t *turn, err error) {
 	t.assistant.Logger.Error("answer failed", fields...)
 }
 
+// askerOf returns who asked last.
+func (c *Conversation) askerOf(t *turn) assistant.Asker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return t.asker
+}
+
 // fieldsOf are the fields of every line about a turn.
 func (c *Conversation) fieldsOf(t *turn) []zap.Field {
-	c.mu.Lock()
-	fields := []zap.Field{zap.String("user", t.asker.Peer.User)}
-	c.mu.Unlock()
+	fields := []zap.Field{zap.String("user", c.askerOf(t).Peer.User)}
 	if c.stored() {
 		fields = append(fields, zap.String("conversation_id", c.id))
 	}

@@ -35,11 +35,11 @@ var (
 
 // over is the refusal of what a limit does not allow now.
 func over(reason assistant.Reason, wait time.Duration) error {
-	return &assistant.Refusal{Reason: reason, RetryAfter: wait}
+	return &assistant.RefusalError{Reason: reason, RetryAfter: wait}
 }
 
 // Count counts a question of the payer that needs so many tokens, or refuses it with an
-// [assistant.Refusal]. [Accounts.Uncount] takes it back.
+// [assistant.RefusalError]. [Accounts.Uncount] takes it back.
 func (as *Accounts) Count(p Payer, r Rate, b Budget, need int) error {
 	a := as.use(p)
 	defer as.leave(a)

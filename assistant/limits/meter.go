@@ -19,7 +19,7 @@ type Meter struct {
 	charged int // tokens that the account has in flight
 }
 
-// Open begins with the input of a request, in tokens, or refuses it with an [assistant.Refusal] where the
+// Open begins with the input of a request, in tokens, or refuses it with an [assistant.RefusalError] where the
 // budget has less. Several answers of one payer share what is left: each is counted while it comes.
 func (m *Meter) Open(as *Accounts, p Payer, b Budget, input int) error {
 	m.input = input

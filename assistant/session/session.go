@@ -14,7 +14,6 @@ package session
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -105,7 +104,7 @@ func Serve(a *conversation.Assistant, conn Conn, peer assistant.Peer) error {
 
 func newSession(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Session {
 	s := &Session{
-		assistant: a, hub: a.Hub(), conn: conn, peer: peer, mouth: rand.Uint64(), id: sockets.Add(1), since: time.Now(),
+		assistant: a, hub: a.Hub(), conn: conn, peer: peer, mouth: assistant.NewMouth(), id: sockets.Add(1), since: time.Now(),
 		closed: make(chan struct{}), signal: make(chan struct{}, 1), room: make(chan struct{}, 1),
 		subs: make(map[string]*subscription), asked: make(map[assistant.RequestKey]wire.Envelope), runs: make(map[string]assistant.RequestKey),
 	}

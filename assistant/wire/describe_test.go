@@ -26,7 +26,7 @@ type (
 	Row struct {
 		Width int `json:"width" minimum:"1" maximum:"80" doc:"In characters."`
 	}
-	Refusal struct {
+	RefusalError struct {
 		Reason string `json:"reason" minLength:"1" maxLength:"64"`
 	}
 )
@@ -39,8 +39,8 @@ func (Color) Values() iter.Seq2[string, string] {
 
 var (
 	banner  = wire.Sends("banner", "Something to show.", Banner{Color: "red"})
-	refusal = wire.Sends("error", "", Refusal{"busy"})
-	many    = wire.Sends("error", "", []Refusal{{"busy"}})
+	refusal = wire.Sends("error", "", RefusalError{"busy"})
+	many    = wire.Sends("error", "", []RefusalError{{"busy"}})
 	ready   = wire.Sends("ready", "It goes on.", wire.Null{})
 	readyAt = wire.Sends("ready", "", &Row{80})
 	late    = wire.Sends("late", "It comes by itself.", wire.Null{}).About("room:1")
@@ -94,7 +94,7 @@ func TestDescribeMessages(t *testing.T) {
 		`stop_message StopMessage stop client [] Options? {"message_id":"m"} room:2`,
 		`pong_message PongMessage pong server [connection] null null`,
 		// Three declarations of one action; one that repeats adds nothing.
-		`error_message ErrorMessage error server [connection] [Item] | Refusal | [Refusal] [{"type":"missing","loc":["ask"],"msg":"Field required"}]`,
+		`error_message ErrorMessage error server [connection] [Item] | RefusalError | [RefusalError] [{"type":"missing","loc":["ask"],"msg":"Field required"}]`,
 		// null or a row
 		`ready_message ReadyMessage ready server [chat text] Row? {"width":80}`,
 		`banner_message BannerMessage banner server [chat text] Banner {"color":"red","rows":null,"id":""}`,
@@ -123,7 +123,7 @@ func TestDescribeSchemas(t *testing.T) {
 		`Color = red | green`,
 		`Row{width: integer "In characters." minimum=1 maximum=80}`,
 		`Banner{color: Color, shown?: string "When it was first seen." format=date-time, rows: [Row], primary?: Row, id: string format=uuid}`,
-		`Refusal{reason: string minLength=1 maxLength=64}`,
+		`RefusalError{reason: string minLength=1 maxLength=64}`,
 	}
 	var got []string
 	for _, s := range describedTable().Schemas {
@@ -138,12 +138,12 @@ func TestDescribeSchemas(t *testing.T) {
 // messages that it is the payload of.
 func TestDescribeTypes(t *testing.T) {
 	want := map[string]string{
-		"Options": "The payload of `stop`.",
-		"Item":    "One reason why a frame was refused.",
-		"Color":   "A color.\n\n- `red`: warm\n- `green`: not",
-		"Row":     "The payload of `ready`.",
-		"Banner":  "The payload of `banner`.",
-		"Refusal": "The payload of `error`.",
+		"Options":      "The payload of `stop`.",
+		"Item":         "One reason why a frame was refused.",
+		"Color":        "A color.\n\n- `red`: warm\n- `green`: not",
+		"Row":          "The payload of `ready`.",
+		"Banner":       "The payload of `banner`.",
+		"RefusalError": "The payload of `error`.",
 	}
 	for _, s := range describedTable().Schemas {
 		if s.Description != want[s.Title] {

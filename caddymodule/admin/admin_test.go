@@ -247,12 +247,12 @@ func TestAdminFollows(t *testing.T) {
 // follow begins to follow an answer.
 func follow(s *caddytest.Site, id string) *json.Decoder {
 	s.T.Helper()
-	req, err := http.NewRequestWithContext(s.T.Context(), "GET", "http://"+s.Admin+"/assistant/assistants/answers/"+id, nil)
+	req, err := http.NewRequestWithContext(s.T.Context(), http.MethodGet, "http://"+s.Admin+"/assistant/assistants/answers/"+id, nil)
 	if err != nil {
 		s.T.Fatal(err)
 	}
 	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	if err != nil || res.StatusCode != 200 || res.Header.Get("Content-Type") != "application/x-ndjson" {
+	if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "application/x-ndjson" {
 		s.T.Fatalf("follow: %+v, %v", res, err)
 	}
 	s.T.Cleanup(func() { _ = res.Body.Close() })

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -35,7 +34,7 @@ func followAnswer(op operation) error {
 	f := &follower{run: op.r.PathValue("id"), out: json.NewEncoder(op.w), rest: http.NewResponseController(op.w), wake: make(chan struct{}, 1)}
 	f.out.SetEscapeHTML(false)
 	defer func() { _ = f.rest.SetWriteDeadline(time.Time{}) }()
-	events, p := c.Follow(nil, conversation.Listener{Mouth: rand.Uint64(), Wake: f.raise, TooSlow: func() {}})
+	events, p := c.Follow(nil, conversation.Listener{Mouth: assistant.NewMouth(), Wake: f.raise, TooSlow: func() {}})
 	defer events.Close()
 	ended, err := f.begin(p)
 	for !ended && err == nil {

@@ -1,6 +1,9 @@
-package conversation
+// Package recorder stores an answer while it streams.
+package recorder
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -16,15 +19,30 @@ const (
 	strictTries = 3
 )
 
-// recorder stores an answer while it streams, on a goroutine of its own, so that the model does
-// not wait for the disk. By default events are shown at once and stored soon; in strict mode they are
-// shown once stored.
-type recorder struct {
-	turn   *turn
-	show   func(assistant.Event)
-	extend func(offset int, parts assistant.Parts) error // of the store
+// Config is what a [Recorder] records, and how.
+type Config struct {
+	// Strict shows events once they are stored. Otherwise they are shown at once and stored soon: a crash may lose
+	// what was shown last, 250 ms or 2 KiB of it.
+	Strict bool
+	// Reasoning is stored, too.
+	Reasoning bool
+	// Show shows an event.
+	Show func(assistant.Event)
+	// Extend stores parts from an offset on, as in [assistant.Store].
+	Extend func(offset int, parts assistant.Parts) error
+	// Ctx ends with the answer, and Cancel ends it: a strict answer that the store keeps refusing.
+	Ctx    context.Context
+	Cancel context.CancelCauseFunc
+	// Logger gets a line for a store that fails.
+	Logger *zap.Logger
+}
 
-	// of the goroutine that flushes: loop, then the one that calls end
+// Recorder stores an answer on a goroutine of its own, so that the model does not wait for the disk. Add and End are
+// called by one goroutine.
+type Recorder struct {
+	Config
+
+	// of the goroutine that flushes: loop, then the one that calls End
 	stored  int  // bytes that the store has
 	failing bool // the last call failed
 
@@ -38,17 +56,17 @@ type recorder struct {
 	done  chan struct{}
 }
 
-func newRecorder(t *turn, show func(assistant.Event), extend func(int, assistant.Parts) error) *recorder {
-	r := &recorder{turn: t, show: show, extend: extend, dirty: make(chan struct{}, 1), full: make(chan struct{}, 1),
-		stop: make(chan struct{}), done: make(chan struct{})}
+// Start begins to record. [Recorder.End] must be called.
+func Start(c Config) *Recorder {
+	r := &Recorder{Config: c, dirty: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	go r.loop()
 	return r
 }
 
-// add takes the next event of the answer.
-func (r *recorder) add(e assistant.Event) {
-	if !r.turn.assistant.Strict {
-		r.show(e)
+// Add takes the next event of the answer.
+func (r *Recorder) Add(e assistant.Event) {
+	if !r.Strict {
+		r.Show(e)
 	}
 	r.mu.Lock()
 	r.pending = append(r.pending, e)
@@ -68,28 +86,23 @@ func raise(c chan struct{}) {
 	}
 }
 
-// end stores and shows what a strict answer still owes, and ends the goroutine. Otherwise nothing is
-// stored: the whole answer will be. An answer that was stopped before all of it was shown is not complete,
+// End ends the recording. It stores and shows what a strict answer still owes; otherwise nothing is
+// stored, since the whole answer will be. It returns false where not all was shown: then the answer is not complete,
 // although the model may have said all.
-func (r *recorder) end() {
+func (r *Recorder) End() (shown bool) {
 	close(r.stop)
 	<-r.done
-	if !r.turn.assistant.Strict {
-		return
-	}
-	if r.turn.ctx.Err() == nil {
+	if r.Strict && r.Ctx.Err() == nil {
 		r.flush()
 	}
-	if len(r.pending) > 0 {
-		r.turn.finish = ""
-	}
+	return !r.Strict || len(r.pending) == 0
 }
 
-func (r *recorder) loop() {
+func (r *Recorder) loop() {
 	defer close(r.done)
 	defer func() {
 		if v := recover(); v != nil { // the answer goes on from memory
-			r.turn.assistant.Logger.Error("recorder panicked", zap.Any("panic", v), zap.Stack("stack"))
+			r.Logger.Error("recorder panicked", zap.Any("panic", v), zap.Stack("stack"))
 		}
 	}()
 	timer := time.NewTimer(flushDelay)
@@ -100,7 +113,7 @@ func (r *recorder) loop() {
 		case <-r.stop:
 			return
 		}
-		if !r.turn.assistant.Strict {
+		if !r.Strict {
 			timer.Reset(flushDelay)
 			full := r.full
 			if r.failing {
@@ -119,19 +132,19 @@ func (r *recorder) loop() {
 
 // flush stores what is pending. What the store does not take stays pending, and is offered again from the same
 // offset; in strict mode the answer ends when the store keeps refusing.
-func (r *recorder) flush() {
+func (r *Recorder) flush() {
 	r.mu.Lock()
 	events, bytes := r.pending, r.bytes
 	r.pending, r.bytes = nil, 0
 	r.mu.Unlock()
-	parts, size := partsOf(events, !r.turn.assistant.ReasoningLive)
+	parts, size := partsOf(events, r.Reasoning)
 	err := r.store(parts)
 	wasFailing := r.failing
 	if r.failing = err != nil; !r.failing {
 		r.stored += size
-		if r.turn.assistant.Strict {
+		if r.Strict {
 			for _, e := range events {
-				r.show(e)
+				r.Show(e)
 			}
 		}
 		return
@@ -139,28 +152,28 @@ func (r *recorder) flush() {
 	r.mu.Lock()
 	r.pending, r.bytes = append(events, r.pending...), r.bytes+bytes
 	r.mu.Unlock()
-	if r.turn.assistant.Strict {
-		r.turn.cancel(&assistant.StoreError{Err: err})
+	if r.Strict {
+		r.Cancel(&assistant.StoreError{Err: err})
 		return
 	}
 	if !wasFailing { // once, not for each try
-		r.turn.assistant.Logger.Warn("store part of an answer", zap.String("message_id", r.turn.id), zap.Error(err))
+		r.Logger.Warn("store part of an answer", zap.Error(err))
 	}
 	raise(r.dirty)
 }
 
 // store offers the parts to the store, several times in strict mode.
-func (r *recorder) store(parts assistant.Parts) (err error) {
+func (r *Recorder) store(parts assistant.Parts) (err error) {
 	if parts == nil {
 		return nil
 	}
 	tries := 1
-	if r.turn.assistant.Strict {
+	if r.Strict {
 		tries = strictTries
 	}
 	for try := range tries {
-		pause(r.turn.ctx, time.Duration(try)*100*time.Millisecond)
-		if err = r.extend(r.stored, parts); err == nil {
+		Pause(r.Ctx, time.Duration(try)*100*time.Millisecond)
+		if err = r.Extend(r.stored, parts); err == nil {
 			return nil
 		}
 	}
@@ -169,12 +182,20 @@ func (r *recorder) store(parts assistant.Parts) (err error) {
 
 // partsOf are the pieces of some events, and how many bytes of text they have.
 func partsOf(events []assistant.Event, withReasoning bool) (parts assistant.Parts, size int) {
-	var text answerText
+	var text Text
 	for _, e := range events {
 		if e.Kind == assistant.KindPiece || e.Kind == assistant.KindReasoning && withReasoning {
-			text.add(e.Kind, e.Text)
+			text.Add(e.Kind, e.Text)
 			size += len(e.Text)
 		}
 	}
-	return text.parts(true), size
+	return text.Parts(true), size
+}
+
+// Pause waits. It returns false as soon as ctx is done.
+func Pause(ctx context.Context, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+	return !errors.Is(ctx.Err(), context.Canceled)
 }
