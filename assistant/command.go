@@ -38,7 +38,7 @@ func (Stop) command()       {}
 func (Rename) command()     {}
 func (Delete) command()     {}
 
-// Asker is who asks a question, and what the model is told because of that.
+// Asker is who asks a question, with the instructions that the model gets for that.
 type Asker struct {
 	From         RequestKey
 	Peer         Peer

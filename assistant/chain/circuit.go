@@ -16,7 +16,7 @@ const (
 	maxOpenTime = 5 * time.Minute
 )
 
-// CircuitState tells whether a provider of a [Chain] is asked.
+// CircuitState says whether a provider of a [Chain] is asked.
 type CircuitState string
 
 // The states of a circuit.
@@ -61,7 +61,7 @@ func (c *circuit) enter() *attempt {
 // overrule begins an attempt in any case.
 func (c *circuit) overrule() *attempt { return &attempt{c, true} }
 
-// answered tells that the provider has sent something; true when that closed the circuit. What was asked
+// answered records that the provider has sent something, and reports whether that closed the circuit. What was asked
 // before the circuit opened does not count: the service may say at the same time that it wants no more.
 func (a *attempt) answered() (closed bool) {
 	a.mu.Lock()
@@ -74,7 +74,7 @@ func (a *attempt) answered() (closed bool) {
 	return true
 }
 
-// completed tells that the provider has said all. One that breaks off every answer never gets here, and
+// completed records that the provider has said all. One that breaks off every answer never gets here, and
 // is passed over in the end.
 func (a *attempt) completed() {
 	a.mu.Lock()
@@ -84,7 +84,7 @@ func (a *attempt) completed() {
 	}
 }
 
-// failed tells that the provider has failed; true when that opened the circuit.
+// failed records that the provider has failed, and reports whether that opened the circuit.
 func (a *attempt) failed(err error) (opened bool) {
 	reason, pause := assistant.ReasonInternal, time.Duration(0)
 	if fault, ok := errors.AsType[*assistant.ProviderError](err); ok {
@@ -92,7 +92,7 @@ func (a *attempt) failed(err error) (opened bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if probed := a.probe == a; probed || a.until.IsZero() { // others tell of an open circuit what is known
+	if probed := a.probe == a; probed || a.until.IsZero() { // of an open circuit the others say what is known
 		a.failures++
 		if probed || a.failures >= tripFailures {
 			pause = max(pause, openFor(a.failures))
@@ -128,7 +128,7 @@ func (a *attempt) leaveLocked() {
 	}
 }
 
-// health tells how the circuit is, with s as the source.
+// health returns how the circuit is, with s as the source.
 func (c *circuit) health(s assistant.Source) Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()

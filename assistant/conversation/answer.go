@@ -14,7 +14,7 @@ import (
 
 // work answers until no question is left. It is the one goroutine of a busy conversation:
 //
-//	work ─ answer ─┬─ begin     find the question and what to tell the model, store, show the start
+//	work ─ answer ─┬─ begin     find the question and the history, store, show the start
 //	               ├─ stream    Provider.Stream ─► take ─► recorder ─► show, store
 //	               └─ finish    store the whole answer, show its end
 func (c *Conversation) work() {

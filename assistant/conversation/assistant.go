@@ -32,7 +32,7 @@ type Config struct {
 	MaxQuestionLength int
 	// MaxMessages is how many messages a stored conversation may have, questions and answers. Default: no limit.
 	MaxMessages int
-	// Context is how much of a conversation the model is told, in tokens, instructions and question
+	// Context is how much of a conversation the model receives, in tokens, instructions and question
 	// included: the newest whole turns that fit. A question that does not fit is refused. Tokens are
 	// estimated, four characters each. Default: 16000.
 	Context int

@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 )
 
-// begin decides what the turn asks and tells the model, makes that durable and shows it.
+// begin decides what the turn asks and what the model receives, makes that durable and shows it.
 func (c *Conversation) begin(t *turn) error {
 	b, err := c.beginning(t)
 	if err == nil {
@@ -85,7 +85,7 @@ func (c *Conversation) title() string {
 	return c.info.Title
 }
 
-// recall reads back as much of the conversation as the model may be told.
+// recall reads back as much of the conversation as the model may receive.
 func (c *Conversation) recall(t *turn, b assistant.Beginning) error {
 	messages, more, err := c.readBack(c.messages, c.more, func(m []assistant.Message) bool {
 		if i := indexOf(m, b.DropFrom); i >= 0 {
@@ -102,7 +102,7 @@ func (c *Conversation) recall(t *turn, b assistant.Beginning) error {
 	return nil
 }
 
-// reserve selects what the model is told, and takes as much of the payer's budget.
+// reserve selects what the model receives, and takes as much of the payer's budget.
 func (c *Conversation) reserve(t *turn, b assistant.Beginning) error {
 	earlier := c.messages
 	if b.DropFrom != "" {
@@ -167,8 +167,8 @@ func (c *Conversation) showStartLocked(t *turn, b assistant.Beginning) {
 	}
 }
 
-// window selects what the model is told of a conversation: the newest whole turns that fit into limit
-// tokens together with what is told anyway. Questions without an answer are left out: many models insist
+// window selects what the model receives of a conversation: the newest whole turns that fit into limit
+// tokens together with what has been used already. Questions without an answer are left out: many models insist
 // that roles alternate, and what failed once would fail again.
 func window(messages []assistant.Message, used, limit int) (turns []assistant.Turn, trimmed bool) {
 	first := len(messages)
@@ -193,7 +193,7 @@ func window(messages []assistant.Message, used, limit int) (turns []assistant.Tu
 	return turns, trimmed
 }
 
-// turnOf is what a model is told of a message. Its reasoning stays with us: models want none back.
+// turnOf is what a model receives of a message. Reasoning is left out: models want none back.
 func turnOf(m assistant.Message) assistant.Turn {
 	t := assistant.Turn{Role: m.Role, Content: m.Content}
 	for _, p := range m.Parts {

@@ -42,7 +42,7 @@ type turn struct {
 
 	// set before it is shown
 	history []assistant.Turn
-	trimmed bool // there is more history than the model is told
+	trimmed bool // the model does not receive all of the history
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 

@@ -10,7 +10,7 @@ import (
 
 // maxIdleAccounts is how many users without a connection or a running answer are remembered, and, apart
 // from them, how many networks of anonymous clients. Beyond it the one is forgotten that has been idle
-// longest, as if it had asked nothing: a flood of addresses costs bounded memory, shuts nobody out, and
+// longest, as if it had asked nothing: a flood of addresses costs bounded memory, shuts no one out, and
 // makes no user forgotten.
 const maxIdleAccounts = 1 << 16
 

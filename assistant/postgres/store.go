@@ -58,7 +58,7 @@ type Store struct {
 }
 
 // Open connects, makes or migrates the tables, and marks answers interrupted that dead processes have
-// left streaming. The logger, which may be nil, is told when the connection that holds the lock is
+// left streaming. The logger, which may be nil, gets a line when the connection that holds the lock is
 // lost, and of answers that were interrupted. No error contains the DSN or its password.
 func Open(ctx context.Context, config Config, log *zap.Logger) (*Store, error) {
 	return open(ctx, config, log, pace)

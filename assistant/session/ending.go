@@ -15,7 +15,7 @@ import (
 // errMalformed is why a session ends whose client sends rubbish.
 var errMalformed = errors.New("too many malformed frames")
 
-// errDisconnected is why a session ends that the operator closes. Its code tells clients not to come back
+// errDisconnected is why a session ends that the operator closes. Its code asks clients not to come back
 // by themselves.
 var errDisconnected = disconnected{}
 
