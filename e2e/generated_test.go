@@ -73,7 +73,7 @@ func newGeneration(t *testing.T, c *harness.Caddy, path, program string) generat
 // run returns what a program prints that ends well.
 func (g generation) run(name string, args ...string) string {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), 2*harness.Patience) // compilers have much to load
+	ctx, cancel := context.WithTimeout(g.t.Context(), harness.Patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = g.folder

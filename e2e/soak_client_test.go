@@ -73,7 +73,7 @@ func (ch *chatter) dial() (*harness.Raw, error) {
 
 // insist tries again what the network or the store has kept from happening. A breach of the protocol is final.
 func (ch *chatter) insist(try func() error) error {
-	for deadline := time.Now().Add(4 * harness.Patience); ; {
+	for deadline := time.Now().Add(harness.Patience); ; {
 		err := try()
 		final := errors.As(err, new(breach)) || time.Now().After(deadline)
 		if err == nil || final {

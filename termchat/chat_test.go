@@ -27,7 +27,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+// patience tells a stuck test from a slow one.
+const patience = 2 * time.Minute
 
 // site is an assistant behind an address at which one hub can follow another, as when a server restarts.
 type site struct {

@@ -61,6 +61,7 @@ func OpenURL(t testing.TB, address string, others ...string) *Page {
 		chromedp.UserDataDir(t.TempDir()),
 		chromedp.NoSandbox, // root has no other choice
 		chromedp.DisableGPU,
+		chromedp.WSURLReadTimeout(Patience),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("ignore-certificate-errors", u.Scheme == "https"),
 		chromedp.Flag("disable-quic", true))

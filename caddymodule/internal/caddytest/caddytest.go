@@ -26,6 +26,9 @@ import (
 
 func init() { caddy.RegisterModule(Counting{}) }
 
+// patience bounds each wait. It tells a stuck test from a slow one.
+const patience = 2 * time.Minute
+
 // Counting is a model for tests: it counts slowly, and then says its name and instructions.
 type Counting struct {
 	Name   string `json:"model,omitempty"`
@@ -168,7 +171,7 @@ func (c *Socket) Send(format string, args ...any) {
 
 // Next reads one frame.
 func (c *Socket) Next() (f Frame, err error) {
-	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	_, data, err := c.ReadMessage()
 	if err == nil {
 		err = json.Unmarshal(data, &f)
@@ -300,7 +303,7 @@ func Eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.After(30 * time.Second); !happened(); {
+	for deadline := time.After(patience); !happened(); {
 		select {
 		case <-poll.C:
 		case <-deadline:
