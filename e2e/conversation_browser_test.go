@@ -214,6 +214,47 @@ func TestConversationWithTutorial(t *testing.T) {
 	}
 }
 
+// TestConversationUnknownPart: what this page does not know is not passed over in silence.
+func TestConversationUnknownPart(t *testing.T) {
+	const (
+		question = `{"message_id":"11111111-1111-4111-8111-111111111111","role":"user","content":"Where?","status":"complete","created_at":"2000-01-01T00:00:00Z"}`
+		answer   = `{"message_id":"22222222-2222-4222-8222-222222222222","role":"assistant","content":"There.","parts":[{"type":"text","text":"There."},` +
+			`{"type":"source","source_id":"1"},{"type":"source","source_id":"2"}],"status":"complete","created_at":"2000-01-01T00:00:00Z"}`
+		id = "00000000-0000-4000-8000-000000000000"
+	)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Errorf("accept: %v", err)
+			return
+		}
+		defer conn.CloseNow()
+		for {
+			var frame struct{ Action, Ref string }
+			if wsjson.Read(r.Context(), conn, &frame) != nil {
+				return
+			}
+			if frame.Action != "subscribe" {
+				continue
+			}
+			for _, text := range []string{
+				`{"action":"subscribed","payload":{"epoch":"e","seq":1,"recovered":false,"streaming":null},"version":1,"topic":"conversation:` + id + `","ref":"` + frame.Ref + `"}`,
+				`{"action":"snapshot","payload":{"conversation":{"conversation_id":"` + id + `","title":"Where?","created_at":"2000-01-01T00:00:00Z","updated_at":"2000-01-01T00:00:00Z"},` +
+					`"messages":[` + question + `,` + answer + `],"has_more":false,"streaming":null},"version":1,"topic":"conversation:` + id + `","seq":1}`,
+			} {
+				_ = conn.Write(r.Context(), websocket.MessageText, []byte(text)) // a page that is gone fails the test
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	c := harness.Start(t, chatFiles+harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
+	page := harness.Open(t, c, "/assistants/#"+id)
+	page.WaitFor(answerText + ` === "There." && $("[data-role=assistant] .notice")?.textContent === "There is something this page cannot show."`)
+	if n := harness.Eval[int](page, `$$(".notice").length`); n != 1 {
+		t.Errorf("the page says so %d times, want once", n)
+	}
+}
+
 // TestConversationHostileText: what a model says stays text.
 func TestConversationHostileText(t *testing.T) {
 	const hostile = `<script>window.harmed = 1</script><img src=x onerror="window.harmed = 2"> <a href="javascript:harmed=3">x</a> [go](javascript:harmed=4) ![i](https://example.com/leak.png) [ok](https://example.com/)`

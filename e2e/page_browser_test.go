@@ -195,6 +195,56 @@ func TestPageReasoning(t *testing.T) {
 	page.WaitFor(`$(".tokens").checkVisibility() && /^Tokens: \d+ in, \d+ out/.test($(".tokens").textContent) && $(".usage").ariaExpanded === "true"`)
 }
 
+// TestPageReload: what was seen of an answer is there again from the history: its reasoning, its model, why it
+// failed and whether to try again.
+func TestPageReload(t *testing.T) {
+	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+		switch call.Question() {
+		case "whole":
+			call.Reasoning("The user <b>greets</b>.")
+			call.Pieces("Hello.")
+			call.Finish()
+		case "cut":
+			call.Pieces("Hel")
+			call.Cut()
+		case "refused":
+			call.Fail(http.StatusBadRequest, "secret")
+		default:
+			call.Fail(http.StatusInternalServerError, "secret")
+		}
+	}), "")
+	// All that is shown, but the time and the usage: those of failed answers are not shown live.
+	const shown = `$$("#messages :is(.reasoning, .text, .model, .note, .problem p), .retry:not([hidden])").map((e) => (e.className || "why") + ": " + e.textContent).join("\n")`
+	page := harness.Open(t, c, "/assistants/")
+	for _, question := range []string{"whole", "cut", "refused", "unavailable"} {
+		page.Type("#input", question+kb.Enter)
+		page.WaitFor(fmt.Sprintf(`$$(".turn").length > 0 && $$(".turn").at(-1).textContent.includes(%q) && ($$(".turn").at(-1).querySelector(".problem") || $$(".turn").at(-1).querySelector("[data-state=ended]"))`, question))
+	}
+	page.WaitFor(`$$("[data-state=ended]").length === 2 && $$(".problem").length === 3`)
+	live := harness.Eval[string](page, shown)
+	for _, want := range []string{"The user <b>greets</b>.", "model: gpt-", "stopped in mid-answer", "refused the request", "Try again"} {
+		if !strings.Contains(live, want) {
+			t.Errorf("the page does not show %q before the reload:\n%s", want, live)
+		}
+	}
+	page.Reload()
+	page.WaitFor(`$$("[data-state=ended]").length === 2 && $(".reasoning") && $$(".problem p").filter((p) => p.textContent).length === 3`)
+	if again := harness.Eval[string](page, shown); again != live {
+		t.Errorf("after the reload the page shows\n%s\nwant what it showed before:\n%s", again, live)
+	}
+	if open := harness.Eval[bool](page, `$(".reasoning p").checkVisibility()`); open {
+		t.Error("the reasoning is not folded")
+	}
+
+	// A snapshot comes also when the last question is asked again.
+	page.Run(`window.old = $(".turn"); $$(".retry:not([hidden])").at(-1).click()`)
+	page.WaitFor(`!window.old.isConnected && $$("[data-state=ended]").length === 2 && $(".reasoning") && $$(".problem p").filter((p) => p.textContent).length === 3`)
+	if again := harness.Eval[string](page, shown); again != live {
+		t.Errorf("after another try the page shows\n%s\nwant what it showed before:\n%s", again, live)
+	}
+}
+
+
 // TestPageKeyboard: everything can be done without a mouse.
 func TestPageKeyboard(t *testing.T) {
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {

@@ -32,8 +32,8 @@ const minified = {
   },
 };
 
-// The first loads the others: when there is an answer to show, code to colour, a conversation to rename, a server that knows less.
-const lazy = ['./markdown.js', './highlight.js', './manage.js', './tutorial.js'];
+// The first loads the others: when there is an answer to show, one with more than text, code to colour, a conversation to rename, a server that knows less.
+const lazy = ['./markdown.js', './history.js', './highlight.js', './manage.js', './tutorial.js'];
 const results = await Promise.all(
   ['./assistant-chat.js', ...lazy].map((entry) =>
     build({ ...options, plugins: [minified], entryPoints: [join('src', entry)], external: lazy.filter((name) => name !== entry) }),

@@ -5,9 +5,10 @@
 // elsewhere, copy those in dist and edit the one line of index.html that names the socket.
 //
 // "npm run build" makes dist from src: assistant-chat.js is what opening the page costs; others are loaded
-// when they are needed: markdown.js for the first answer, highlight.js for the first block of code, manage.js
-// to rename or delete a conversation, tutorial.js for a server that knows the tutorial's actions alone. "npm run check" compares the two folders. The files
-// are not compressed; Caddy's encode does that.
+// when they are needed: markdown.js for the first answer, history.js for stored messages that have more than
+// text or that failed, highlight.js for the first block of code, manage.js to rename or delete a conversation,
+// tutorial.js for a server that knows the tutorial's actions alone. "npm run check" compares the two folders.
+// The files are not compressed; Caddy's encode does that.
 //
 // In src, connection.js opens the socket, notices when it is dead and opens it again. stored.js follows a stored
 // conversation through cuts and reloads; tutorial.js finds the turn that a frame belongs to in the socket's own
@@ -32,7 +33,8 @@
 //	.turn[data-pending]     its question is not known to be stored
 //	.message[data-role]     user or assistant, with .text, time, .model, .note (how an answer ended, if that
 //	                        is worth a word) and buttons: .copy, a question's .edit, an answer's .regenerate
-//	                        and .usage, which shows .tokens; .reasoning is before the text, folded
+//	                        and .usage, which shows .tokens; .reasoning is before the text, folded; a .notice
+//	                        says that there is something which this page cannot show
 //	.message[data-state]    of a question: queued, sent; of an answer: streaming, ended
 //	.code[data-language]    a block of code in .text, with .copy
 //	.problem .retry         why a turn failed; a button, shown where asking again can help

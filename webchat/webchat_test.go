@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
 // What opening the page may cost at most, in bytes as gzip sends them; and that with an answer on it, but
@@ -95,6 +97,26 @@ func TestSinks(t *testing.T) {
 		if found := sink.FindString(text); found != "" {
 			t.Errorf("%s contains %q", name, found)
 		}
+	}
+}
+
+// What failed is explained by the same sentences live, which are the server's, and from the history.
+func TestSentences(t *testing.T) {
+	sources := read(t, os.DirFS("src"))
+	seen := 0
+	entry := regexp.MustCompile(`(?m)^  (\w+): ["'](.*)["'],$`)
+	retryable, final, _ := strings.Cut(sources["history.js"], "const final")
+	for text, wantRetryable := range map[string]bool{retryable: true, final: false} {
+		for _, match := range entry.FindAllStringSubmatch(text, -1) {
+			seen++
+			want := assistant.Reason(match[1]).Explain()
+			if string(want.Reason) != match[1] || match[2] != want.Detail || wantRetryable != want.Retryable {
+				t.Errorf("%s: %q, retryable %t; want %+v", match[1], match[2], wantRetryable, want)
+			}
+		}
+	}
+	if seen < 8 {
+		t.Errorf("found %d sentences, want at least 8", seen)
 	}
 }
 

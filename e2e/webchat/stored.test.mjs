@@ -17,7 +17,7 @@ function turnView(question = '?') {
     answer: ({ content, finish_reason }) => show('answered', content, finish_reason),
     start: (model) => show('started', model),
     reason: (piece) => show('thought', piece),
-    append: (piece) => show('+', piece),
+    append: (piece) => piece && show('+', piece),
     end: (reason, usage) => show('ended', reason, usage?.output_tokens),
     fail: ({ detail, retryable }) => show('failed', detail, retryable && 'retryable'),
   };

@@ -205,9 +205,11 @@ export class StoredConversation {
     this.#older(messages, has_more);
     this.#turn = this.#show(messages);
     this.#running = null;
-    if (streaming) this.#start(streaming);
-    if (streaming?.reasoning) this.#turn.reason(streaming.reasoning);
-    if (streaming?.content) this.#turn.append(streaming.content);
+    if (streaming) {
+      this.#start(streaming);
+      if (streaming.reasoning) this.#turn.reason(streaming.reasoning);
+      this.#turn.append(streaming.content);
+    }
     this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
     for (const question of this.#pending) question.view = this.#view.turn(question.content);
     if (!this.#joined) this.#go();

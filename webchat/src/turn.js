@@ -17,9 +17,9 @@ const endings = {
 const share = 4000; // characters shown in one frame; to lay out more would take too long
 const maxAnnounced = 2000; // characters read out of one answer
 
-/** What shows an answer's text: loaded for the first one. */
+/** What shows an answer's text: loaded for the first one. @type {{ start?: any, loading?: Promise<any>, load(): Promise<any> }} */
 const renderer = {
-  start: null, // markdown, when it is there
+  // start: markdown, when it is there
   load() {
     this.loading ??= import('./markdown.js').then(
       ({ markdown }) => (this.start = markdown),
@@ -27,7 +27,6 @@ const renderer = {
     );
     return this.loading;
   },
-  /** @type {Promise<any> | undefined} */ loading: undefined,
 };
 
 function plain(element) {
@@ -79,21 +78,28 @@ export class Turn {
   }
 
   /** Goes before those that wait. @param {Message} message the question as it is stored */
-  accept({ message_id, created_at, status }) {
+  accept({ message_id, created_at, status, parts }) {
     this.id = message_id;
     this.#question.querySelector('time').replaceWith(time(new Date(created_at)));
     this.#question.dataset.state = 'sent';
     delete this.element.dataset.pending;
     this.element.parentNode.querySelector('[data-pending]')?.before(this.element);
-    if (status === 'failed') this.#problem({ detail: 'This question was not answered.', retryable: true });
+    this.#recall(this.#question, parts, status);
   }
 
   /** @param {Message} message the whole answer */
-  answer({ content, created_at, finish_reason = 'stop', status, usage }) {
-    this.#begin(new Date(created_at));
+  answer({ content, created_at, finish_reason = 'stop', model, parts, reason, status, usage }) {
+    this.#begin(new Date(created_at), model);
     this.#source = content;
     this.#finish(endings[finish_reason] ?? finish_reason, usage);
-    if (status === 'failed') this.#fail({ detail: 'The answer failed.', retryable: true });
+    this.#recall(this.#answer, parts, status, reason);
+  }
+
+  /** What only some have. @param {HTMLElement} message as it is shown @param {Message['parts']} parts @param {string} [reason] */
+  #recall(message, parts, status, reason) {
+    const hasFailed = status === 'failed';
+    if (hasFailed) this.#fail({ detail: '' }); // which history.js knows
+    if (hasFailed || parts) import('./history.js').then(({ recall }) => recall(this, message, parts, reason));
   }
 
   start(model) {
@@ -187,7 +193,7 @@ export class Turn {
   }
 
   /** @param {Problem} problem */
-  #problem({ detail, retryable, retry_after_ms = 0 }) {
+  #problem({ detail, retryable, retry_after_ms }) {
     const retry = h('button', { className: 'retry', hidden: !retryable, disabled: retry_after_ms > 0 }, 'Try again');
     const problem = h('div', { className: 'problem' }, h('p', {}, detail), retry);
     setTimeout(() => (retry.disabled = false), retry_after_ms);
@@ -212,8 +218,8 @@ function usageButton({ input_tokens, output_tokens, estimated }) {
   const text = h('span', { className: 'tokens', hidden: true }, `Tokens: ${input_tokens} in, ${output_tokens} out${estimated ? ', estimated' : ''}`);
   const button = iconButton('info', 'Token usage', { className: 'usage', ariaExpanded: 'false' });
   button.onclick = () => {
+    button.ariaExpanded = String(text.hidden);
     text.hidden = !text.hidden;
-    button.ariaExpanded = String(!text.hidden);
   };
   return [button, text];
 }

@@ -21,7 +21,7 @@ export type Frame =
   | Envelope<'subscribe', { epoch: string; after: number } | null>
   | Envelope<'subscribed', { epoch: string; recovered: boolean }>
   | Envelope<'snapshot', Snapshot>
-  | Envelope<'user_message', { message_id: string; client_id?: string; content: string; created_at: string }>
+  | Envelope<'user_message', { message_id: string; client_id?: string; content: string; parts?: Part[]; created_at: string }>
   | Envelope<'list_messages', { conversation_id: string; before: string }>
   | Envelope<'messages', { items: Message[]; has_more: boolean }>
   | Envelope<'list_conversations', { limit: number; cursor?: string }>
@@ -48,11 +48,22 @@ export interface Message {
   message_id: string;
   role: 'user' | 'assistant';
   content: string;
+  /** None: it is the content alone. */
+  parts?: Part[];
+  model?: string;
   status: 'complete' | 'streaming' | 'stopped' | 'failed' | 'interrupted';
   finish_reason?: string;
+  /** Why it failed. */
+  reason?: string;
   usage?: Usage;
   client_id?: string;
   created_at: string;
+}
+
+/** A piece of a message: `text`, `reasoning`, or what this page does not know. */
+export interface Part {
+  type: string;
+  text?: string;
 }
 
 /** The tokens of one answer. */
