@@ -244,7 +244,6 @@ func TestPageReload(t *testing.T) {
 	}
 }
 
-
 // TestPageKeyboard: everything can be done without a mouse.
 func TestPageKeyboard(t *testing.T) {
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
