@@ -247,3 +247,70 @@ func (c *paced) Send(messages ...[]byte) error {
 }
 
 func (c *paced) Close(int, string) error { return nil }
+
+// BenchmarkFollowers streams b.N pieces of one answer to so many followers of a stored conversation, one by one: the
+// next comes when all have written the last.
+func BenchmarkFollowers(b *testing.B) {
+	for _, followers := range []int{1, 2, 10} {
+		b.Run(fmt.Sprint(followers), func(b *testing.B) {
+			written := make(chan struct{}, followers)
+			s := newServer(b, model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range b.N {
+					yield(assistant.Delta{Text: " piece"})
+					for range followers {
+						<-written
+					}
+				}
+				b.StopTimer()
+				yield(finished)
+				return nil
+			}))
+			created := must(s.hub.Create(b.Context(), "ann", ""))
+			var wg sync.WaitGroup
+			for range followers {
+				c := &follows{id: created.ID, subscribed: make(chan struct{}), written: written, done: make(chan struct{})}
+				wg.Go(func() { _ = session.Serve(s.Assistant, c, assistant.Peer{User: "ann"}) })
+				<-c.subscribed
+			}
+			c := must(s.hub.Open("ann", created.ID))
+			must(c.Do(b.Context(), assistant.Ask{Asker: assistant.Asker{Peer: assistant.Peer{User: "ann"}}, Text: "x"}))
+			wg.Wait()
+			c.Close()
+		})
+	}
+}
+
+// follows subscribes, and leaves when an answer has ended.
+type follows struct {
+	id               string
+	asked            bool
+	subscribed, done chan struct{}
+	written          chan struct{}
+}
+
+func (c *follows) Recv() ([]byte, error) {
+	if !c.asked {
+		c.asked = true
+		return fmt.Appendf(nil, `{"action":"subscribe","topic":"conversation:%s"}`, c.id), nil
+	}
+	<-c.done
+	return nil, io.EOF
+}
+
+func (c *follows) Send(messages ...[]byte) error {
+	for _, m := range messages {
+		switch {
+		case bytes.HasPrefix(m, []byte(`{"action":"snapshot"`)):
+			close(c.subscribed)
+		case bytes.HasPrefix(m, []byte(`{"action":"streaming",`)):
+			c.written <- struct{}{}
+		case bytes.HasPrefix(m, []byte(`{"action":"complete_streaming"`)):
+			close(c.done)
+		}
+	}
+	return nil
+}
+
+func (c *follows) Close(int, string) error { return nil }
