@@ -21,18 +21,19 @@ const final = {
 
 /**
  * Completes a message that is shown with its text alone.
- * @param {{ element: HTMLElement, reason: (text: string) => void }} turn
+ * @param {{ reason: (text: string) => void }} turn
  * @param {HTMLElement} message of the turn
  * @param {NonNullable<Message['parts']>} parts
- * @param {string} reason why the turn failed, if it did and the reason is known
+ * @param {HTMLElement | false} problem of the turn
+ * @param {string} reason of the problem, if it is known
  */
-export function recall(turn, message, parts = [], reason = '') {
+export function recall(turn, message, parts = [], problem, reason = '') {
   for (const { type, text } of parts) if (type === 'reasoning') turn.reason(text ?? '');
   if (parts.some(({ type }) => type !== 'reasoning' && type !== 'text')) {
     message.querySelector('.meta')?.before(h('p', { className: 'notice' }, 'There is something this page cannot show.'));
   }
-  const [sentence, retry] = /** @type {any} */ (turn.element.querySelector('.problem')?.children ?? []);
-  if (!sentence) return; // nothing has failed, or it is asked again already
+  if (!problem) return;
+  const [sentence, retry] = /** @type {any} */ (problem.children);
   sentence.textContent = sentences[reason] ?? final[reason] ?? 'The question was not answered, or not to the end.';
   retry.hidden = reason in final;
 }

@@ -97,9 +97,8 @@ export class Turn {
 
   /** What only some have. @param {HTMLElement} message as it is shown @param {Message['parts']} parts @param {string} [reason] */
   #recall(message, parts, status, reason) {
-    const hasFailed = status === 'failed';
-    if (hasFailed) this.#fail({ detail: '' }); // which history.js knows
-    if (hasFailed || parts) import('./history.js').then(({ recall }) => recall(this, message, parts, reason));
+    const problem = status === 'failed' && this.#fail({ detail: '' }); // which history.js knows
+    if (problem || parts) import('./history.js').then(({ recall }) => recall(this, message, parts, problem, reason));
   }
 
   start(model) {
@@ -189,16 +188,17 @@ export class Turn {
   // Only a partial answer stays, as in the model's memory.
   #fail(problem) {
     if (!this.#source) this.#answer?.remove();
-    this.#problem(problem);
+    return this.#problem(problem);
   }
 
   /** @param {Problem} problem */
   #problem({ detail, retryable, retry_after_ms }) {
-    const retry = h('button', { className: 'retry', hidden: !retryable, disabled: retry_after_ms > 0 }, 'Try again');
+    const retry = h('button', { className: 'retry', hidden: !retryable, disabled: retry_after_ms }, 'Try again');
     const problem = h('div', { className: 'problem' }, h('p', {}, detail), retry);
     setTimeout(() => (retry.disabled = false), retry_after_ms);
     retry.onclick = () => this.#retry(problem);
     this.element.append(problem);
+    return problem;
   }
 
   // The last question of a stored conversation need not be asked twice.
