@@ -221,6 +221,57 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
+// TestHistory shows why an answer failed also to who comes later, and no reasoning.
+func TestHistory(t *testing.T) {
+	s := newSite(t, "reasoning \"Hm.\"\ntext \"Once upon \"\nfail provider_timeout\n\nfail context_overflow")
+	in, typed := io.Pipe()
+	term := s.chat(termchat.Config{In: in})
+	for _, sentence := range []string{"did not answer in time", "too long for the language model"} {
+		_, _ = io.WriteString(typed, "Tell me.\n")
+		term.notes.wait(sentence)
+	}
+	_ = typed.Close()
+	if err := term.end(); err != nil {
+		t.Error(err)
+	}
+	_, notes, _ := strings.Cut(term.notes.String(), "[conversation ")
+	id, _, _ := strings.Cut(notes, "]")
+	again := s.chat(termchat.Config{Conversation: id, In: strings.NewReader("")})
+	const want = "> Tell me.\nOnce upon \n[The language model did not answer in time.]\n" +
+		"> Tell me.\n[The question is too long for the language model.]\n> "
+	if err := again.end(); err != nil || !strings.Contains(again.notes.String(), want) {
+		t.Errorf("%v, the second chat shows %q, want %q", err, again.notes, want)
+	}
+}
+
+// TestUnknownParts are of a newer server: the rest of the history is shown all the same.
+func TestUnknownParts(t *testing.T) {
+	const topic = `"topic":"conversation:c"`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := ws.Upgrade(w, r, ws.Options{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, text := range []string{
+			`{"action":"subscribed","payload":{"epoch":"e","seq":1,"recovered":false,"streaming":null},` + topic + `,"ref":"enter"}`,
+			`{"action":"snapshot","payload":{"messages":[{"role":"user","content":"Draw."},{"role":"assistant","content":"There.","parts":[{"type":"text","text":"There."},{"type":"hologram"}]}]},` + topic + `,"seq":1}`,
+		} {
+			if err := conn.Send([]byte(text)); err != nil {
+				t.Error(err)
+			}
+		}
+		_, _ = conn.Recv() // until the chat ends
+	}))
+	defer server.Close()
+	s := &site{t: t, http: server}
+	term := s.chat(termchat.Config{Conversation: "c", In: strings.NewReader("")})
+	const want = "> Draw.\nThere.\n[there is something that a terminal cannot show]\n"
+	if err := term.end(); err != nil || !strings.Contains(term.notes.String(), want) {
+		t.Errorf("%v, shown %q, want %q", err, term.notes, want)
+	}
+}
+
 // TestCut loses the connection before, between and after pieces: the text is shown once and whole, and the
 // model is asked once.
 func TestCut(t *testing.T) {

@@ -13,6 +13,26 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
+// snapshot is the conversation as far as a terminal shows it.
+type snapshot struct {
+	Messages  []message                `json:"messages"`
+	Streaming *session.StreamingAnswer `json:"streaming"`
+}
+
+// message is one whose parts may be of types that came after this program.
+type message struct {
+	assistant.Message
+	Parts []part `json:"parts"`
+}
+
+type part struct {
+	Type string `json:"type"`
+}
+
+func (p part) unknown() bool {
+	return p.Type != assistant.TextPart{}.Type() && p.Type != assistant.ReasoningPart{}.Type()
+}
+
 // receive takes a frame, or the end of the connection.
 func (c *chat) receive(r received) error {
 	f := r.frame
@@ -31,7 +51,7 @@ func (c *chat) receive(r received) error {
 	case "subscribed":
 		return c.onSubscribed(decode[session.SubscribedPayload](f))
 	case "snapshot":
-		return c.onSnapshot(decode[session.SnapshotPayload](f))
+		return c.onSnapshot(decode[snapshot](f))
 	case "user_message":
 		if q := c.asked; q != nil && decode[session.UserMessagePayload](f).ClientID == q.id {
 			q.accepted = true
@@ -67,7 +87,7 @@ func (c *chat) onSubscribed(p session.SubscribedPayload) error {
 	return c.entered(nil)
 }
 
-func (c *chat) onSnapshot(p session.SnapshotPayload) error {
+func (c *chat) onSnapshot(p snapshot) error {
 	if !c.entering {
 		return nil // another client has changed what was said before
 	}
@@ -76,7 +96,7 @@ func (c *chat) onSnapshot(p session.SnapshotPayload) error {
 }
 
 // entered goes on where the connection was lost, or begins.
-func (c *chat) entered(s *session.SnapshotPayload) error {
+func (c *chat) entered(s *snapshot) error {
 	again := c.ready
 	if !again {
 		c.note("[conversation %s]\n", c.Conversation)
@@ -102,19 +122,26 @@ func (c *chat) entered(s *session.SnapshotPayload) error {
 	return nil
 }
 
-// recall shows a message of before.
-func (c *chat) recall(m assistant.Message) {
-	if m.Role == assistant.RoleUser {
+// recall shows a message of before, and what was said of it then. Reasoning is never shown.
+func (c *chat) recall(m message) {
+	switch {
+	case m.Role == assistant.RoleUser:
 		c.note("> %s\n", m.Content)
-	} else {
+	case m.Content != "":
 		c.note("%s\n", m.Content)
+	}
+	if slices.ContainsFunc(m.Parts, part.unknown) {
+		c.note("[there is something that a terminal cannot show]\n")
+	}
+	if m.Reason != "" {
+		c.note("[%s]\n", m.Reason.Explain().Detail)
 	}
 }
 
 // catchUp shows what is missing of the answer, by what the conversation is like now.
-func (c *chat) catchUp(s session.SnapshotPayload) error {
+func (c *chat) catchUp(s snapshot) error {
 	q := c.asked
-	i := slices.IndexFunc(s.Messages, func(m assistant.Message) bool { return m.ClientID == q.id })
+	i := slices.IndexFunc(s.Messages, func(m message) bool { return m.ClientID == q.id })
 	switch {
 	case i < 0 && q.accepted:
 		return errors.New("the question was removed from the conversation")
@@ -127,6 +154,9 @@ func (c *chat) catchUp(s session.SnapshotPayload) error {
 		answer := s.Messages[i+1]
 		c.onStart(answer.ID)
 		c.showRest(answer.Content)
+		if answer.Reason != "" {
+			c.note("\n[%s]", answer.Reason.Explain().Detail)
+		}
 		return c.onComplete(session.CompleteStreamingPayload{MessageID: answer.ID, FinishReason: answer.FinishReason})
 	}
 	if s.Streaming != nil {
