@@ -81,7 +81,7 @@ func TestOpenAI(t *testing.T) {
 
 // TestUpstreamCancelled: nobody pays for text that nobody reads.
 func TestUpstreamCancelled(t *testing.T) {
-	const limit = time.Second // the promise is 100 ms; a busy machine may delay it
+	const limit = 10 * time.Second // the promise is 100 ms; a busy machine may delay it
 	for _, test := range []struct {
 		name, sent string // what the model has sent by then
 		leave      func(*harness.Client)

@@ -83,7 +83,7 @@ func TestMaxConnections(t *testing.T) {
 	}
 	open := func(query string) *websocket.Conn {
 		t.Helper()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(caddytest.Patience)
 		for {
 			conn, status, _ := s.TryDial(query, nil)
 			switch {

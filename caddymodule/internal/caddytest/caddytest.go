@@ -26,8 +26,8 @@ import (
 
 func init() { caddy.RegisterModule(Counting{}) }
 
-// patience bounds each wait. It tells a stuck test from a slow one.
-const patience = 2 * time.Minute
+// Patience bounds each wait. It tells a stuck test from a slow one.
+const Patience = 2 * time.Minute
 
 // Counting is a model for tests: it counts slowly, and then says its name and instructions.
 type Counting struct {
@@ -171,7 +171,7 @@ func (c *Socket) Send(format string, args ...any) {
 
 // Next reads one frame.
 func (c *Socket) Next() (f Frame, err error) {
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(Patience))
 	_, data, err := c.ReadMessage()
 	if err == nil {
 		err = json.Unmarshal(data, &f)
@@ -303,7 +303,7 @@ func Eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.After(patience); !happened(); {
+	for deadline := time.After(Patience); !happened(); {
 		select {
 		case <-poll.C:
 		case <-deadline:
