@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 )
 
-// BenchmarkSend sends so many frames of an answer at once, over the loopback interface.
+// BenchmarkSend sends a number of an answer's frames at once, over the loopback interface.
 func BenchmarkSend(b *testing.B) {
 	for _, n := range []int{1, 16, 256} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -36,7 +36,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// BenchmarkRoundTrip sends a small message and gets it back, by each version of HTTP.
+// BenchmarkRoundTrip sends a small message and gets it back, over each version of HTTP.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, name := range []string{"HTTP/1.1", "HTTP/2", "HTTP/3"} {
 		b.Run(name, func(b *testing.B) {
@@ -54,7 +54,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-// BenchmarkIdle tells what an open connection of HTTP/1.1 costs that only waits for a message.
+// BenchmarkIdle reports the cost of an open HTTP/1.1 connection that only waits for a message.
 func BenchmarkIdle(b *testing.B) {
 	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,7 +98,7 @@ func BenchmarkIdle(b *testing.B) {
 	wg.Wait()
 }
 
-// memory is what is in use, stacks included, when nothing more can be freed.
+// memory returns the bytes in use, stacks included, after a garbage collection.
 func memory() uint64 {
 	var m runtime.MemStats
 	runtime.GC()

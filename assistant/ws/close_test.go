@@ -19,8 +19,8 @@ import (
 // closeTimeout is how long Close may wait for its peer.
 const closeTimeout = 500 * time.Millisecond
 
-// TestCloseIsBounded holds that Close takes half a second at most, whatever the peer does and whatever else is
-// under way, and that it ends Recv and Send.
+// TestCloseIsBounded checks that Close takes at most half a second, whatever the peer does and whatever else
+// is under way, and that it ends Recv and Send.
 func TestCloseIsBounded(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -170,8 +170,8 @@ func TestCloseTwice(t *testing.T) {
 	}
 }
 
-// TestCloseDuringTraffic closes at any moment of a busy connection: what the peer gets is whole messages
-// in order, then the close frame, then the end; and nothing that Recv returns is made up.
+// TestCloseDuringTraffic closes a busy connection at random moments. The peer must get whole messages in
+// order, then the close frame, then the end, and Recv must return only messages that were sent.
 func TestCloseDuringTraffic(t *testing.T) {
 	ws.SetCloseTimeout(t, time.Minute)
 	for i := range 60 {
@@ -220,8 +220,8 @@ func TestCloseDuringTraffic(t *testing.T) {
 	}
 }
 
-// TestNothingAfterClose holds that what comes after the close frame was sent is nobody's message: Close reads
-// it to the end, Recv has none of it.
+// TestNothingAfterClose checks that messages which arrive after the close frame was sent are discarded: Close
+// reads them to the end, and Recv returns none of them.
 func TestNothingAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := open(t, ws.Options{})
@@ -248,7 +248,7 @@ func TestNothingAfterClose(t *testing.T) {
 	})
 }
 
-// readNumbers reads the numbered messages of the test, and returns how many there were and what came next.
+// readNumbers reads the numbered messages of the test. It returns how many there were and what came next.
 func readNumbers(p *peer) (n int, next string) {
 	for {
 		switch got := p.next(); got {
@@ -261,7 +261,7 @@ func readNumbers(p *peer) (n int, next string) {
 	}
 }
 
-// lateDeadline is a connection on which one call to set a deadline is overtaken by the one of Close.
+// lateDeadline is a connection on which Close overtakes a call that sets a deadline.
 type lateDeadline struct {
 	net.Conn
 	arm      chan struct{} // closed: the next SetReadDeadline or SetWriteDeadline waits
@@ -298,7 +298,7 @@ func (c *lateDeadline) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// TestCloseOvertakesDeadline holds that Close is bounded also when Recv or Send is just about to set its
+// TestCloseOvertakesDeadline checks that Close is bounded even when Recv or Send is just about to set its
 // own, later deadline.
 func TestCloseOvertakesDeadline(t *testing.T) {
 	for name, use := range map[string]func(c *ws.Conn, p *peer){

@@ -14,16 +14,16 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// closeTimeout is how long Close waits for the peer: several round trips around the world, and half of
-// what a server that stops has left.
+// closeTimeout is how long Close waits for the peer: enough for several round trips around the world, and
+// half of the time that a stopping server has left.
 var closeTimeout = 500 * time.Millisecond
 
 func (o Options) maxMessageSize() int64       { return cmp.Or(o.MaxMessageSize, 1<<20) }
 func (o Options) pingInterval() time.Duration { return cmp.Or(o.PingInterval, 25*time.Second) }
 func (o Options) writeTimeout() time.Duration { return cmp.Or(o.WriteTimeout, 10*time.Second) }
 
-// Conn is an open WebSocket connection. One goroutine may call Recv while another calls Send; Close may
-// be called at any time, by anyone, and ends both. Pings are sent and answered by itself.
+// Conn is an open WebSocket connection. One goroutine may call Recv while another calls Send. Close may be
+// called at any time from any goroutine, and ends both. Conn sends and answers pings by itself.
 type Conn struct {
 	ws        *websocket.Conn
 	net       *netConn
@@ -34,7 +34,7 @@ type Conn struct {
 	closeOnce sync.Once
 }
 
-// CloseError is a message that must not be accepted: the connection is to be closed with its code.
+// CloseError describes a message that must not be accepted. The caller closes the connection with its code.
 type CloseError struct {
 	Code   int // RFC 6455 section 7.4.1
 	Reason string
@@ -42,7 +42,7 @@ type CloseError struct {
 
 func (e *CloseError) Error() string { return e.Reason }
 
-// CloseCode is the code to close with.
+// CloseCode returns the code to close with.
 func (e *CloseError) CloseCode() int { return e.Code }
 
 var (
@@ -54,22 +54,22 @@ var (
 
 func newConn(conn *websocket.Conn, nc *netConn, o Options) *Conn {
 	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize()}
-	// Recv bounds messages. This bounds what one may take on the wire and be nothing: empty blocks of deflate.
+	// Recv bounds messages. This bounds their size on the wire, which empty deflate blocks could inflate.
 	conn.SetReadLimit(2*c.maxSize + 1<<10)
-	interval := o.pingInterval() // all of o would stay in memory with the function
+	interval := o.pingInterval() // capturing o would keep all of it in memory
 	c.pinger = time.AfterFunc(math.MaxInt64, func() { c.ping(interval) })
 	c.pinger.Reset(interval) // only now, so that ping finds the field set
 	return c
 }
 
-// ping runs on the timer's goroutine, which gorilla allows beside Send, and comes behind a Send that is under
-// way. Any byte from the peer counts as its answer.
+// ping runs on the timer's goroutine, which gorilla allows concurrently with Send, and waits for a Send that
+// is under way. Any byte from the peer counts as its answer.
 func (c *Conn) ping(interval time.Duration) {
 	if c.net.silence() >= 2*interval {
 		c.net.giveUp()
 		return
 	}
-	// No deadline: whoever it waits for has one.
+	// No deadline: the write it waits for has one.
 	if c.ws.WriteControl(websocket.PingMessage, nil, time.Time{}) != nil {
 		c.net.giveUp()
 		return
@@ -77,14 +77,14 @@ func (c *Conn) ping(interval time.Duration) {
 	c.pinger.Reset(min(interval, 2*interval-c.net.silence()))
 }
 
-// Recv returns the next text message. Its error is permanent: a [*CloseError] for a message that must
-// not be accepted, io.EOF when the peer closed in order, anything else when the connection broke.
+// Recv returns the next text message. Errors are permanent: a [*CloseError] for a message that must not be
+// accepted, io.EOF when the peer closed normally, any other error when the connection broke.
 func (c *Conn) Recv() ([]byte, error) {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	data, err := c.recv()
 	if err == nil && c.net.closing.Load() != 0 {
-		return nil, net.ErrClosed // what comes after Close is nobody's
+		return nil, net.ErrClosed // messages that arrive after Close are discarded
 	}
 	return data, err
 }
@@ -101,7 +101,7 @@ func (c *Conn) recv() ([]byte, error) {
 	case kind != websocket.TextMessage:
 		return nil, errBinary
 	}
-	data, err := io.ReadAll(io.LimitReader(r, c.maxSize+1)) // inflated, where it is compressed
+	data, err := io.ReadAll(io.LimitReader(r, c.maxSize+1)) // inflated, if compressed
 	switch {
 	case errors.Is(err, websocket.ErrReadLimit):
 		return nil, errTooBig
@@ -111,20 +111,20 @@ func (c *Conn) recv() ([]byte, error) {
 		return nil, err
 	case int64(len(data)) > c.maxSize:
 		return nil, errTooBig
-	case !utf8.Valid(data): // gorilla leaves this to us
+	case !utf8.Valid(data): // gorilla does not check
 		return nil, errNotUTF8
 	}
 	return data, nil
 }
 
-// notDeflate tells a fault in compressed data from one of the connection, whose early end gorilla tells as a
-// close error.
+// notDeflate reports whether err is a fault in compressed data. An early end of the connection is not one:
+// gorilla reports it as a close error.
 func notDeflate(err error) bool {
 	var corrupt flate.CorruptInputError
 	return errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// Send writes text messages, in one system call for each 64 KiB of them. An error is permanent.
+// Send writes text messages, in one system call for each 64 KiB. Errors are permanent.
 func (c *Conn) Send(messages ...[]byte) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -138,7 +138,7 @@ func (c *Conn) Send(messages ...[]byte) error {
 }
 
 // Close sends a close frame, gives the peer half a second to answer and closes the connection. Further
-// calls wait for the first to end and do nothing.
+// calls wait for the first one and do nothing.
 func (c *Conn) Close(code int, reason string) error {
 	var err error
 	c.closeOnce.Do(func() {
@@ -146,7 +146,7 @@ func (c *Conn) Close(code int, reason string) error {
 		deadline := time.Now().Add(closeTimeout)
 		c.net.expire(deadline)
 		message := websocket.FormatCloseMessage(code, reason)
-		c.sending.Lock() // a Send that waits for its peer ends by the deadline too
+		c.sending.Lock() // the deadline also ends a Send that waits for its peer
 		err = c.ws.WriteControl(websocket.CloseMessage, message, deadline)
 		c.sending.Unlock()
 		if err == nil || errors.Is(err, websocket.ErrCloseSent) {
@@ -160,15 +160,15 @@ func (c *Conn) Close(code int, reason string) error {
 	return err
 }
 
-// answered reads until the peer answers the close frame, as it may have done before, or breaks off. After an
-// answer nothing comes and the connection can be closed at once (RFC 6455 section 7.1.1).
+// answered reads until the peer answers the close frame or breaks off, and reports whether it answered, now
+// or earlier. Nothing follows an answer, so the connection can be closed at once (RFC 6455 section 7.1.1).
 func (c *Conn) answered() bool {
 	c.receiving.Lock() // Recv ends with the next message, or by the deadline
 	defer c.receiving.Unlock()
 	for {
 		_, _, err := c.ws.NextReader()
 		if answer, ok := errors.AsType[*websocket.CloseError](err); ok {
-			return answer.Code != websocket.CloseAbnormalClosure // gorilla's word for the end of the connection
+			return answer.Code != websocket.CloseAbnormalClosure // gorilla's code for a broken connection
 		}
 		if err != nil {
 			return false

@@ -15,7 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// collect reads what the server sends until it hangs up, and answers pings if told so. All that came is sent
+// collect reads what the server sends until it hangs up, and answers pings if asked to. It sends everything
 // to the channel.
 func collect(p *peer, pongs bool) <-chan []string {
 	done := make(chan []string, 1)
@@ -39,8 +39,8 @@ func collect(p *peer, pongs bool) <-chan []string {
 	return done
 }
 
-// TestSendIsOneWrite holds that the messages of one Send cost one system call for each 64 KiB, and that their
-// frames are whole and in order.
+// TestSendIsOneWrite checks that the messages of one Send cost one system call for each 64 KiB, and that
+// their frames are whole and in order.
 func TestSendIsOneWrite(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -91,7 +91,7 @@ func TestSendNothing(t *testing.T) {
 	})
 }
 
-// TestSendKeepsMessages shows that Send neither changes nor keeps what it is given.
+// TestSendKeepsMessages shows that Send neither changes nor retains its arguments.
 func TestSendKeepsMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := open(t, ws.Options{})
@@ -130,7 +130,7 @@ func TestDefaultLimit(t *testing.T) {
 	}
 }
 
-// TestPing holds that an idle connection whose peer answers lives on, by one ping in each interval.
+// TestPing checks that an idle connection whose peer answers stays open, with one ping in each interval.
 func TestPing(t *testing.T) {
 	for _, o := range []ws.Options{{}, {PingInterval: 3 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// TestSilentPeer holds that a peer which is silent for two intervals is dropped, or does not take a ping within
-// WriteTimeout, and that any byte counts as a sign of life.
+// TestSilentPeer checks that a peer is dropped when it is silent for two intervals or does not take a ping
+// within WriteTimeout, and that any byte counts as a sign of life.
 func TestSilentPeer(t *testing.T) {
 	const interval = 20 * time.Second
 	for _, test := range []struct {
@@ -206,8 +206,8 @@ func TestSilentPeer(t *testing.T) {
 	}
 }
 
-// TestWriteTimeout holds that a Send which its peer does not take ends by WriteTimeout, and that nothing
-// follows half a message.
+// TestWriteTimeout checks that WriteTimeout ends a Send that the peer does not take, and that nothing follows
+// half a message.
 func TestWriteTimeout(t *testing.T) {
 	for _, o := range []ws.Options{{}, {WriteTimeout: 2 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -240,8 +240,8 @@ func TestWriteTimeout(t *testing.T) {
 	}
 }
 
-// TestSlowPeer holds that WriteTimeout is no bound for a large message: a peer that reads slowly, but reads,
-// gets all of it.
+// TestSlowPeer checks that WriteTimeout does not bound a large message: a peer that reads slowly still gets
+// all of it.
 func TestSlowPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := open(t, ws.Options{})
@@ -265,8 +265,8 @@ func TestSlowPeer(t *testing.T) {
 	})
 }
 
-// TestSilentDuringSend holds that a peer which reads slowly and sends nothing is not taken for gone while a Send
-// is under way, however long: pings wait behind it. Afterwards it has the usual time.
+// TestSilentDuringSend checks that a peer which reads slowly and sends nothing is not considered gone during a
+// Send, however long it takes: pings wait for the Send. Afterwards the peer has the usual time.
 func TestSilentDuringSend(t *testing.T) {
 	const interval = 3 * time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -294,8 +294,8 @@ func TestSilentDuringSend(t *testing.T) {
 	})
 }
 
-// TestPongWaits holds that the answer to a peer's ping waits for a Send that is under way without cutting
-// its time short: gorilla gives a pong one second, Send has ten.
+// TestPongWaits checks that the answer to a peer's ping waits for a Send under way without shortening its
+// deadline: gorilla gives a pong one second, Send has ten.
 func TestPongWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := open(t, ws.Options{})
@@ -325,8 +325,8 @@ func TestPongWaits(t *testing.T) {
 	})
 }
 
-// TestDuplex sends and receives at once, with pings in both directions; with -race it shows that one
-// goroutine may Recv while another Sends.
+// TestDuplex sends and receives at once, with pings in both directions. With -race it shows that one
+// goroutine may call Recv while another calls Send.
 func TestDuplex(t *testing.T) {
 	const n = 300
 	synctest.Test(t, func(t *testing.T) {

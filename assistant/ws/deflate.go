@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// minDeflated is the smallest message that is sent compressed. The pieces of an answer are smaller, and would
-// not become much less: without a context that outlives the message, deflate has nothing to refer to.
+// minDeflated is the smallest message that is sent compressed, in bytes. The pieces of an answer are smaller
+// and would hardly shrink: without a context that outlives the message, deflate has nothing to refer to.
 const minDeflated = 512
 
-// offersDeflate tells whether r offers a permessage-deflate (RFC 7692) that gorilla keeps to, which itself does
-// not look at parameters: it always compresses with the largest window, so that an offer which asks the server
-// for a smaller one must be declined.
+// offersDeflate reports whether r offers a permessage-deflate (RFC 7692) that gorilla can keep to. Gorilla
+// ignores the parameters and always compresses with the largest window, so an offer that asks the server for
+// a smaller one must be declined.
 func offersDeflate(r *http.Request) bool {
 	for offer := range strings.SplitSeq(strings.Join(r.Header.Values("Sec-Websocket-Extensions"), ","), ",") {
 		name, params, _ := strings.Cut(offer, ";")

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 )
 
-// deflate compresses a message as RFC 7692 section 7.2.1 says.
+// deflate compresses a message as specified in RFC 7692 section 7.2.1.
 func deflate(s string) string {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
@@ -35,11 +35,11 @@ func inflate(data []byte) string {
 	return string(s)
 }
 
-// emptyBlock is a block of deflate that stands for nothing.
+// emptyBlock is a deflate block without content.
 const emptyBlock = "\x00\x00\x00\xff\xff"
 
-// deflateCases are what a peer that has agreed on compression may put on the wire. The limit is 65,536 bytes.
-// "Hello" in its forms is from RFC 7692 section 7.2.3.
+// deflateCases are data that a peer may put on the wire after agreeing on compression. The limit is 65,536
+// bytes. The forms of "Hello" are from RFC 7692 section 7.2.3.
 var deflateCases = []wireCase{
 	{"one block", frame(fin|rsv1|text, "\xf2\x48\xcd\xc9\xc9\x07\x00"), []string{"text Hello"}},
 	{"fragments", frames(frame(rsv1|text, "\xf2\x48\xcd"), frame(fin|continuation, "\xc9\xc9\x07\x00")), []string{"text Hello"}},
@@ -115,8 +115,8 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-// TestBombStaysSmall holds that a message which inflates to a thousand times its size takes no more memory
-// than one of the largest allowed size.
+// TestBombStaysSmall checks that a message which inflates to a thousand times its size takes no more memory
+// than a message of the largest allowed size.
 func TestBombStaysSmall(t *testing.T) {
 	const limit, size = 64 << 10, 128 << 20
 	bomb := frame(fin|rsv1|text, deflate(strings.Repeat("a", size)))

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// SetCloseTimeout lets Close wait for that long in this test, where real peers of a busy machine must not
-// come too late.
+// SetCloseTimeout sets how long Close waits for the peer in this test, so that real peers on a busy machine
+// answer in time.
 func SetCloseTimeout(t *testing.T, d time.Duration) {
 	before := closeTimeout
 	closeTimeout = d

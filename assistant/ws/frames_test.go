@@ -14,9 +14,9 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 )
 
-// wireCases are what a peer may put on the wire and what must come back, after the sections of the Autobahn
-// test suite. The server under test sends every message back and closes as its error says. Of close frames
-// only the code is compared.
+// wireCases are data that a peer may put on the wire and the replies that must come back, grouped like the
+// sections of the Autobahn test suite. The server under test echoes every message and closes with the code
+// of its error. Only the codes of close frames are compared.
 var wireCases = []wireCase{
 	// 1: framing.
 	{"empty text", frame(fin|text, ""), []string{"text"}},
@@ -85,7 +85,7 @@ var wireCases = []wireCase{
 	{"text after close", frames(frame(fin|closing, closePayload(1000, "")), frame(fin|text, "late")), []string{"close 1000"}},
 	{"ping after close", frames(frame(fin|closing, closePayload(1000, "")), frame(fin|ping, "late")), []string{"close 1000"}},
 	{"close twice", frames(frame(fin|closing, closePayload(1000, "")), frame(fin|closing, closePayload(1001, ""))), []string{"close 1000"}},
-	// Section 5.5.1 forbids a body of one byte; gorilla takes it for none.
+	// Section 5.5.1 forbids a body of one byte; gorilla treats it as none.
 	{"close with half a code", frame(fin|closing, "\x03"), []string{"close"}},
 
 	// 9: limits. The tests' limit is 65,536 bytes.
@@ -131,7 +131,7 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// TestWireByteByByte plays the same with every byte on its own.
+// TestWireByteByByte plays the same cases one byte at a time.
 func TestWireByteByByte(t *testing.T) {
 	for _, test := range wireCases {
 		if len(test.send) > 300 {
@@ -156,7 +156,7 @@ func TestWireByteByByte(t *testing.T) {
 	}
 }
 
-// echoAll sends back what comes, and closes as Recv's error says.
+// echoAll sends every message back, and closes with the code of Recv's error.
 func echoAll(c *ws.Conn) {
 	for {
 		data, err := c.Recv()
@@ -168,8 +168,8 @@ func echoAll(c *ws.Conn) {
 	}
 }
 
-// answers reads what the server sends: n frames, and whatever more comes within a second of silence. After
-// a close frame nothing but the end may come.
+// answers reads what the server sends: n frames, and any more until two seconds of silence. After a close
+// frame only the end may come.
 func answers(p *peer, n int) []string {
 	var got []string
 	for {
@@ -188,7 +188,7 @@ func answers(p *peer, n int) []string {
 	}
 }
 
-// short writes a frame of one repeated letter as its number, and drops the reason of a close frame.
+// short replaces a repeated letter by its count, and drops the reason of a close frame.
 func short(frame string) string {
 	name, payload, _ := strings.Cut(frame, " ")
 	if name == "close" {
@@ -201,7 +201,7 @@ func short(frame string) string {
 	return frame
 }
 
-// TestRecvEnd shows what Recv says of the ways in which a peer leaves.
+// TestRecvEnd shows Recv's error for each way in which a peer leaves.
 func TestRecvEnd(t *testing.T) {
 	for _, test := range []struct {
 		name  string

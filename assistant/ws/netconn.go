@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// opening is how a request becomes a connection.
+// opening turns a request into a connection.
 type opening interface {
-	// ready tells what is in the way, before anything is written.
+	// ready returns what prevents the connection, before anything is written.
 	ready() error
-	// accept sends gorilla's answer to the handshake. It returns the connection, and what the client has
-	// sent together with its request.
+	// accept sends gorilla's answer to the handshake. It returns the connection, and the data that the
+	// client sent together with its request.
 	accept(answer *http.Response) (conn net.Conn, early []byte, err error)
 }
 
-// hijacker is the http.ResponseWriter that gorilla upgrades. It is only ever asked to Hijack.
+// hijacker is the http.ResponseWriter that gorilla upgrades. Only Hijack and Header are used.
 type hijacker struct {
 	header http.Header
 	nc     *netConn
@@ -42,10 +42,10 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.nc, bufio.NewReadWriter(bufio.NewReaderSize(none, 16), bufio.NewWriterSize(h.nc, 16)), nil
 }
 
-// upgrade takes the connection of an HTTP/1.1 request over.
+// upgrade takes over the connection of an HTTP/1.1 request.
 type upgrade struct{ w http.ResponseWriter }
 
-// ready looks for what an http.ResponseController would find.
+// ready searches for an http.Hijacker as an http.ResponseController would.
 func (u upgrade) ready() error {
 	for layer := range layers(u.w) {
 		if _, ok := layer.(http.Hijacker); ok {
@@ -67,7 +67,7 @@ func (u upgrade) accept(answer *http.Response) (net.Conn, []byte, error) {
 	return conn, early, rw.Flush()
 }
 
-// layers are w and the writers that it wraps, down to the server's own.
+// layers yields w and the writers that it wraps, down to the server's own.
 func layers(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
 	return func(yield func(http.ResponseWriter) bool) {
 		for yield(w) {
@@ -80,31 +80,31 @@ func layers(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
 	}
 }
 
-// netConn is the net.Conn under gorilla. Its first write is gorilla's answer to the handshake, which
-// is replayed on the real response writer; from then on it is the hijacked connection, or the stream.
+// netConn is the net.Conn under gorilla. Its first write is gorilla's answer to the handshake, which is
+// replayed on the real response writer. From then on it is the hijacked connection, or the stream.
 //
-// Between cork and flush, writes are gathered, so that several frames cost one system call.
+// Between cork and flush, writes are buffered, so that several frames cost one system call.
 type netConn struct {
 	net.Conn               // nil until the handshake is answered
 	opening  opening       // nil afterwards
 	timeout  time.Duration // how long a write may take
 	early    []byte        // what the client sent together with its handshake
 	silent   atomic.Int64  // since when a read waits for the peer, see now; 0 = none does
-	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait any longer; 0 = open
+	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait; 0 = open
 
 	mu      lock          // held during writes
-	pending *bytes.Buffer // what was written since cork; nil = not corked
+	pending *bytes.Buffer // data written since cork; nil = not corked
 	broken  error         // of the first write that failed: half a frame may be out, so nothing may follow
 }
 
-// lock is a mutex that is had in the order of asking, so that Close need not wait for more than one of many
-// Sends. A goroutine that waits for it is durably blocked in the eyes of testing/synctest: a write may take
-// long. It is smaller than a channel, which idle connections feel.
+// lock is a FIFO mutex, so that Close waits for at most one of many Sends. A goroutine that waits for it is
+// durably blocked in the sense of testing/synctest, since a write may take long. A lock is smaller than a
+// channel, which matters for idle connections.
 type lock struct {
 	mu      sync.Mutex
 	changed sync.Cond
-	asked   uint32 // how often it was asked for,
-	given   uint32 // and given back
+	asked   uint32 // calls of Lock
+	given   uint32 // calls of Unlock
 }
 
 func (l *lock) Lock() {
@@ -130,9 +130,9 @@ var corkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 const (
 	// maxPooled is the largest buffer that is kept for the next write.
 	maxPooled = 64 << 10
-	// maxWrite is what one system call takes.
+	// maxWrite is the most that one system call writes.
 	maxWrite = 64 << 10
-	// waited is how long a write takes only when the peer does not keep up.
+	// waited is the duration from which on a write shows that the peer does not keep up.
 	waited = time.Second
 )
 
@@ -148,8 +148,8 @@ func (c *netConn) Write(p []byte) (int, error) {
 	return len(p), c.writeLocked(p)
 }
 
-// writeLocked gives every maxWrite bytes the full timeout, so that a slow peer gets large messages too. What
-// it takes after it has made us wait is a sign of life: meanwhile no ping can ask for another.
+// writeLocked gives every maxWrite bytes the full timeout, so that a slow peer can receive large messages.
+// Data that the peer takes after a wait counts as a sign of life, because no ping can be sent meanwhile.
 func (c *netConn) writeLocked(p []byte) error {
 	start := time.Now()
 	for len(p) > 0 && c.broken == nil {
@@ -165,8 +165,8 @@ func (c *netConn) writeLocked(p []byte) error {
 	return c.broken
 }
 
-// limitWrite gives the next write its time. It looks at closing last and expire sets it first, so that of the
-// two deadlines the end of closing stays.
+// limitWrite sets the deadline of the next write. It reads closing last and expire sets it first, so that of
+// the two deadlines that of closing remains.
 func (c *netConn) limitWrite() error {
 	err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
 	if ns := c.closing.Load(); ns != 0 {
@@ -175,7 +175,7 @@ func (c *netConn) limitWrite() error {
 	return err
 }
 
-// switchProtocols sends gorilla's answer through the response writer and takes the connection over.
+// switchProtocols sends gorilla's answer through the response writer and takes over the connection.
 func (c *netConn) switchProtocols(answer []byte) error {
 	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(answer)), nil)
 	if err != nil {
@@ -187,7 +187,7 @@ func (c *netConn) switchProtocols(answer []byte) error {
 	return err
 }
 
-// Read waits until the peer is taken for gone, see [netConn.silence].
+// Read waits until data arrives or the peer is considered gone, see [netConn.silence].
 func (c *netConn) Read(p []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
@@ -199,14 +199,14 @@ func (c *netConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// heard notes a sign of life while a read waits.
+// heard records a sign of life while a read waits.
 func (c *netConn) heard() {
 	if since := c.silent.Load(); since != 0 {
 		c.silent.CompareAndSwap(since, now())
 	}
 }
 
-// silence is how long the peer has let a read wait.
+// silence returns how long the current read has waited for the peer, 0 when none waits.
 func (c *netConn) silence() time.Duration {
 	since := c.silent.Load()
 	if since == 0 {
@@ -217,10 +217,10 @@ func (c *netConn) silence() time.Duration {
 
 var started = time.Now()
 
-// now is a time in nanoseconds that goes on evenly, whatever becomes of the machine's clock.
+// now returns a monotonic time in nanoseconds, unaffected by changes of the machine's clock.
 func now() int64 { return int64(time.Since(started)) }
 
-// giveUp ends the read under way, as one that has waited too long.
+// giveUp ends the current read with a timeout.
 func (c *netConn) giveUp() {
 	if c.closing.Load() == 0 {
 		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
@@ -233,7 +233,7 @@ func (c *netConn) SetDeadline(time.Time) error      { return nil }
 func (c *netConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *netConn) SetWriteDeadline(time.Time) error { return nil }
 
-// Close is called by gorilla when the handshake could not be answered.
+// Close closes the connection. Gorilla calls it when the handshake could not be answered.
 func (c *netConn) Close() error {
 	if c.Conn == nil {
 		return nil
@@ -260,29 +260,29 @@ func (c *netConn) flush() error {
 	return err
 }
 
-// expire ends every wait, also those under way, at the given time.
+// expire ends every wait at the given time, including those under way.
 func (c *netConn) expire(at time.Time) {
 	c.closing.Store(at.UnixNano())
 	_ = c.Conn.SetDeadline(at)
 }
 
-// endWriting tells the peer that nothing more comes.
+// endWriting closes the sending half, where the connection has halves.
 func (c *netConn) endWriting() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
 }
 
-// drain reads until the peer has gone too, so that the close frame is not lost to a reset when the peer is
-// still sending. A stream loses nothing when it ends.
+// drain reads until the peer has gone too, so that a reset does not destroy the close frame while the peer is
+// still sending. A stream needs none of this: it loses nothing when it ends.
 func (c *netConn) drain() {
 	if _, ok := c.Conn.(*streamConn); !ok {
 		_, _ = io.Copy(io.Discard, c.Conn)
 	}
 }
 
-// hangUp closes the connection. Nothing is written to it afterwards, not even by a ping that is just due: an
-// HTTP handler may then return, and take a stream's response writer with it.
+// hangUp closes the connection. Nothing is written to it afterwards, not even by a ping that is just due. The
+// HTTP handler may then return, after which a stream's response writer must not be used.
 func (c *netConn) hangUp() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// isExtendedConnect tells whether r opens a WebSocket on a stream: over HTTP/2 (RFC 8441, where Go keeps the
+// isExtendedConnect reports whether r opens a WebSocket on a stream: over HTTP/2 (RFC 8441, where Go keeps the
 // protocol among the headers) or HTTP/3 (RFC 9220, where quic-go puts it in place of the version).
 func isExtendedConnect(r *http.Request) bool {
 	return r.Method == http.MethodConnect && (r.Header.Get(":protocol") == "websocket" || r.Proto == "websocket")
 }
 
-// asUpgrade is the extended CONNECT r as the request of HTTP/1.1 that gorilla knows. The key matters only
-// to the answer's Sec-WebSocket-Accept, which a stream does not have.
+// asUpgrade returns the extended CONNECT r as the HTTP/1.1 request that gorilla knows. The key matters only
+// for the answer's Sec-WebSocket-Accept, which a stream does not have.
 func asUpgrade(r *http.Request) *http.Request {
 	r = r.WithContext(r.Context()) // a copy
 	r.Method, r.Header = http.MethodGet, r.Header.Clone()
@@ -28,8 +28,8 @@ func asUpgrade(r *http.Request) *http.Request {
 	return r
 }
 
-// streamConn is the stream of an extended CONNECT as a net.Conn: what is read is the request's body, what is
-// written the answer's. It is open as long as the HTTP handler runs.
+// streamConn is the stream of an extended CONNECT as a net.Conn. It reads the request's body and writes the
+// response's. It is open as long as the HTTP handler runs.
 type streamConn struct {
 	w     http.ResponseWriter
 	ctrl  *http.ResponseController // of w
@@ -38,7 +38,7 @@ type streamConn struct {
 
 	mu    sync.Mutex
 	abort *time.Timer
-	done  bool // the handler may return: the writers must not be touched any more
+	done  bool // the handler may return: the writers must no longer be used
 }
 
 func newStreamConn(w http.ResponseWriter, body io.ReadCloser) *streamConn {
@@ -49,7 +49,7 @@ func newStreamConn(w http.ResponseWriter, body io.ReadCloser) *streamConn {
 	return s
 }
 
-// ready tells whether the writer allows what a stream needs.
+// ready returns an error when the writer cannot set the deadlines that a stream needs.
 func (s *streamConn) ready() error {
 	if err := errors.Join(s.ctrl.SetReadDeadline(time.Time{}), s.ctrl.SetWriteDeadline(time.Time{})); err != nil {
 		return fmt.Errorf("set deadlines: %w", err)
@@ -57,8 +57,8 @@ func (s *streamConn) ready() error {
 	return nil
 }
 
-// accept answers the extended CONNECT as gorilla answered the upgrade, without what only HTTP/1.1 has
-// (RFC 8441 section 5).
+// accept answers the extended CONNECT as gorilla answered the upgrade, without the headers that only HTTP/1.1
+// has (RFC 8441 section 5).
 func (s *streamConn) accept(answer *http.Response) (net.Conn, []byte, error) {
 	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Accept"} {
 		answer.Header.Del(name)
@@ -70,8 +70,8 @@ func (s *streamConn) accept(answer *http.Response) (net.Conn, []byte, error) {
 
 func (s *streamConn) Read(p []byte) (int, error) { return s.body.Read(p) }
 
-// Write clears the deadline that was set for it: on HTTP/2 that is a timer, which would end the stream when
-// nothing is written at all.
+// Write clears its deadline afterwards: on HTTP/2 the deadline is a timer that ends the stream even when
+// nothing is being written.
 func (s *streamConn) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)
 	if err == nil {
@@ -85,7 +85,7 @@ func (s *streamConn) Write(p []byte) (int, error) {
 
 func (s *streamConn) SetWriteDeadline(t time.Time) error { return s.ctrl.SetWriteDeadline(t) }
 
-// SetReadDeadline may be called at any time, also after Close.
+// SetReadDeadline may be called at any time, even after Close.
 func (s *streamConn) SetReadDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,11 +95,10 @@ func (s *streamConn) SetReadDeadline(t time.Time) error {
 	return s.ctrl.SetReadDeadline(t)
 }
 
-// abortGrace is what a write of the close frame, whose own deadline is the same, may have to come to its end
-// by itself.
+// abortGrace is the time that a write of the close frame, which has the same deadline, gets to end by itself.
 const abortGrace = 50 * time.Millisecond
 
-// SetDeadline ends also what is under way. It is called once, and then Close.
+// SetDeadline also ends reads and writes under way. It is called once, before Close.
 func (s *streamConn) SetDeadline(t time.Time) error {
 	s.mu.Lock()
 	s.abort = time.AfterFunc(time.Until(t)+abortGrace, s.abortWrite)
@@ -107,9 +106,8 @@ func (s *streamConn) SetDeadline(t time.Time) error {
 	return s.ctrl.SetReadDeadline(t)
 }
 
-// abortWrite ends a write under way, which nobody but the server's own writer allows beside it: those around
-// it, as Caddy's, keep deadlines without a lock. They may also set one of their own over this one, so it is
-// done until Close.
+// abortWrite ends a write under way. Only the server's own writer allows this concurrently: wrappers such as
+// Caddy's set deadlines without a lock. They may also override this deadline, so it is set again until Close.
 func (s *streamConn) abortWrite() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +117,7 @@ func (s *streamConn) abortWrite() {
 	}
 }
 
-// Close ends reading. The server ends the stream when the handler returns: what was written arrives before.
+// Close ends reading. The server ends the stream when the handler returns, after all written data.
 func (s *streamConn) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +128,7 @@ func (s *streamConn) Close() error {
 	return s.body.Close()
 }
 
-// LocalAddr and RemoteAddr are asked by nobody.
+// LocalAddr and RemoteAddr are never called.
 func (s *streamConn) LocalAddr() net.Addr  { return nil }
 func (s *streamConn) RemoteAddr() net.Addr { return nil }
 

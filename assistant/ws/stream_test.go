@@ -28,7 +28,7 @@ var protocols = map[string]func(t testing.TB, o ws.Options, use func(*ws.Conn)) 
 	"HTTP/1.1": overHTTP1, "HTTP/2": overHTTP2, "HTTP/3": overHTTP3,
 }
 
-// everyProtocol runs a test over each.
+// everyProtocol runs a test over each of them.
 func everyProtocol(t *testing.T, test func(t *testing.T, open func(o ws.Options, use func(*ws.Conn)) *peer)) {
 	for name, open := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -37,7 +37,7 @@ func everyProtocol(t *testing.T, test func(t *testing.T, open func(o ws.Options,
 	}
 }
 
-// offer is what browsers say of compression.
+// offer is the compression that browsers offer.
 const offer = "permessage-deflate; client_max_window_bits"
 
 func handle(o ws.Options, use func(*ws.Conn)) http.Handler {
@@ -109,7 +109,7 @@ func extendedConnect(t testing.TB) *http.Request {
 	return r
 }
 
-// connectStream opens a stream. The peer's end of it is a pipe, which has deadlines as the other peers' do.
+// connectStream opens a stream. The peer's end is a pipe, which has deadlines like those of other peers.
 func connectStream(t testing.TB, client http.RoundTripper, r *http.Request) *peer {
 	near, far := net.Pipe()
 	r.Body = io.NopCloser(far) // the client would close it before the answer is read to its end
@@ -147,7 +147,7 @@ func certificate(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key}
 }
 
-// TestWireOverEveryProtocol plays what a peer may put on the wire where one stream carries it.
+// TestWireOverEveryProtocol plays the wire cases over each protocol.
 func TestWireOverEveryProtocol(t *testing.T) {
 	everyProtocol(t, func(t *testing.T, open func(ws.Options, func(*ws.Conn)) *peer) {
 		for _, test := range wireCases {
@@ -163,8 +163,8 @@ func TestWireOverEveryProtocol(t *testing.T) {
 	})
 }
 
-// conversation reads n frames, and whatever comes before the answer to a ping after them. It answers a close
-// frame, after which nothing but the end may come.
+// conversation reads n frames, sends a ping, and reads everything that comes before its answer. It answers a
+// close frame, after which only the end may come.
 func conversation(p *peer, n int) (got []string) {
 	const last = "the last"
 	for {
@@ -218,9 +218,9 @@ func TestLargeMessages(t *testing.T) {
 	})
 }
 
-// TestHandlerReturns holds that Close ends with what the peer does: an orderly one gets the code and answers
-// it, one that is silent is not waited for long, one that does not read is cut off, however long a write may
-// take; and that a peer which breaks off ends Recv.
+// TestHandlerReturns checks that Close ends whatever the peer does. An orderly peer gets the code and answers
+// it. A silent peer is not waited for long. A peer that does not read is cut off, however long a write may
+// take. A peer that breaks off ends Recv.
 func TestHandlerReturns(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -279,7 +279,7 @@ func TestHandlerReturns(t *testing.T) {
 	}
 }
 
-// TestIdle holds that a connection on which nothing is written for longer than WriteTimeout lives on.
+// TestIdle checks that a connection stays open when nothing is written for longer than WriteTimeout.
 func TestIdle(t *testing.T) {
 	everyProtocol(t, func(t *testing.T, open func(ws.Options, func(*ws.Conn)) *peer) {
 		p := open(ws.Options{WriteTimeout: 300 * time.Millisecond, PingInterval: 400 * time.Millisecond}, echoAll)
@@ -297,8 +297,8 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestNothingAfterHandler closes while pings are due all the time: none may touch a response writer whose
-// handler has returned, which would be a panic on the timer's goroutine.
+// TestNothingAfterHandler closes while pings are constantly due. No ping may touch a response writer whose
+// handler has returned: it would panic on the timer's goroutine.
 func TestNothingAfterHandler(t *testing.T) {
 	everyProtocol(t, func(t *testing.T, open func(ws.Options, func(*ws.Conn)) *peer) {
 		for range 20 {

@@ -1,10 +1,10 @@
 // Package ws carries whole JSON text messages over WebSocket (RFC 6455) with gorilla/websocket: the
 // handshake through any chain of response writers, limits, deadlines, keep-alive and an orderly close.
 //
-// HTTP/1.1, HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220) share all of it: gorilla is given a net.Conn, and only
-// how that comes from the request differs.
+// HTTP/1.1, HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220) share all of it: gorilla works on a net.Conn, and only
+// the way from the request to that net.Conn differs.
 //
-// It knows nothing of the messages' meaning and imports nothing of this project.
+// The package does not interpret messages and imports nothing of this project.
 package ws
 
 import (
@@ -23,32 +23,33 @@ type Options struct {
 	// MaxMessageSize is the largest message that is accepted, in bytes. A larger one closes the
 	// connection with 1009. Default: 1 MiB.
 	MaxMessageSize int64
-	// PingInterval is how often an idle peer is pinged; silent for twice that, it is taken for gone.
-	// Default: 25s.
+	// PingInterval is how often an idle peer is pinged. A peer that is silent for twice as long is
+	// considered gone. Default: 25s.
 	PingInterval time.Duration
-	// WriteTimeout bounds one write, of 64 KiB at most. A peer that does not take it in time is dropped.
+	// WriteTimeout bounds one write of at most 64 KiB. A peer that does not take it in time is dropped.
 	// Default: 10s.
 	WriteTimeout time.Duration
-	// Origins are the origins ("https://example.com", with the port where it is not the default) whose
-	// pages may connect; "*" allows all. Empty means the origin of the server itself. Requests without
-	// an Origin header, which browsers do not make, are always allowed.
+	// Origins are the origins ("https://example.com", with the port if it is not the default) whose pages
+	// may connect; "*" allows all. Empty means the origin of the server itself. Requests without an Origin
+	// header are always allowed; browsers do not send such requests.
 	Origins []string
 	// Compression accepts permessage-deflate (RFC 7692) from clients that offer it. MaxMessageSize then
-	// bounds what a message becomes, before it is in memory. Default: off, since it costs time and memory
-	// and the pieces of an answer are too small to gain.
+	// bounds the inflated message, before it is in memory. Default: off, since compression costs time and
+	// memory, and the pieces of an answer are too small to gain.
 	Compression bool
 }
 
-// HandshakeError is a request that cannot be upgraded. Nothing but headers has been written.
+// HandshakeError describes a request that cannot be upgraded. Only headers have been set; the caller writes
+// the response.
 type HandshakeError struct {
-	Status int // the HTTP status that fits
+	Status int // the HTTP status to answer with
 	Err    error
 }
 
 func (e *HandshakeError) Error() string { return e.Err.Error() }
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// IsUpgrade tells whether r asks for a WebSocket: by the Upgrade header of HTTP/1.1, or by the extended
+// IsUpgrade reports whether r asks for a WebSocket: by the Upgrade header of HTTP/1.1, or by the extended
 // CONNECT of HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220).
 func IsUpgrade(r *http.Request) bool {
 	return websocket.IsWebSocketUpgrade(r) || isExtendedConnect(r)
@@ -56,12 +57,12 @@ func IsUpgrade(r *http.Request) bool {
 
 // Upgrade answers the handshake of r and returns the open connection. Errors are [*HandshakeError].
 //
-// It works behind response writers that only have Unwrap, as Caddy's do: gorilla's own Upgrade asserts
-// http.Hijacker and answers 500 there (caddyserver/caddy#7913). The answer goes through w, so that
-// status and headers are seen by whatever wraps it.
+// It works behind response writers that only have Unwrap, like Caddy's: gorilla's own Upgrade asserts
+// http.Hijacker and answers 500 there (caddyserver/caddy#7913). The answer goes through w, so that all
+// wrapping writers see its status and headers.
 //
-// With HTTP/1.1 the connection is the Conn's own and the HTTP handler may return. With HTTP/2 and HTTP/3 it
-// is a stream of the request's, and the handler must stay until Close and Recv have returned.
+// With HTTP/1.1 the Conn owns the connection and the HTTP handler may return. With HTTP/2 and HTTP/3 the
+// connection is the request's stream, and the handler must not return before Close and Recv have.
 func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	switch {
 	case !IsUpgrade(r):
@@ -80,7 +81,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	}
 	var refused error
 	upgrader := websocket.Upgrader{
-		ReadBufferSize:  512, // an idle connection keeps it; larger messages are read past it
+		ReadBufferSize:  512, // kept by idle connections; larger reads bypass it
 		WriteBufferPool: &writeBuffers,
 		CheckOrigin:     func(*http.Request) bool { return true }, // done above
 
@@ -102,8 +103,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 
 var writeBuffers sync.Pool
 
-// OriginAllowed tells whether the Origin of r is one of allowed, or, when allowed is empty, the server's
-// own. "null" and whatever is no origin is refused unless all are allowed (CWE-1385).
+// OriginAllowed reports whether the Origin of r is one of allowed or, when allowed is empty, the server's
+// own. "null" and values that are no origin are refused unless "*" allows all (CWE-1385).
 func OriginAllowed(r *http.Request, allowed []string) bool {
 	origins := r.Header.Values("Origin")
 	if len(origins) == 0 {
@@ -117,8 +118,8 @@ func OriginAllowed(r *http.Request, allowed []string) bool {
 	return len(origins) == 1 && len(allowed) == 0 && isOwnOrigin(r, origins[0])
 }
 
-// isOwnOrigin compares host and port as the browser gave them to both headers. Without TLS here the
-// scheme says nothing, because a proxy in front may have ended TLS; with TLS it must be https.
+// isOwnOrigin reports whether origin has the host and port of r's Host header. Without TLS the scheme may be
+// either, because a proxy in front may have terminated TLS; with TLS it must be https.
 func isOwnOrigin(r *http.Request, origin string) bool {
 	scheme, host, _ := strings.Cut(origin, "://")
 	secure := strings.EqualFold(scheme, "https")

@@ -133,7 +133,7 @@ func TestIsUpgrade(t *testing.T) {
 	}
 }
 
-// TestUpgradeRefuses shows what is no handshake: a status that fits, and nothing but headers written.
+// TestUpgradeRefuses shows the refusals: each has a fitting status, and only headers were set.
 func TestUpgradeRefuses(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -182,7 +182,7 @@ func TestUpgradeRefuses(t *testing.T) {
 			http.Header{"Sec-Websocket-Version": {"13"}}, "method is not GET",
 		},
 		{
-			// RFC 6455 section 4.4: the answer tells the version that would do.
+			// RFC 6455 section 4.4: the answer names the supported version.
 			"old version", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, http.StatusBadRequest,
 			http.Header{"Sec-Websocket-Version": {"13"}}, "unsupported version",
 		},
@@ -240,8 +240,8 @@ func handshakeRequest(t *testing.T) *http.Request {
 	return r
 }
 
-// TestUpgradeUnable shows writers that cannot give their connection away, or have no deadlines: an error, and
-// nothing written that a log would take for an answer.
+// TestUpgradeUnable shows that writers which cannot be hijacked, or have no deadlines, cause an error, and
+// that nothing is written that a log would take for a response.
 func TestUpgradeUnable(t *testing.T) {
 	stream := handshakeRequest(t)
 	stream.Method, stream.ProtoMajor, stream.Proto = http.MethodConnect, 3, "websocket"
@@ -262,13 +262,12 @@ func TestUpgradeUnable(t *testing.T) {
 	}
 }
 
-// onlyUnwrap is a response writer as Caddy's are: it embeds the interface, so that it has Unwrap and
-// nothing else.
+// onlyUnwrap is a response writer like Caddy's: it embeds the interface, so it has only Unwrap in addition.
 type onlyUnwrap struct{ http.ResponseWriter }
 
 func (w onlyUnwrap) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// recording is what an access log or a metric puts around a response writer.
+// recording wraps a response writer as an access log or a metric does.
 type recording struct {
 	onlyUnwrap
 	status int
@@ -293,7 +292,7 @@ func TestUpgradeThroughWrappers(t *testing.T) {
 	echo(t, <-conns, p)
 }
 
-// TestGorillaNeedsHijacker documents why Upgrade is not just gorilla's: the day that this fails, it can be.
+// TestGorillaNeedsHijacker documents why Upgrade is not simply gorilla's. When this test fails, it can be.
 func TestGorillaNeedsHijacker(t *testing.T) {
 	near, far := net.Pipe()
 	server := &http.Server{}
@@ -309,8 +308,8 @@ func TestGorillaNeedsHijacker(t *testing.T) {
 	}
 }
 
-// TestUpgradeIsSeen shows that whatever wraps the response writer sees the answer's status, and that
-// headers which were set before reach the client.
+// TestUpgradeIsSeen shows that wrappers of the response writer see the answer's status, and that headers set
+// earlier reach the client.
 func TestUpgradeIsSeen(t *testing.T) {
 	near, far := net.Pipe()
 	var log *recording
@@ -341,7 +340,7 @@ func TestUpgradeIsSeen(t *testing.T) {
 	}
 }
 
-// TestEarlyData shows that frames which came together with the handshake are read, whole or in part.
+// TestEarlyData shows that frames sent together with the handshake are read, whole or in part.
 func TestEarlyData(t *testing.T) {
 	early := frames(frame(text|fin, "one"), frame(text|fin, strings.Repeat("two", 400)), frame(text|fin, "three"))
 	for _, n := range []int{0, 1, 8, 9, 20, 1000, len(early)} {

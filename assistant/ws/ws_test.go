@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs the tests in a process that has had HTTP/2's extended CONNECT on from its start.
+// TestMain runs the tests in a process that has HTTP/2's extended CONNECT enabled from its start.
 func TestMain(m *testing.M) {
 	const on = "http2xconnect=1"
 	if !strings.Contains(os.Getenv("GODEBUG"), on) {
@@ -50,7 +50,7 @@ type peer struct {
 	net.Conn
 	*bufio.Reader
 	t        testing.TB
-	response *http.Response // what answered the handshake
+	response *http.Response // to the handshake
 	err      error          // why next read nothing more
 }
 
@@ -213,9 +213,9 @@ func (p *peer) write(data []byte) {
 	}
 }
 
-// next reads a message or control frame from the server and tells it as text: "text hello", "close 1000 bye",
-// "ping", and "deflated hello" of a message that came compressed. At the end it returns the error's text and
-// sets err.
+// next reads a message or control frame from the server and returns it as text: "text hello",
+// "close 1000 bye", "ping", and "deflated hello" for a compressed message. At the end it returns the error's
+// text and sets err.
 func (p *peer) next() string {
 	head, payload := p.frame()
 	for p.err == nil && head[0]&fin == 0 {
@@ -273,7 +273,7 @@ func describe(head, payload []byte) string {
 	return strings.TrimSpace(name + " " + string(payload))
 }
 
-// recv runs Recv until it fails, and returns what came and why it ended.
+// recv calls Recv until it fails, and returns the messages and the error.
 func recv(c *ws.Conn) (messages []string, err error) {
 	for {
 		data, err := c.Recv()
@@ -284,7 +284,7 @@ func recv(c *ws.Conn) (messages []string, err error) {
 	}
 }
 
-// closeCode is what the owner of a connection closes with after Recv failed.
+// closeCode returns the code that the owner of a connection closes with after Recv failed.
 func closeCode(err error) int {
 	var coded interface{ CloseCode() int }
 	switch {
