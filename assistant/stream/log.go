@@ -1,9 +1,9 @@
 // Package stream holds [Log]: an append-only sequence of numbered entries that many readers follow,
 // each from its own cursor and at its own pace.
 //
-// Appending never blocks and never waits for a reader. Readers are told that there is something new and
-// read when they like; a slow one lags behind and disturbs nobody. Memory is bounded in bytes: at the
-// bound the oldest entries go, and a reader that still wanted them gets [ErrGone] instead of a gap.
+// Appending never blocks and never waits for a reader. Readers are notified of new entries and read when
+// they like; a slow reader lags behind without affecting others. Memory is bounded in bytes: at the bound
+// the oldest entries are dropped, and a reader that still needs them gets [ErrGone] instead of a gap.
 package stream
 
 import (
@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// ErrGone says that entries after the cursor are not in the log any more.
+// ErrGone is returned when entries after the cursor are no longer in the log.
 var ErrGone = errors.New("entries are gone from the log")
 
 // Entry is an element of a [Log] with its number.
@@ -29,15 +29,15 @@ type Log[E any] struct {
 	mu       sync.Mutex
 	entries  []E    // entries[0] has number dropped+1
 	base     []E    // the array of entries, from its start
-	dropped  uint64 // how many entries are gone
+	dropped  uint64 // number of entries dropped so far
 	bytes    int
-	watchers []*watcher // copied on write, so that they are called without the lock
+	watchers []*watcher // copied on write, so that they can be called without the lock
 }
 
 type watcher struct{ notify func() }
 
-// New makes a Log that holds at most maxBytes, where size tells the bytes of an entry. The newest entry
-// is always kept.
+// New returns a Log that holds at most maxBytes; size returns the bytes of an entry. The newest entry is
+// always kept, even if it is larger.
 func New[E any](maxBytes int, size func(E) int) *Log[E] {
 	return &Log[E]{maxBytes: maxBytes, size: size}
 }
@@ -65,7 +65,7 @@ func (l *Log[E]) Append(e E) uint64 {
 }
 
 // Read appends to dst the entries after the given number, oldest first, until dst is at its capacity.
-// It returns ErrGone when the first of them is not in the log any more.
+// It returns ErrGone when the first of them is no longer in the log.
 func (l *Log[E]) Read(after uint64, dst []Entry[E]) ([]Entry[E], error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,7 +79,7 @@ func (l *Log[E]) Read(after uint64, dst []Entry[E]) ([]Entry[E], error) {
 }
 
 // Each calls f with the entries after the given number, oldest first, until f returns false. The log is locked
-// meanwhile. It returns ErrGone when the first of them is not in the log any more.
+// meanwhile, so f must not use it. Each returns ErrGone when the first of the entries is no longer in the log.
 func (l *Log[E]) Each(after uint64, f func(seq uint64, e E) bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,21 +94,21 @@ func (l *Log[E]) Each(after uint64, f func(seq uint64, e E) bool) error {
 	return nil
 }
 
-// Last is the number of the newest entry, 0 when nothing was ever appended.
+// Last returns the number of the newest entry, 0 when nothing was ever appended.
 func (l *Log[E]) Last() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.dropped + uint64(len(l.entries))
 }
 
-// Holds tells whether everything after the given number is still in the log.
+// Holds reports whether everything after the given number is still in the log.
 func (l *Log[E]) Holds(after uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return after >= l.dropped
 }
 
-// Trim forgets the entries up to and including number upTo.
+// Trim drops the entries up to and including number upTo.
 func (l *Log[E]) Trim(upTo uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,7 +121,7 @@ func (l *Log[E]) Trim(upTo uint64) {
 // next comes, need no allocation.
 const keptEntries = 4
 
-// dropLocked forgets the n oldest entries. An array that is too large to be kept is given back when it is empty.
+// dropLocked drops the n oldest entries. An array that is too large to be kept is given back when it is empty.
 func (l *Log[E]) dropLocked(n int) {
 	for _, e := range l.entries[:n] {
 		l.bytes -= l.size(e)
@@ -137,8 +137,8 @@ func (l *Log[E]) dropLocked(n int) {
 	}
 }
 
-// Watch calls notify after each Append until the returned function is called; a call that is under way
-// then may still follow. Calls may come from several goroutines at once; notify must not block.
+// Watch calls notify after each Append until stop is called; a call already under way may still follow.
+// Calls may come from several goroutines at once; notify must not block.
 func (l *Log[E]) Watch(notify func()) (stop func()) {
 	w := &watcher{notify}
 	l.mu.Lock()

@@ -52,7 +52,7 @@ func TestAppendRead(t *testing.T) {
 		{2, 10, []string{"", "d"}},
 		{3, 1, []string{"d"}},
 		{4, 10, nil},
-		{5, 10, nil},      // beyond the end: not yet
+		{5, 10, nil},      // beyond the end: not there yet
 		{1 << 63, 1, nil}, // far beyond
 		{0, 0, nil},       // no room
 	} {
@@ -62,7 +62,7 @@ func TestAppendRead(t *testing.T) {
 	}
 }
 
-// TestReadAppends shows that Read fills what dst has left and keeps what is in it.
+// TestReadAppends shows that Read fills the free capacity of dst and keeps its contents.
 func TestReadAppends(t *testing.T) {
 	log := stream.New(100, length)
 	log.Append("a")
@@ -91,7 +91,7 @@ func TestTrim(t *testing.T) {
 	if got, err := read(log, 2, 9); err != nil || !slices.Equal(got, []string{"c"}) {
 		t.Errorf("got %q, %v", got, err)
 	}
-	log.Trim(1 << 63) // more than there is: all, and no number is used twice
+	log.Trim(1 << 63) // more than there is: drops all, and no number is used twice
 	if got, err := read(log, 3, 9); err != nil || got != nil || log.Last() != 3 {
 		t.Errorf("got %q, %v; last is %d", got, err, log.Last())
 	}
@@ -103,7 +103,7 @@ func TestTrim(t *testing.T) {
 	}
 }
 
-// TestHolds shows that Holds tells what Read would: whether everything after a number is there.
+// TestHolds shows that Holds agrees with Read about whether everything after a number is there.
 func TestHolds(t *testing.T) {
 	log := stream.New(100, length)
 	if !log.Holds(0) {
@@ -120,7 +120,7 @@ func TestHolds(t *testing.T) {
 	}
 }
 
-// TestBound shows what is kept at the bound, in bytes: the newest that fit, and the newest in any case.
+// TestBound shows which entries are kept at the bound: the newest that fit, and always the newest one.
 func TestBound(t *testing.T) {
 	log := stream.New(10, length)
 	for _, step := range []struct {
@@ -150,7 +150,7 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// TestBoundAfterTrim shows that what is trimmed makes room.
+// TestBoundAfterTrim shows that trimming makes room.
 func TestBoundAfterTrim(t *testing.T) {
 	log := stream.New(3, length)
 	for range 100 {
@@ -180,7 +180,7 @@ func TestWatch(t *testing.T) {
 	})
 	log.Append("2")
 	stopA()
-	stopA() // again: nothing
+	stopA() // a second call does nothing
 	log.Append("3")
 	stopB()
 	log.Append("4")
@@ -221,9 +221,9 @@ func TestWatchFromWatcher(t *testing.T) {
 	}
 }
 
-// TestFollowers holds the promise with many appenders and readers at once: every reader sees every number
-// once and in order, or is told that some are gone; what all see under a number is the same; and a watcher
-// that is told reads what it was told of.
+// TestFollowers checks the package's promise with many appenders and readers at once. Every reader sees every
+// number once and in order, or gets ErrGone. All readers see the same entry under a number. A watcher that
+// is notified can read the new entry.
 func TestFollowers(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -267,7 +267,7 @@ func follow(t *testing.T, maxBytes int, mayBeGone bool) {
 			for cursor := uint64(0); cursor < appenders*each; {
 				entries, err := log.Read(cursor, dst)
 				if errors.Is(err, stream.ErrGone) && mayBeGone {
-					cursor = log.Last() - 1 // what was lost is lost; go on with the newest
+					cursor = log.Last() - 1 // skip the lost entries and go on with the newest
 					continue
 				}
 				if err != nil {
@@ -290,7 +290,7 @@ func follow(t *testing.T, maxBytes int, mayBeGone bool) {
 					next[v.appender] = v.n + 1
 				}
 				if len(entries) == 0 {
-					<-signal // synctest reports a deadlock if a watcher is not told
+					<-signal // synctest reports a deadlock if a watcher is not notified
 				}
 			}
 		})
@@ -315,7 +315,7 @@ func follow(t *testing.T, maxBytes int, mayBeGone bool) {
 	}
 }
 
-// TestTrimWhileReading holds that trimming from several readers at once loses nobody's place.
+// TestTrimWhileReading checks that no reader loses its place when several readers trim at once.
 func TestTrimWhileReading(t *testing.T) {
 	log := stream.New(1<<30, length)
 	var wg sync.WaitGroup
@@ -332,7 +332,7 @@ func TestTrimWhileReading(t *testing.T) {
 	}
 }
 
-// TestDroppedIsFree holds that the log keeps nothing alive that it has dropped.
+// TestDroppedIsFree checks that the log does not keep dropped entries alive.
 func TestDroppedIsFree(t *testing.T) {
 	log := stream.New(1<<20, func(*[64]byte) int { return 64 })
 	var entries []weak.Pointer[[64]byte]
@@ -351,7 +351,7 @@ func TestDroppedIsFree(t *testing.T) {
 	runtime.KeepAlive(log)
 }
 
-// BenchmarkAppendFollow appends pieces that so many followers read, each woken by its watcher.
+// BenchmarkAppendFollow appends pieces that a number of followers read, each woken by its watcher.
 func BenchmarkAppendFollow(b *testing.B) {
 	for _, bench := range []struct {
 		name      string
