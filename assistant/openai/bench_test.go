@@ -22,7 +22,7 @@ func BenchmarkTranslate(b *testing.B) {
 		b.ReportAllocs()
 		var t chunks
 		for b.Loop() {
-			t.size = 0 // or the answer gets too long
+			t.size = 0 // otherwise the answer gets too long
 			if d, err := t.translate(data); err != nil || d.Text != " streaming" {
 				b.Fatal(d, err)
 			}
@@ -42,7 +42,7 @@ func BenchmarkTranslate(b *testing.B) {
 // outputSample is an event as OpenAI sends it.
 const outputSample = `{"type":"response.output_text.delta","sequence_number":17,"item_id":"msg_68af4030baa48193b0b43b4c2a176a1a0e6967589f080e78","output_index":0,"content_index":0,"delta":" streaming","logprobs":[],"obfuscation":"k3J9xQ2mZp0aB"}`
 
-// BenchmarkTranslateResponses decodes one event of the Responses API likewise.
+// BenchmarkTranslateResponses decodes one event of the Responses API in the same two ways.
 func BenchmarkTranslateResponses(b *testing.B) {
 	data := []byte(outputSample)
 	b.Run("ours", func(b *testing.B) {

@@ -26,7 +26,7 @@ func newChat(c Config) *chat {
 	case c.MaxTokens == 0:
 	case c.isOpenAI() || c.reasons():
 		params.MaxCompletionTokens = sdk.Int(c.MaxTokens)
-	default: // what every compatible server knows
+	default: // the name that every compatible server knows
 		params.MaxTokens = sdk.Int(c.MaxTokens)
 	}
 	params.SetExtraFields(c.extraFields())

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// chunk is the part of a chunk of chat completions that matters here.
+// chunk is a chunk of chat completions, with the fields that are used here.
 type chunk struct {
 	Choices []struct {
 		Delta struct {
@@ -24,10 +24,10 @@ type chunk struct {
 	Error jsontext.Value `json:"error"`
 }
 
-// content is text, or Mistral's list of parts, where its models reason.
+// content is text, or the list of parts that Mistral's reasoning models send.
 type content struct{ text, reasoning string }
 
-// UnmarshalJSONFrom reads either, or null.
+// UnmarshalJSONFrom reads a text, a list of parts or null.
 func (c *content) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	*c = content{}
 	switch d.PeekKind() {
@@ -57,11 +57,11 @@ func (c *content) readParts(d *jsontext.Decoder) error {
 	return err
 }
 
-// chunks is the translator of chat completions. The finish reason and the usage come in any order, and
-// some servers tell the usage in every chunk.
+// chunks is the translator of chat completions. The finish reason and the usage come in any order, and some
+// servers send the usage in every chunk.
 type chunks struct {
 	progress
-	chunk chunk // the last one; its memory is used again
+	chunk chunk // the last one; its memory is reused
 }
 
 func (t *chunks) translate(data []byte) (assistant.Delta, error) {
@@ -106,12 +106,12 @@ func finishReason(reason string) (assistant.FinishReason, error) {
 		return assistant.FinishContentFilter, nil
 	case "error", "abort", "insufficient_system_resource": // OpenRouter, vLLM, DeepSeek: cut, not complete
 		return "", fmt.Errorf("finish reason %q", reason)
-	default: // stop, tool_calls, and what the future brings
+	default: // stop, tool_calls, and reasons still unknown
 		return assistant.FinishStop, nil
 	}
 }
 
-// countUsage takes the usage of a chunk. One that cannot be read counts as none.
+// countUsage records the usage of a chunk. A usage that cannot be read counts as none.
 func (t *chunks) countUsage() {
 	var u struct {
 		Prompt     int `json:"prompt_tokens"`

@@ -13,35 +13,35 @@ import (
 	"time"
 )
 
-// Config says which model of which service answers, and how. A zero value means the default. The JSON
-// names are the names of the Caddyfile; errors of [New] use them.
+// Config chooses a service, a model and its parameters. A zero value means the default. The JSON names are
+// those of the Caddyfile; the errors of [New] use them.
 type Config struct {
-	// The name in logs and metrics, which tells several services apart. Default: openai
+	// The name in logs and metrics, to distinguish several services. Default: openai
 	Label string `json:"label,omitempty"`
 	// The key of the service, sent as a bearer token. OpenAI requires one; another server, given by
-	// base_url, may need none. It reaches no log and no error.
+	// base_url, may need none. It appears in no log and no error.
 	APIKey string `json:"api_key,omitempty"`
 	// The organization that is billed, for keys that belong to several. Default: the key's own
 	Organization string `json:"organization,omitempty"`
 	// The project that is billed, for keys that belong to several. Default: the key's own
 	Project string `json:"project,omitempty"`
-	// Where the API is: any server that speaks OpenAI's, such as http://localhost:11434/v1 for Ollama.
+	// The URL of the API: any server that speaks OpenAI's, such as http://localhost:11434/v1 for Ollama.
 	// Default: https://api.openai.com/v1
 	BaseURL string `json:"base_url,omitempty"`
 	// Which API: "chat" for chat completions, which every compatible server has, or "responses", OpenAI's
-	// newer one. It tells how a model of OpenAI's has reasoned; it has neither seed nor stop. Default: chat
+	// newer one. The latter can send summaries of the model's reasoning; it has neither seed nor stop.
+	// Default: chat
 	API string `json:"api,omitempty"`
 	// The model's name at the service. Default: gpt-4o
 	Model string `json:"model,omitempty"`
 
-	// How freely the model chooses its words, from 0 to 2. Default: 0.7; but what the service thinks
-	// right when reasoning_effort is given, and for OpenAI's reasoning models (o1, o3, gpt-5 and later),
-	// which refuse to be told.
+	// How freely the model chooses its words, from 0 to 2. Default: 0.7. When reasoning_effort is given, and
+	// for OpenAI's reasoning models (o1, o3, gpt-5 and later), which refuse the field: the service's
 	Temperature *float64 `json:"temperature,omitempty"`
-	// How much of the likely words the model chooses from, from 0 to 1. Default: the service's
+	// The share of the likeliest words that the model chooses from, from 0 to 1. Default: the service's
 	TopP *float64 `json:"top_p,omitempty"`
-	// The longest answer, in tokens. OpenAI and its reasoning models are told it as
-	// max_completion_tokens, all others as max_tokens; the Responses API as max_output_tokens.
+	// The longest answer, in tokens. It is sent to OpenAI and its reasoning models as
+	// max_completion_tokens, to all others as max_tokens, and to the Responses API as max_output_tokens.
 	// Default: the service's
 	MaxTokens int64 `json:"max_tokens,omitempty"`
 	// Equal seeds make equal answers more likely. Default: a new one each time
@@ -51,20 +51,21 @@ type Config struct {
 	// How much a reasoning model thinks before it answers, such as low, medium or high.
 	// Default: the service's
 	ReasoningEffort string `json:"reasoning_effort,omitempty"`
-	// How much of its reasoning the service tells, as auto, concise or detailed; only with the Responses
-	// API. OpenAI does it for organizations that it has verified. Default: none
+	// How detailed the summary of the model's reasoning is: auto, concise or detailed. Only with the
+	// Responses API; OpenAI requires a verified organization. Default: none
 	ReasoningSummary string `json:"reasoning_summary,omitempty"`
-	// Any further fields of the request, by name. They win over what is sent by itself, so that
+	// Any further fields of the request, by name. They override the fields that are sent by default, so
 	// stream_options null helps with a server that does not know stream_options.
 	Extra map[string]json.RawMessage `json:"extra,omitempty"`
 
-	// How often a request is sent again that was refused for a while (HTTP 408, 409, 429, 5xx) or did not
-	// get through, before the first piece. The waits in between are half a second, doubled each time, or
-	// what the service asks for; when that is more than 5 seconds the request has failed. Default: 2
+	// How often a request is retried, before the first piece, when the service refused it temporarily
+	// (HTTP 408, 409, 429, 5xx) or could not be reached. The waits are half a second, doubled each time, or
+	// the time that the service asks for; if that is more than 5 seconds, the request fails. Default: 2
 	MaxRetries *int `json:"max_retries,omitempty"`
 	// The longest wait for the first piece of an answer, all retries included. Default: 60s
 	Timeout time.Duration `json:"timeout,omitempty"`
-	// The longest silence after that. Keep-alive comments of the service are no silence. Default: 30s
+	// The longest silence after the first piece. Keep-alive comments of the service end a silence.
+	// Default: 30s
 	StallTimeout time.Duration `json:"stall_timeout,omitempty"`
 	// The longest time that one answer may take. Default: 10m
 	MaxDuration time.Duration `json:"max_duration,omitempty"`
@@ -90,20 +91,20 @@ func (c Config) maxRetries() int {
 	return *c.MaxRetries
 }
 
-// reasoningModels are the names of those models of OpenAI that take neither temperature nor max_tokens,
-// also as brokers write them: openai/gpt-5.
+// reasoningModels matches the names of OpenAI's models that accept neither temperature nor max_tokens, also in
+// the form that brokers use: openai/gpt-5.
 var reasoningModels = regexp.MustCompile(`(^|[/:])(o[1-9]|gpt-([5-9]|[1-9]\d))`)
 
 func (c Config) reasons() bool { return reasoningModels.MatchString(c.model()) }
 
-// isOpenAI tells whether OpenAI itself is asked, in whatever region.
+// isOpenAI reports whether the service is OpenAI itself, in any region.
 func (c Config) isOpenAI() bool {
 	u, err := url.Parse(c.baseURL())
 	return err == nil && strings.HasSuffix("."+u.Hostname(), ".api.openai.com")
 }
 
-// reserved are, for each API, the fields of the request that extra may not hold: those that Config has
-// itself, and those on which the reading of the answer depends.
+// reserved lists, for each API, the fields of the request that extra may not contain: those that Config has
+// itself, and those that reading the answer depends on.
 var reserved = map[string][]string{
 	apiChat: {"messages", "stream", "n", "model", "temperature", "top_p", "max_tokens", "seed", "stop", "reasoning_effort"},
 	apiResponses: {
@@ -149,10 +150,11 @@ func (c Config) checkBaseURL() error {
 	return nil
 }
 
-// password is one in a URL, well-formed or not.
+// password matches a password in a URL, well-formed or not.
 var password = regexp.MustCompile(`(//[^/@:]*:).*@`)
 
-// redactURL hides what of a URL may be secret: the password, and the query, where some services want the key.
+// redactURL hides the parts of a URL that may be secret: the password, and the query, in which some services
+// expect the key.
 func redactURL(address string) string {
 	address, _, query := strings.Cut(password.ReplaceAllString(address, "$1[redacted]@"), "?")
 	if query {
@@ -161,7 +163,8 @@ func redactURL(address string) string {
 	return address
 }
 
-// checkAPI refuses what the API does not know: the service would only do so with the first question.
+// checkAPI rejects settings that the API does not have. The service would reject them only with the first
+// question.
 func (c Config) checkAPI() error {
 	switch {
 	case c.api() != apiChat && c.api() != apiResponses:
@@ -192,7 +195,7 @@ func (c Config) checkExtra() error {
 	return nil
 }
 
-// checkHeader keeps a value out of the request that net/http would only refuse once it is sent.
+// checkHeader rejects a value that net/http would reject only when the request is sent.
 func checkHeader(name, value string) error {
 	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return expected(name, "printable ASCII without spaces", value)

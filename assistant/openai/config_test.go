@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestConfigErrors: each says which setting is wrong, what was expected and what was found, but no key.
+// TestConfigErrors checks that each error names the wrong setting, what was expected and what was found, but
+// contains no key.
 func TestConfigErrors(t *testing.T) {
 	const key = "sk-" + canary
 	number := func(x float64) *float64 { return &x }
@@ -75,7 +76,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// TestDefaults: a key, or a server of one's own, is all that is needed.
+// TestDefaults checks that a key, or a server of one's own, is all that is needed.
 func TestDefaults(t *testing.T) {
 	for _, c := range []Config{{APIKey: "sk-" + canary}, {BaseURL: "http://[::1]:8000"}} {
 		p, err := New(c)
@@ -91,7 +92,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestMaxTokensField: OpenAI's own service knows the newer name only, and so do its models elsewhere.
+// TestMaxTokensField checks that the newer name is sent to OpenAI and to its models elsewhere, which accept
+// no other.
 func TestMaxTokensField(t *testing.T) {
 	for _, test := range []struct {
 		baseURL, model string

@@ -20,7 +20,7 @@ import (
 // maxErrorText is how much of an error's text is kept, in bytes.
 const maxErrorText = 400
 
-// fault is an error as the service tells it. All of its text comes from outside.
+// fault is an error that the service reported. All of its text comes from outside.
 type fault struct {
 	status     int // of HTTP; 0 = in the middle of a stream
 	kind       string
@@ -42,7 +42,7 @@ func (f *fault) Error() string {
 	return text
 }
 
-// newFault reads an answer that is no stream.
+// newFault reads a response that is not a stream.
 func newFault(res *http.Response, body []byte) *fault {
 	f := &fault{status: res.StatusCode, message: string(body), retryAfter: retryAfter(res.Header)}
 	var envelope struct {
@@ -61,14 +61,14 @@ func newFault(res *http.Response, body []byte) *fault {
 	return f
 }
 
-// faultOf is an error object in the middle of a stream.
+// faultOf returns the fault in an error object from the middle of a stream.
 func faultOf(value jsontext.Value) *fault {
 	f := new(fault)
 	f.read(value)
 	return f
 }
 
-// read takes an error object, or what else a server puts in its place.
+// read decodes an error object, or any other value that a server puts in its place.
 func (f *fault) read(value jsontext.Value) {
 	var object struct {
 		Type    string         `json:"type"`
@@ -90,7 +90,7 @@ func unquote(value jsontext.Value) string {
 	return string(value)
 }
 
-// codes are those types and codes of errors that say more than the status does.
+// codes maps the types and codes of errors that say more than the status.
 var codes = map[string]assistant.Reason{
 	"context_length_exceeded":   assistant.ReasonContextOverflow,
 	"exceed_context_size_error": assistant.ReasonContextOverflow, // llama.cpp
@@ -98,7 +98,7 @@ var codes = map[string]assistant.Reason{
 	"content_policy_violation":  assistant.ReasonContentFiltered,
 	"invalid_prompt":            assistant.ReasonContentFiltered, // of the Responses API, like the next
 	"bio_policy":                assistant.ReasonContentFiltered,
-	"insufficient_quota":        assistant.ReasonProviderRejected, // a 429 that waiting does not cure
+	"insufficient_quota":        assistant.ReasonProviderRejected, // a 429, but waiting does not help
 	"rate_limit_exceeded":       assistant.ReasonProviderRateLimited,
 	"invalid_request_error":     assistant.ReasonProviderRejected,
 }
@@ -126,7 +126,7 @@ func (f *fault) reason() assistant.Reason {
 	}
 }
 
-// toldStatus is the status of HTTP, or what an error in a stream has in its place.
+// toldStatus returns the HTTP status, or the status in the code of an error in a stream.
 func (f *fault) toldStatus() int {
 	if code, err := strconv.Atoi(f.code); err == nil && f.status < 300 {
 		return code
@@ -134,14 +134,14 @@ func (f *fault) toldStatus() int {
 	return f.status
 }
 
-// ofQuestion tells a question that the service does not take from a service that takes none, as where the key,
-// the address or the model's name is wrong: 401, 403 and 404 say so.
+// ofQuestion reports whether the service rejected only this question. 401, 403 and 404 concern all questions:
+// the key, the address or the model's name is wrong.
 func (f *fault) ofQuestion() bool {
 	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, f.toldStatus())
 }
 
-// providerError sorts err. Of err itself only the cleaned text is left: it may hold anything that the
-// service sent, the key included.
+// providerError classifies err. It keeps only the redacted text of err, which may contain anything that the
+// service sent, including the key.
 func (p *Provider) providerError(err error) *assistant.ProviderError {
 	if known, ok := errors.AsType[*assistant.ProviderError](err); ok {
 		return known // a limit of our own
@@ -156,7 +156,7 @@ func (p *Provider) providerError(err error) *assistant.ProviderError {
 	return out
 }
 
-// keys are what keys look like: ours, or one that a service repeats in part.
+// keys matches anything that looks like a key: ours, or one that a service repeats in part.
 var keys = regexp.MustCompile(`(?i)\b(bearer\s+|sk-)[^\s"']+`)
 
 func redact(text, key string) string {
@@ -173,11 +173,11 @@ func shorten(text string, size int) string {
 	return strings.ToValidUTF8(text[:size], "") + "…"
 }
 
-// maxRetryAfter keeps nonsense from clients.
+// maxRetryAfter bounds nonsense values before they reach clients.
 const maxRetryAfter = 24 * time.Hour
 
-// retryAfter reads how long the service wants to be left alone (RFC 9110, section 10.2.3, and OpenAI's
-// finer form); 0 = it does not say.
+// retryAfter returns how long the service asks clients to wait (RFC 9110 section 10.2.3, and OpenAI's form in
+// milliseconds), 0 when it does not say.
 func retryAfter(h http.Header) time.Duration {
 	seconds, err := strconv.ParseFloat(h.Get("Retry-After"), 64)
 	if ms, msErr := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); msErr == nil {
@@ -186,7 +186,7 @@ func retryAfter(h http.Header) time.Duration {
 	if at, dateErr := http.ParseTime(h.Get("Retry-After")); err != nil && dateErr == nil {
 		seconds, err = time.Until(at).Seconds(), nil
 	}
-	if err != nil || !(seconds > 0) { // nor NaN
+	if err != nil || !(seconds > 0) { // also excludes NaN
 		return 0
 	}
 	return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second))

@@ -12,7 +12,8 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// TestProviderErrorText: what the log gets is short, valid, and without anything that looks like a key.
+// TestProviderErrorText checks that the text for the log is short, valid UTF-8, and contains nothing that
+// looks like a key.
 func TestProviderErrorText(t *testing.T) {
 	p := &Provider{key: canary}
 	for _, test := range []struct{ in, want string }{
@@ -34,7 +35,7 @@ func TestProviderErrorText(t *testing.T) {
 	}
 }
 
-// TestFaultOfQuestion: what one question is to blame for counts for no other.
+// TestFaultOfQuestion checks which faults concern a single question only.
 func TestFaultOfQuestion(t *testing.T) {
 	for _, test := range []struct {
 		fault fault
@@ -66,7 +67,7 @@ func TestFaultOfQuestion(t *testing.T) {
 	}
 }
 
-// TestRetryAfter: seconds, milliseconds and dates, and what is none of them.
+// TestRetryAfter reads seconds, milliseconds and dates, and values that are none of these.
 func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // a bubble's clock stands still
 		in90s := time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)

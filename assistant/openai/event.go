@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// event is the part of an event of the Responses API that matters here.
+// event is an event of the Responses API, with the fields that are used here.
 type event struct {
 	Type     string         `json:"type"`
 	Delta    text           `json:"delta"`
@@ -25,10 +25,10 @@ type response struct {
 	Usage jsontext.Value `json:"usage"`
 }
 
-// text is a member that is text in the events that matter here, and may be anything in others.
+// text is a member that is text in the events that are used here, and may be anything in others.
 type text string
 
-// UnmarshalJSONFrom leaves anything else empty.
+// UnmarshalJSONFrom reads a text. Any other value leaves t empty.
 func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	if d.PeekKind() != '"' {
 		return d.SkipValue()
@@ -39,10 +39,10 @@ func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 }
 
 // responseEvents is the translator of the Responses API. Only response.completed and response.incomplete
-// make an answer complete, and nothing that matters comes after them.
+// complete an answer. Events after them are ignored.
 type responseEvents struct {
 	progress
-	event event // the last one; its memory is used again
+	event event // the last one; its memory is reused
 	parts int   // of the reasoning's summary
 }
 
@@ -70,14 +70,14 @@ func (t *responseEvents) translate(data []byte) (assistant.Delta, error) {
 	case "error":
 		return assistant.Delta{}, t.failed(e.Error, data)
 	default:
-		if given(e.Error) { // a server that fails before it comes to its events
+		if given(e.Error) { // from a server that fails before it sends events
 			return assistant.Delta{}, faultOf(e.Error)
 		}
 		return assistant.Delta{}, nil
 	}
 }
 
-// nextPart sets the parts of the reasoning's summary apart, each of which is a paragraph or more.
+// nextPart separates the parts of the reasoning's summary. Each part is one or more paragraphs.
 func (t *responseEvents) nextPart() (assistant.Delta, error) {
 	if t.parts++; t.parts == 1 {
 		return assistant.Delta{}, nil
@@ -108,7 +108,7 @@ func (t *responseEvents) complete(finish assistant.FinishReason) error {
 	return nil
 }
 
-// failed returns the fault in the first value that is given.
+// failed returns the fault in the first value that is present and not null.
 func (t *responseEvents) failed(values ...jsontext.Value) error {
 	for _, value := range values {
 		if given(value) {

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// TestFaults: whatever a model's server does, the answer ends, in time, with a reason that is true and
-// without the key, which the server has repeated wherever it could.
+// TestFaults checks that an answer ends in time whatever a model's server does. The reason must be right, and
+// the error must not contain the key, which the server repeats wherever it can.
 func TestFaults(t *testing.T) {
 	const (
 		sse, html, js = "text/event-stream", "text/html; charset=utf-8", "application/json"
@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 		retry    time.Duration    // what the client is told
 		took     time.Duration    // at least; at most a third more, for the jitter of retries
 		requests int              // 0 = 1
-		// where it differs with the Responses API, whose last event has all
+		// a different result with the Responses API, whose last event contains everything
 		tookResponses time.Duration
 	}{
 		// HTTP errors
@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 			w.Fail(429, js, failure("insufficient_quota", "insufficient_quota"))
 		}, reason: rejected},
 
-		// what is sent again
+		// retries
 		{name: "429 for a second", answer: limited("1"), reason: limit, retry: time.Second, took: 2 * time.Second, requests: 3},
 		{name: "429 for a second, then ok", answer: func(w *reply) {
 			if w.Attempt == 1 {
@@ -110,7 +110,7 @@ func TestFaults(t *testing.T) {
 			good(w)
 		}, text: "Hello", took: 375 * time.Millisecond, requests: 2},
 
-		// 200, and yet no stream
+		// 200, but no stream
 		{name: "page", answer: func(w *reply) { w.Fail(200, html, said) }, reason: unavailable, log: `"text/html; charset=utf-8 instead of text/event-stream: Incorrect`},
 		{name: "JSON error", answer: fail(200, failure("server_error", "")), reason: unavailable, log: `type "server_error"`},
 		{name: "JSON error with a code", answer: fail(200, `{"error":{"code":429,"message":"slow down"}}`), reason: limit},

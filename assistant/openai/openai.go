@@ -1,13 +1,13 @@
 // Package openai is the provider for OpenAI and for every server that speaks its chat completions or its
 // Responses API: Ollama, llama.cpp, vLLM, LiteLLM and others.
 //
-// OpenAI's SDK builds, signs, sends and repeats the requests. The stream of an answer is read here: a
-// chunk costs a tenth of what the SDK's type costs, and what the SDK takes for success is told apart: an
-// answer is complete only with a finish reason or the end marker.
+// OpenAI's SDK builds, signs, sends and retries the requests. This package reads the stream of an answer
+// itself. Decoding a chunk costs a tenth of what the SDK's type costs, and an answer is complete only with a
+// finish reason or the end marker; the SDK takes any end of the stream for success.
 //
-// Where a server tells a model's reasoning from its answer, so do the deltas. Models that write both into
-// one text, between <think> tags, are a matter for the server, which knows the model: vLLM has
-// --reasoning-parser, llama.cpp --reasoning-format, Ollama does it by itself.
+// Where a server separates a model's reasoning from its answer, so do the deltas. Some models write both into
+// one text, with the reasoning between <think> tags. Separating those is up to the server, which knows the
+// model: vLLM has --reasoning-parser, llama.cpp --reasoning-format, Ollama does it by itself.
 package openai
 
 import (
@@ -29,8 +29,8 @@ type Provider struct {
 	transport *http.Transport
 }
 
-// New makes a provider. It opens no connection and reads no environment variable: what c does not say
-// has c's documented default. The error names every setting that is wrong.
+// New returns a provider. It opens no connection and reads no environment variable: fields that c leaves out
+// have their documented defaults. The error names every setting that is wrong.
 func New(c Config) (*Provider, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -46,18 +46,17 @@ func New(c Config) (*Provider, error) {
 	}, nil
 }
 
-// Source is the label, or openai, and the model's name at the service.
+// Source returns the label, or openai, and the model's name at the service.
 func (p *Provider) Source() assistant.Source { return p.source }
 
-// Close closes the connections that wait for the next question. Answers that are under way go on, and
-// close theirs when they end.
+// Close closes the idle connections. Answers under way go on, and their connections close when they end.
 func (p *Provider) Close() error {
 	p.transport.CloseIdleConnections()
 	return nil
 }
 
-// Stream asks the service. What it yields last, when nothing went wrong, is a Delta with the finish
-// reason and, if the service tells it, the usage.
+// Stream asks the service. Unless it fails, the last value is a Delta with the finish reason and, if the
+// service reports it, the usage.
 func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
 		err := p.answer(ctx, req, yield)
@@ -71,7 +70,7 @@ func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[
 	}
 }
 
-// answer returns nil when the answer is complete, and when the consumer has left.
+// answer returns nil when the answer is complete, and when yield returned false.
 func (p *Provider) answer(ctx context.Context, req assistant.Request, yield func(assistant.Delta, error) bool) error {
 	w := newWatch(ctx, p.limits)
 	defer w.stop()

@@ -49,7 +49,7 @@ func testProvider(t *testing.T, c Config) {
 	})
 }
 
-// TestRequest: exactly what is sent.
+// TestRequest checks exactly what is sent.
 func TestRequest(t *testing.T) {
 	conversation := assistant.Request{
 		Instructions: "Be brief.",
@@ -166,7 +166,7 @@ func decode(t *testing.T, text string) (value any) {
 	return value
 }
 
-// TestEnvironment: only the configuration counts.
+// TestEnvironment checks that environment variables are ignored.
 func TestEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
 		"OPENAI_API_KEY": "sk-environment", "OPENAI_ADMIN_KEY": "sk-admin", "OPENAI_BASE_URL": "http://environment.test",
@@ -199,7 +199,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestLeave: when the consumer leaves, the server learns it at once.
+// TestLeave checks that the request ends at once when the consumer stops.
 func TestLeave(t *testing.T) {
 	var gone time.Time
 	hang := func(w *reply) {
@@ -224,7 +224,7 @@ func TestLeave(t *testing.T) {
 	})
 }
 
-// TestCancel: a cancelled question ends at once with the cause, whatever it waits for.
+// TestCancel checks that a cancelled question ends at once with the cause, whatever it waits for.
 func TestCancel(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -257,7 +257,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestPatience: only the time counts in which the service is silent.
+// TestPatience checks that only silence of the service counts against the limits.
 func TestPatience(t *testing.T) {
 	stream := func(w *reply) {
 		for _, text := range []string{"one", "two", "three"} {
@@ -281,8 +281,8 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// TestConnections: answers that are complete leave their connections to the next questions, even when the
-// end of the response comes after the end marker; closing leaves none.
+// TestConnections checks that complete answers leave their connections to the next questions, even when the
+// end of the response comes after the end marker, and that Close leaves none.
 func TestConnections(t *testing.T) {
 	const atOnce = 20
 	stream := func(w *reply) {
@@ -311,7 +311,7 @@ func TestConnections(t *testing.T) {
 	})
 }
 
-// TestUsage: what OpenAI reports at the end comes with the finish reason, in one delta.
+// TestUsage checks that the usage which OpenAI reports at the end comes with the finish reason, in one delta.
 func TestUsage(t *testing.T) {
 	stream := func(w *reply) {
 		w.Stream(piece("Hello"), finish("length"))

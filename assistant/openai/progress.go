@@ -10,14 +10,15 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// translator turns the events of one answer into deltas. It does no I/O and knows no time.
+// translator turns the events of one answer into deltas. It does no I/O and does not depend on time.
 type translator interface {
 	// translate takes the data of one event and returns the text in it. The finish reason and the usage are
-	// kept for end. After an error or the finish reason no more text comes out.
+	// kept for end. After an error or the finish reason it returns no text.
 	translate(data []byte) (assistant.Delta, error)
-	// end takes how the stream ended, io.EOF or worse. Once all has been said that does not matter.
+	// end takes the error that ended the stream, io.EOF or another. It returns the last delta, or an error
+	// when the answer is not complete; a complete answer is not affected by err.
 	end(err error) (assistant.Delta, error)
-	// phase is how far the answer has come.
+	// phase returns how far the answer has come.
 	phase() phase
 }
 
@@ -26,7 +27,7 @@ const maxAnswer = 16 << 20
 
 var errAnswerTooLong = errors.New("answer longer than 16 MiB")
 
-// progress is how far an answer has come, whatever the API.
+// progress is the part of a translator that both APIs share.
 type progress struct {
 	size   int // of text and reasoning, in bytes
 	finish assistant.FinishReason
@@ -42,7 +43,7 @@ func (p *progress) add(d assistant.Delta) (assistant.Delta, error) {
 	return d, nil
 }
 
-// count takes what the service counted. Nothing, and nonsense, count as none.
+// count records the usage that the service reports. Zero and negative values are ignored.
 func (p *progress) count(input, output int) {
 	if input >= 0 && output >= 0 && input+output > 0 {
 		p.usage = &assistant.Usage{InputTokens: input, OutputTokens: output, TotalTokens: input + output}
@@ -73,9 +74,9 @@ func (p *progress) phase() phase {
 	}
 }
 
-// lenient decodes what servers send: an answer should not die of a name that comes twice or of a byte
-// that is no UTF-8, which becomes U+FFFD.
+// lenient accepts duplicate names and invalid UTF-8 from servers, so that neither fails an answer. Invalid
+// bytes become U+FFFD.
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// given tells whether a member is there and not null.
+// given reports whether a member is present and not null.
 func given(value jsontext.Value) bool { return len(value) > 0 && value.Kind() != 'n' }

@@ -19,41 +19,41 @@ import (
 )
 
 const (
-	// defaultTemperature is the tutorial's.
+	// defaultTemperature is that of the tutorial.
 	defaultTemperature = 0.7
-	// maxRetryDelay is the longest wait before a request is sent again. When the service asks for more,
-	// the client is told at once, with the time that was asked for: nobody should wait unseen.
+	// maxRetryDelay is the longest wait before a retry. When the service asks for more, the client gets an
+	// error with that time at once, so that users do not wait without knowing it.
 	maxRetryDelay = 5 * time.Second
-	// maxErrorBody is how much of an error's body is read; the SDK itself has no bound.
+	// maxErrorBody is how much of an error's body is read, in bytes; the SDK itself has no bound.
 	maxErrorBody = 64 << 10
-	// maxHeader is how much of a response's header is read; net/http's own bound is 10 MB.
+	// maxHeader is how much of a response's header is read, in bytes; net/http's own bound is 10 MB.
 	maxHeader = 64 << 10
 )
 
-// newTransport makes the connections of one provider. They take no part in the environment's proxies.
+// newTransport returns the transport of one provider. HTTP_PROXY and the like are ignored.
 func newTransport() *http.Transport {
 	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
-		// HTTP/1.1, where each answer has a connection of its own, unless TLS negotiates better. net/http
-		// keeps 2 idle connections by default, which would make a new one for nearly every short answer.
+		// HTTP/2 if TLS negotiates it. With HTTP/1.1 each answer has its own connection: keeping only
+		// net/http's default of 2 idle ones would open a new one for nearly every short answer.
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     90 * time.Second,
-		// A connection that died without a word would swallow every request that joins it.
+		// Without pings a connection that died silently would swallow every request sent on it.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second},
 		// A compressor holds back pieces until it has enough of them.
 		DisableCompression: true,
 	}
 }
 
-// api is one of the two APIs of a service: what a question is, and how its answer is read.
+// api is one of the two APIs of a service: how to ask a question, and how to read its answer.
 type api interface {
-	// request is where a question is posted, below the base URL, and the SDK's parameters of it.
+	// request returns the path to post a question to, below the base URL, and the SDK's parameters.
 	request(req assistant.Request) (path string, params any)
-	// translator reads one answer.
+	// translator returns a new translator for one answer.
 	translator() translator
 }
 
@@ -67,15 +67,15 @@ func newAPI(c Config) api {
 // postFunc posts params and stores the response in res as soon as there is one.
 type postFunc func(ctx context.Context, path string, params, res any, options ...option.RequestOption) error
 
-// newPost makes the SDK's part: a method of its client, whose constructor would read environment
-// variables. All else of the client and of its services stays out of the program, which is 16 MB
-// smaller for it: no type that is known at run time may have them as a field.
+// newPost returns the Post method of the SDK's client. The client is not made by its constructor, which would
+// read environment variables. The client's services stay out of the program, which makes it 16 MB smaller: no
+// type that is known at run time may have them as a field.
 func newPost(c Config, transport http.RoundTripper) postFunc {
 	options := []option.RequestOption{
 		option.WithBaseURL(c.baseURL()),
 		option.WithHTTPClient(&http.Client{
 			Transport: transport,
-			// No API redirects a question; whoever gets it would get the whole conversation.
+			// No API redirects a question, and the target would receive the whole conversation.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}),
 		option.WithMaxRetries(c.maxRetries()),
@@ -92,7 +92,7 @@ func newPost(c Config, transport http.RoundTripper) postFunc {
 	return (&sdk.Client{Options: options}).Post
 }
 
-// extraFields are the fields of a request that the SDK does not know, or does not set by itself.
+// extraFields returns the fields of a request that the SDK does not know, or does not set by itself.
 func (c Config) extraFields() map[string]any {
 	extra := map[string]any{}
 	for name, value := range c.Extra {
@@ -102,7 +102,7 @@ func (c Config) extraFields() map[string]any {
 	return extra
 }
 
-// temperature is what a request says; nil = nothing.
+// temperature returns the temperature to send, nil to leave it to the service.
 func (c Config) temperature() *float64 {
 	if c.Temperature == nil && c.ReasoningEffort == "" && !c.reasons() {
 		return new(defaultTemperature)
@@ -110,7 +110,7 @@ func (c Config) temperature() *float64 {
 	return c.Temperature
 }
 
-// optional is a field of a request that is sent only when there is something to say.
+// optional returns a field of a request that is sent only if value is not nil.
 func optional[T comparable](value *T) param.Opt[T] {
 	if value == nil {
 		return param.Opt[T]{}
@@ -118,8 +118,7 @@ func optional[T comparable](value *T) param.Opt[T] {
 	return param.NewOpt(*value)
 }
 
-// send asks the service, and again where that may help. It returns the stream of the answer, which the
-// caller closes.
+// send asks the service, with retries. It returns the stream of the answer, which the caller closes.
 func (p *Provider) send(ctx context.Context, req assistant.Request) (io.ReadCloser, error) {
 	path, params := p.api.request(req)
 	var res *http.Response
@@ -133,13 +132,13 @@ func (p *Provider) send(ctx context.Context, req assistant.Request) (io.ReadClos
 	if err == nil && res.StatusCode == http.StatusOK && isEventStream(res.Header) {
 		return res.Body, nil
 	}
-	// The SDK has read an error's body already, and made an error of it that holds less.
+	// The SDK has already read an error's body, but its own error contains less.
 	defer func() { _ = res.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	return nil, newFault(res, body)
 }
 
-// isEventStream holds also for servers that do not say what they send.
+// isEventStream reports whether the response is an event stream. A missing Content-Type counts as one.
 func isEventStream(h http.Header) bool {
 	contentType := h.Get("Content-Type")
 	media, _, _ := mime.ParseMediaType(contentType)

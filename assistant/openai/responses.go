@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// responsesAPI is OpenAI's newer API. The service keeps nothing: each request has the whole conversation.
+// responsesAPI is OpenAI's newer API. The service stores nothing: each request contains the whole conversation.
 type responsesAPI struct {
 	params responses.ResponseNewParams // all but instructions and input
 }

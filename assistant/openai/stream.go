@@ -11,11 +11,11 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// errCut is how a stream ends that has not completed its answer.
+// errCut is returned for a stream that ends before its answer is complete.
 var errCut = errors.New("stream ended without a finish reason")
 
-// deltas reads an answer as t does. The first error is the last value; without one the last value is the delta that
-// completes the answer. entered is called after every event.
+// deltas yields the deltas of an answer, as t translates them. The first error is the last value; without one
+// the last value is the delta that completes the answer. entered is called after every event.
 func deltas(r io.Reader, t translator, entered func(phase)) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
 		events := newEvents(r)
@@ -42,8 +42,8 @@ const maxEvent = 1 << 20
 
 var errEventTooLong = errors.New("event longer than 1 MiB")
 
-// events reads an event stream (WHATWG HTML, section 9.2). Names, ids and comments of events do not
-// matter here; events without data are left out.
+// events reads an event stream (WHATWG HTML section 9.2). It ignores names, ids and comments, and skips events
+// without data.
 type events struct {
 	lines *bufio.Scanner
 	data  []byte
@@ -56,9 +56,9 @@ func newEvents(r io.Reader) *events {
 	return e
 }
 
-// next returns the data of the next event, valid until the next call. At the end it is io.EOF. Unlike a
-// browser it also returns an event that the end of the stream has cut: a chunk that is whole is welcome,
-// and a part of one is no JSON.
+// next returns the data of the next event, valid until the next call, or io.EOF at the end. Unlike a browser it
+// also returns an event that the end of the stream has cut: a whole chunk is still useful, and a partial one
+// is not valid JSON.
 func (e *events) next() ([]byte, error) {
 	e.data = e.data[:0]
 	for e.lines.Scan() {
@@ -97,11 +97,11 @@ func (e *events) take(line []byte) error {
 	return nil
 }
 
-// lineEnds splits at LF, CRLF and CR. A CR ends its line at once, without a look at the next byte: that
-// may be long in coming.
+// lineEnds splits at LF, CRLF and CR. A CR ends its line at once, without waiting for the next byte, which may
+// come much later.
 type lineEnds struct {
 	afterCR bool
-	looked  int // how much of an unfinished line has been looked at
+	looked  int // how much of an unfinished line has been scanned, in bytes
 }
 
 // split is a [bufio.SplitFunc].

@@ -26,8 +26,8 @@ var translators = map[string]func() translator{
 	apiResponses: newResponses(Config{}).translator,
 }
 
-// TestStreams reads the streams of testdata, with every line end that the format allows, whole and in
-// single bytes.
+// TestStreams reads the streams of testdata, with every line end that the format allows, whole and byte by
+// byte.
 func TestStreams(t *testing.T) {
 	for api, newTranslator := range translators {
 		t.Run(api, func(t *testing.T) { testStreams(t, api, newTranslator) })
@@ -74,7 +74,7 @@ func testStreams(t *testing.T, api string, newTranslator func() translator) {
 	}
 }
 
-// read lists the deltas of a stream, one field a line.
+// read lists the deltas of a stream, one field per line.
 func read(r io.Reader, translate translator) string {
 	var out strings.Builder
 	for d, err := range deltas(r, translate, func(phase) {}) {
@@ -113,7 +113,7 @@ func outputText(text string) string {
 	return fmt.Sprintf("event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":4,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":%q,\"logprobs\":[]}\n\n", text)
 }
 
-// TestStreamPrompt: a piece comes out before the byte after it has come, whatever the line end.
+// TestStreamPrompt checks that a piece is yielded before the byte after it arrives, whatever the line end.
 func TestStreamPrompt(t *testing.T) {
 	for _, end := range []string{"\n", "\r\n", "\r"} {
 		r, w := io.Pipe()
@@ -128,7 +128,7 @@ func TestStreamPrompt(t *testing.T) {
 	}
 }
 
-// TestStreamBounds: nothing that a server sends takes more memory than the limits say.
+// TestStreamBounds checks that nothing a server sends takes more memory than the limits allow.
 func TestStreamBounds(t *testing.T) {
 	endless := func(first, then string) io.Reader {
 		return io.MultiReader(strings.NewReader(first), &repeated{text: then})
@@ -178,7 +178,7 @@ func (r *repeated) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestStreamUTF8: what is no UTF-8 becomes U+FFFD and spoils nothing else.
+// TestStreamUTF8 checks that invalid UTF-8 becomes U+FFFD and affects nothing else.
 func TestStreamUTF8(t *testing.T) {
 	for name, content := range map[string]string{
 		"bytes":          "a\xff\xfeb",
@@ -193,7 +193,7 @@ func TestStreamUTF8(t *testing.T) {
 	}
 }
 
-// FuzzTranslate and FuzzTranslateResponses: whatever comes, what goes out is valid UTF-8, ends with one
+// FuzzTranslate and FuzzTranslateResponses check that for any input the output is valid UTF-8, ends with one
 // finish reason or one error, and has its usage at the end.
 func FuzzTranslate(f *testing.F) {
 	f.Add([]byte(piece("a\xff") + "data:\r\rdata: [DONE]"))

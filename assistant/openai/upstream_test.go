@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// canary is the key that must never be seen again.
+	// canary is the key that must never appear in any output.
 	canary = "canary-4f1d9a7be2"
 	done   = "data: [DONE]\n\n"
 )
@@ -47,14 +47,14 @@ type request struct {
 	body   string
 }
 
-// serve runs test with a provider of c and the server that it asks, in a bubble: the test fails when
-// anything of either is left over.
+// serve runs test with a provider of c and the server that it asks, in a synctest bubble. The test fails when
+// either leaves a goroutine behind.
 func serve(t *testing.T, c Config, answer func(w *reply), test func(t *testing.T, p *Provider, u *upstream)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{conns: make(chan net.Conn), done: make(chan struct{})}
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, err := io.ReadAll(r.Body) // or else the server never notices that the client has left
+			body, err := io.ReadAll(r.Body) // otherwise the server never notices that the client has left
 			if err != nil {
 				t.Errorf("read request: %v", err)
 			}
@@ -75,7 +75,7 @@ func serve(t *testing.T, c Config, answer func(w *reply), test func(t *testing.T
 	})
 }
 
-// mustNew fills in what c does not say and these tests do not care about.
+// mustNew returns a provider of c, with a default for the fields that the tests do not care about.
 func mustNew(t *testing.T, c Config) *Provider {
 	t.Helper()
 	if c.APIKey == "" {
@@ -91,7 +91,7 @@ func mustNew(t *testing.T, c Config) *Provider {
 	return p
 }
 
-// Requests are those that have arrived so far.
+// Requests returns the requests that have arrived so far.
 func (u *upstream) Requests() []request {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -132,14 +132,14 @@ func (u *upstream) Close() error {
 
 func (u *upstream) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// reply is what the server says to one request.
+// reply is the server's reply to one request.
 type reply struct {
 	http.ResponseWriter
 	r       *http.Request
-	Attempt int // 1 = the first request that the server got
+	Attempt int // 1 = the first request to the server
 }
 
-// piece, finish and done are parts of an answer as the API has them that was asked.
+// piece, finish and done are parts of an answer in the form of the API that was asked.
 func (w *reply) piece(text string) string {
 	if w.responses() {
 		return outputText(text)
@@ -184,7 +184,7 @@ func (w *reply) Fail(status int, contentType, body string) {
 // Hang waits until the client has left.
 func (w *reply) Hang() { <-w.r.Context().Done() }
 
-// Sleep lets time pass, as long as the client is there.
+// Sleep waits, or until the client has left.
 func (w *reply) Sleep(d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -195,7 +195,7 @@ func (w *reply) Sleep(d time.Duration) {
 // Cut drops the connection.
 func (w *reply) Cut() { panic(http.ErrAbortHandler) }
 
-// answer is all that came out of Stream.
+// answer is everything that Stream yielded.
 type answer struct {
 	text, reasoning string
 	finish          assistant.FinishReason

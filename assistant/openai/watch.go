@@ -12,12 +12,12 @@ import (
 const (
 	// finishTime is the longest wait for the usage, which comes after the finish reason.
 	finishTime = 5 * time.Second
-	// drainTime is the longest wait for the end of a response whose end marker has come. A connection can
-	// be used again only when that has been read; most servers send it at once.
+	// drainTime is the longest wait for the end of a response after its end marker. A connection can be
+	// reused only when the end has been read; most servers send it at once.
 	drainTime = 100 * time.Millisecond
 )
 
-// limits say how long things may take.
+// limits are the longest wait for the first piece, the longest silence, and the longest duration of an answer.
 type limits struct {
 	first, stall, total time.Duration
 }
@@ -39,7 +39,7 @@ type watch struct {
 	limits limits
 	phase  phase
 	total  *time.Timer
-	timer  *time.Timer // of the phase; while streaming it runs only during reads
+	timer  *time.Timer // of the phase; while streaming, it runs only during reads
 }
 
 func newWatch(ctx context.Context, l limits) *watch {
@@ -58,7 +58,7 @@ func (w *watch) after(limit time.Duration, cause error) *time.Timer {
 	return time.AfterFunc(limit, func() { w.cancel(cause) })
 }
 
-// enter is called after every event. Each phase has a timer of its own, because the causes differ.
+// enter is called after every event. Each phase has its own timer, because the causes differ.
 func (w *watch) enter(p phase) {
 	if p == w.phase {
 		return
@@ -70,7 +70,7 @@ func (w *watch) enter(p phase) {
 		w.timer = w.after(w.limits.stall, late("stall_timeout: nothing received", w.limits.stall))
 		w.timer.Stop()
 	case finishing:
-		w.timer = w.after(min(finishTime, w.limits.stall), nil) // the answer is complete: nobody asks why
+		w.timer = w.after(min(finishTime, w.limits.stall), nil) // the answer is complete, so no cause is needed
 	case draining:
 		w.timer = w.after(drainTime, nil)
 	}
@@ -83,7 +83,7 @@ func (w *watch) stop() {
 	w.cancel(nil)
 }
 
-// explain returns why the context ended, if that is where err comes from.
+// explain returns the cause if the context has ended, otherwise err.
 func (w *watch) explain(err error) error {
 	if cause := context.Cause(w.ctx); cause != nil {
 		return cause
@@ -91,7 +91,7 @@ func (w *watch) explain(err error) error {
 	return err
 }
 
-// reader reads from r and takes care that silence has a limit. Time in which nobody reads does not count.
+// reader returns a reader from r that limits silence. Time between reads does not count.
 func (w *watch) reader(r io.Reader) io.Reader { return watchedReader{w, r} }
 
 type watchedReader struct {
