@@ -1,5 +1,5 @@
-// Package assistanttest helps to test what plugs into the assistant.
+// Package assistanttest helps to test providers, and everything that uses one.
 //
-//   - [TestProvider] is the contract suite of every assistant.Provider. That of stores is in storetest.
-//   - [Script] is a model that does what a few lines of text say, [Model] one made of a function.
+//   - [TestProvider] is the contract suite for every assistant.Provider. The suite for stores is in storetest.
+//   - [Script] is a model that follows a few lines of text, [Model] one made of a function.
 package assistanttest

@@ -10,11 +10,11 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// Model is a Provider made of a function. What the function returns is yielded last, where it is not nil; yield
-// returns false once the caller wants no more.
+// Model is a Provider made of a function. A non-nil error of the function is yielded last. Its yield returns
+// false once the caller has stopped.
 type Model func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error
 
-// Source is the same for all.
+// Source returns the same names for every Model.
 func (Model) Source() assistant.Source {
 	return assistant.Source{Provider: "test", Model: "model"}
 }
@@ -33,7 +33,7 @@ func (m Model) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assi
 	}
 }
 
-// Finished ends an answer that is complete.
+// Finished ends a complete answer.
 var Finished = assistant.Delta{FinishReason: assistant.FinishStop}
 
 // Echoes answers with the question.
@@ -42,25 +42,25 @@ var Echoes = Model(func(_ context.Context, req assistant.Request, yield func(ass
 	return nil
 })
 
-// Named is a Provider under another name; its model has that name, too.
+// Named is a Provider under another name, which its model has too.
 type Named struct {
 	assistant.Provider
 	Name string
 }
 
-// Source is made of the name.
+// Source returns the name, and the model name-1.
 func (n Named) Source() assistant.Source {
 	return assistant.Source{Provider: n.Name, Model: n.Name + "-1"}
 }
 
-// Fails fails at once for that reason.
+// Fails returns a Model that fails at once with the reason.
 func Fails(reason assistant.Reason, retryAfter time.Duration) Model {
 	return func(context.Context, assistant.Request, func(assistant.Delta) bool) error {
 		return &assistant.ProviderError{Reason: reason, RetryAfter: retryAfter, Err: errors.New("upstream said so")}
 	}
 }
 
-// Flaky fails every other question before any text, and else is m.
+// Flaky returns a Model that fails half of all questions, at random and before any text, and otherwise is m.
 func Flaky(m Model) Model {
 	return func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
 		if rand.IntN(2) == 0 {

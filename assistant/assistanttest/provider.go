@@ -14,9 +14,9 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// TestProvider checks the contract of [assistant.Provider]. Each call of newProvider makes a provider
-// whose model answers every question with some text, and leaves to t.Cleanup what is to be closed:
-// afterwards no goroutine may be left.
+// TestProvider checks the contract of [assistant.Provider]. Each call of newProvider makes a provider whose
+// model answers every question with some text, and registers its cleanup with t.Cleanup. Afterwards no
+// goroutine may be left.
 func TestProvider(t *testing.T, newProvider func(t *testing.T) assistant.Provider) {
 	t.Helper()
 	for _, test := range []struct {
@@ -33,7 +33,7 @@ func TestProvider(t *testing.T, newProvider func(t *testing.T) assistant.Provide
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := goleak.IgnoreCurrent()
-			t.Cleanup(func() { expectNothingSince(t, before) }) // after what newProvider leaves to Cleanup
+			t.Cleanup(func() { expectNothingSince(t, before) }) // runs after newProvider's cleanup
 			test.run(providerTest{t, newProvider(t)})
 		})
 	}
@@ -140,7 +140,7 @@ func (p providerTest) answersAtOnce() {
 	group.Wait()
 }
 
-// answer expects a whole answer that breaks none of the rules and returns its text.
+// answer expects a whole answer that keeps all rules, and returns its text.
 func (p providerTest) answer(req assistant.Request) string {
 	p.Helper()
 	var text strings.Builder
@@ -187,7 +187,7 @@ func (p providerTest) expectUsage(u *assistant.Usage, finish assistant.FinishRea
 	}
 }
 
-// request is a conversation: question, answer, question, and so on.
+// request returns a conversation: question, answer, question, and so on.
 func request(texts ...string) assistant.Request {
 	var req assistant.Request
 	for i, text := range texts {
@@ -203,6 +203,6 @@ func request(texts ...string) assistant.Request {
 func expectNothingSince(t *testing.T, before goleak.Option) {
 	t.Helper()
 	if err := goleak.Find(before); err != nil {
-		t.Errorf("something goes on: %v", err)
+		t.Errorf("goroutines are left: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// Script is a model that follows a text. Each paragraph is an answer; the last is repeated. The lines:
+// Script is a model that follows a text. Each paragraph is an answer; the last one is repeated. The lines:
 //
 //	text "Hello"           yield a piece, quoted as in Go; text "x" * 500 yields 500 of them
 //	reasoning "Hm"         yield a piece of reasoning
@@ -23,8 +23,8 @@ import (
 //	wait                   wait for Release, or until cancelled
 //	usage 12 3             yield usage: input and output tokens
 //	finish stop            yield a finish reason
-//	fail provider_timeout  yield an error of that reason, whose text holds a secret; a duration after it
-//	                       is what the service asks to be left alone for (1.5s)
+//	fail provider_timeout  yield an error of that reason, whose text contains a secret; a duration after it
+//	                       is how long the service asks clients to wait (1.5s)
 //	panic                  panic
 //	echo                   yield the whole request as one piece
 type Script struct {
@@ -40,7 +40,7 @@ type Script struct {
 // NewScript reads a script.
 func NewScript(text string) *Script { return NewNamedScript("script", text) }
 
-// NewNamedScript reads a script whose provider and model have that name.
+// NewNamedScript reads a script whose provider and model have the name.
 func NewNamedScript(name, text string) *Script {
 	s := &Script{name: name, release: make(chan struct{})}
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
@@ -54,13 +54,13 @@ func NewNamedScript(name, text string) *Script {
 	return s
 }
 
-// Release lets one wait go on. It blocks until there is one.
+// Release ends one wait. It blocks until there is one.
 func (s *Script) Release() { s.release <- struct{}{} }
 
-// Asked is how many answers were begun, Cancelled how many of them were cancelled.
+// Asked returns how many answers were begun.
 func (s *Script) Asked() int { return s.count(&s.asked, 0) }
 
-// Cancelled is how many answers were cut by their context.
+// Cancelled returns how many answers were cut by their context or by the consumer.
 func (s *Script) Cancelled() int { return s.count(&s.cancelled, 0) }
 
 func (s *Script) count(n *int, add int) int {
@@ -70,7 +70,7 @@ func (s *Script) count(n *int, add int) int {
 	return *n
 }
 
-// Source is script, twice.
+// Source returns the script's name, twice.
 func (s *Script) Source() assistant.Source {
 	return assistant.Source{Provider: s.name, Model: s.name}
 }
@@ -138,7 +138,7 @@ func (s *Script) step(ctx context.Context, line string, req assistant.Request) (
 	}
 }
 
-// printed is what the model was told.
+// printed returns the request as text.
 func printed(req assistant.Request) string {
 	type turn struct {
 		Role    assistant.Role

@@ -1,5 +1,5 @@
-// Package demo is a provider without a network: it shows the page and the protocol on the first run,
-// and serves work on pages and tests.
+// Package demo is a provider that needs no network. It shows the page and the protocol on the first run, and
+// is useful when working on pages and tests.
 package demo
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// DefaultDelay is the pause between two pieces.
+// DefaultDelay is the Caddyfile's default of [Provider.Delay].
 const DefaultDelay = 25 * time.Millisecond
 
 // Provider answers every question with an explanation of what it is, word by word.
@@ -52,7 +52,7 @@ Every word of this answer came as one message over the WebSocket. Open the logs 
 
 var pieces = regexp.MustCompile(`\s*\S+|\s+$`)
 
-// Source is the label, or demo, and the model demo.
+// Source returns the label, or demo, and the model demo.
 func (p *Provider) Source() assistant.Source {
 	return assistant.Source{Provider: cmp.Or(p.Label, "demo"), Model: "demo"}
 }
@@ -76,7 +76,7 @@ func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[
 	}
 }
 
-// reply returns the answer and how many words went into it.
+// reply returns the answer and the number of words in the request.
 func reply(req assistant.Request) (text string, input int) {
 	questions, question := 0, ""
 	for _, t := range req.Turns {
@@ -103,7 +103,7 @@ func quote(question string) string {
 	return "> " + strings.Join(strings.Split(strings.TrimSpace(question), "\n"), "\n> ")
 }
 
-// pause waits for d, or until ctx is done.
+// pause waits for d, or returns the cause when ctx is done first.
 func pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return context.Cause(ctx)

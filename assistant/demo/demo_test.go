@@ -13,7 +13,7 @@ func TestContract(t *testing.T) {
 	assistanttest.TestProvider(t, func(*testing.T) assistant.Provider { return new(demo.Provider) })
 }
 
-// TestAnswer repeats the question as a quotation, however long it is and whatever it holds.
+// TestAnswer checks that the answer quotes the question, shortened where it is long.
 func TestAnswer(t *testing.T) {
 	for _, question := range []string{"What is Python?", "two\nlines", "", strings.Repeat("é", 5000)} {
 		var text strings.Builder
