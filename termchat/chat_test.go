@@ -211,7 +211,7 @@ func TestQuestions(t *testing.T) {
 		t.Error(err)
 	}
 	if got := term.out.String(); strings.Count(got, "question 0") < 3 {
-		t.Errorf("the model is not told what was said before: %q", got)
+		t.Errorf("the model does not receive the earlier messages: %q", got)
 	}
 	_, id, _ := strings.Cut(term.notes.String(), "[conversation ")
 	id, _, _ = strings.Cut(id, "]")

@@ -57,13 +57,13 @@ type dialError struct{ status int }
 func (e *dialError) Error() string {
 	switch e.status {
 	case http.StatusUnauthorized:
-		return "the server wants to know who you are (401): give --user or --header"
+		return "the server requires authentication (401): use --user or --header"
 	case http.StatusForbidden:
-		return "the server refuses this (403)"
+		return "the server refuses the connection (403)"
 	case http.StatusNotFound:
-		return "there is no assistant or no such conversation of yours at this URL (404)"
+		return "there is no assistant at this URL, or you have no such conversation (404)"
 	case http.StatusServiceUnavailable:
-		return "the server takes no sockets at the moment (503)"
+		return "the server accepts no connections at the moment (503)"
 	}
 	return fmt.Sprintf("no WebSocket at this URL: the server answers %d %s", e.status, http.StatusText(e.status))
 }
