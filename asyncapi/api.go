@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 )
 
-// API is all that a document describes.
+// API is everything that a document describes.
 type API struct {
 	Info     Info
 	Server   Server
@@ -18,7 +18,7 @@ type API struct {
 	Channels []Channel
 }
 
-// Info is about the API as a whole. Its JSON form is that of the Info Object and of configurations.
+// Info describes the API as a whole. Its JSON form is that of the Info Object and of configurations.
 type Info struct {
 	// The title. Default: Assistant API
 	Title string `json:"title,omitempty"`
@@ -26,30 +26,30 @@ type Info struct {
 	// The version of the API, not of AsyncAPI. Default: 1.0.0
 	Version string `json:"version,omitempty"`
 
-	// What the API is for, as CommonMark. Default: how frames and answers work
+	// What the API does, as CommonMark. Default: how frames and answers work
 	Description string `json:"description,omitempty"`
 
-	// Whom to ask. Default: no contact
+	// The contact for questions about the API. Default: none
 	Contact *Contact `json:"contact,omitempty"`
 
-	// The licence of the API. Default: none is named
+	// The licence of the API. Default: none
 	License *License `json:"license,omitempty"`
 }
 
-// Contact is whom to ask about the API. Empty fields are left out.
+// Contact is the contact for questions about the API. Empty fields are left out.
 type Contact struct {
 	Name  string `json:"name,omitempty"`
 	URL   string `json:"url,omitempty"`
 	Email string `json:"email,omitempty"`
 }
 
-// License is the licence of the API. The name is required, the URL is not.
+// License is the licence of the API. The name is required, the URL is optional.
 type License struct {
 	Name string `json:"name"`
 	URL  string `json:"url,omitempty"`
 }
 
-// Validate finds what would make a document invalid.
+// Validate returns an error if info would make a document invalid.
 func (info Info) Validate() error {
 	contact, license := cmp.Or(info.Contact, &Contact{}), cmp.Or(info.License, &License{Name: "none"})
 	if license.Name == "" {
@@ -68,8 +68,8 @@ func (info Info) Validate() error {
 
 // Channel is one route that clients connect to.
 type Channel struct {
-	// Name is the channel's key, title and, to client generators, a name in code: letters, digits and
-	// underscores, and no other channel has it.
+	// Name is the channel's key and title, and a name in the code of generated clients. It consists of
+	// letters, digits and underscores, and is unique.
 	Name string
 
 	// Address is the path, with a leading slash.
@@ -78,15 +78,15 @@ type Channel struct {
 	Description string // CommonMark
 	Tags        []string
 
-	// Query and Headers are what the server understands of the handshake's URL and header.
+	// Query and Headers are the query parameters and header fields of the handshake that the server reads.
 	Query, Headers []wire.Property
 
-	// Refusals says which HTTP statuses refuse a handshake, and why. AsyncAPI has no place for them: they
-	// become x-handshake-refusals.
+	// Refusals maps the HTTP statuses that refuse a handshake to their reasons. AsyncAPI has no place for
+	// them, so they become x-handshake-refusals.
 	Refusals map[int]string
 
-	// CloseCodes says what the codes mean with which the server closes a connection (RFC 6455 section
-	// 7.4). They become x-close-codes.
+	// CloseCodes maps the codes with which the server closes a connection (RFC 6455 section 7.4) to their
+	// meanings. They become x-close-codes.
 	CloseCodes map[int]string
 
 	// Limits are sizes and counts that clients should know, by name. They become x-limits.
@@ -97,13 +97,13 @@ type Channel struct {
 type View string
 
 const (
-	// ServerView says what the server receives and sends. It is what AsyncAPI's tools expect.
+	// ServerView describes what the server receives and sends. AsyncAPI's tools expect it.
 	ServerView View = "server"
 
-	// ClientView is its mirror, for generators that take a document as the client's own, such as
+	// ClientView is its mirror, for generators that read a document as the client's own, such as
 	// AsyncAPI's templates for Python and JavaScript. They need an operation for every message that the
-	// client receives, a discriminator to tell these apart, and, since they do not look at addresses,
-	// the path in the server, where it can be when there is one channel.
+	// client receives and a discriminator for these messages. They also ignore addresses, so when there is
+	// only one channel its path is in the server.
 	ClientView View = "client"
 )
 
@@ -142,7 +142,7 @@ func namedTags(names []string) []object {
 	return tags
 }
 
-// describeTag is for the tags that come with the assistant, and for those that a site gives to channels.
+// describeTag describes the tags of the assistant itself, and those that a site gives to channels.
 func describeTag(name string) string {
 	switch name {
 	case "ai":

@@ -7,17 +7,17 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 )
 
-// Document is an AsyncAPI document. It does not change.
+// Document is an immutable AsyncAPI document.
 type Document struct{ json []byte }
 
-// JSON is the document as indented JSON. The caller must not change it.
+// JSON returns the document as indented JSON. The caller must not change it.
 func (d Document) JSON() []byte { return d.json }
 
-// YAML is the document as YAML, the same to readers of version 1.1 and 1.2.
+// YAML returns the document as YAML, which means the same in YAML 1.1 and 1.2.
 func (d Document) YAML() ([]byte, error) { return toYAML(d.json) }
 
-// Build writes the document of api as it is seen from view. It fails when an example in the protocol
-// cannot be written as JSON.
+// Build returns the document of api as seen from view. It fails when an example in the protocol cannot be
+// written as JSON.
 func Build(api API, view View) (Document, error) {
 	b := builder{API: api, view: view}
 	text, err := marshal(b.document())
@@ -48,7 +48,7 @@ func (b builder) document() object {
 	}
 }
 
-// tags are all that are used somewhere, in the alphabet's order.
+// tags returns all tags in use, in alphabetical order.
 func (b builder) tags() []string {
 	var tags []string
 	add := func(names []string) {
@@ -71,7 +71,7 @@ func (b builder) tags() []string {
 	return tags
 }
 
-// pathname is the path that stands in the server, and so in no address.
+// pathname returns the path that is part of the server instead of an address, or "".
 func (b builder) pathname() string {
 	if b.view == ClientView && len(b.Channels) == 1 {
 		return b.Channels[0].Address
@@ -104,7 +104,7 @@ func (b builder) channels() object {
 	return channels
 }
 
-// handshake is the WebSocket binding: what the opening request (RFC 6455 section 4.1) can say.
+// handshake returns the WebSocket binding, which describes the opening request (RFC 6455 section 4.1).
 func handshake(c Channel) object {
 	return object{{"ws", object{
 		{"method", "GET"},
@@ -114,7 +114,7 @@ func handshake(c Channel) object {
 	}}}
 }
 
-// group is the schema of an object with the properties; nil when there are none.
+// group returns the schema of an object with the properties, nil when there are none.
 func group(properties []wire.Property) object {
 	if len(properties) == 0 {
 		return nil
@@ -175,7 +175,7 @@ func (b builder) channelOperations(channel string) object {
 	return operations
 }
 
-// receipts are operations for all that a client receives, as answers or not.
+// receipts returns an operation for every message that a client receives, as an answer or not.
 func (b builder) receipts(channel string) object {
 	var operations object
 	for _, m := range b.Protocol.Messages {

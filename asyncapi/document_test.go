@@ -55,7 +55,8 @@ func outlineOf(t *testing.T, document asyncapi.Document) outline {
 	return o
 }
 
-// TestValid: every kind of document keeps to the specification and to what no official tool checks.
+// TestValid checks every kind of document against the specification, and for rules that no official tool
+// checks.
 func TestValid(t *testing.T) {
 	for name, document := range map[string]asyncapi.Document{
 		"one channel":               build(t, asyncapi.ServerView, assistants),
@@ -69,7 +70,7 @@ func TestValid(t *testing.T) {
 	}
 }
 
-// TestCheckFinds: each fault in a document is found, so TestValid says something.
+// TestCheckFinds checks that each fault in a document is found, which gives TestValid its meaning.
 func TestCheckFinds(t *testing.T) {
 	document := string(build(t, asyncapi.ServerView, assistants, support).JSON())
 	for _, test := range []struct{ old, new, problem string }{
@@ -117,7 +118,7 @@ func TestCheckFinds(t *testing.T) {
 	}
 }
 
-// TestTutorialNames: what clients of the tutorial were generated from is all there.
+// TestTutorialNames checks that the names from which clients of the tutorial were generated are present.
 func TestTutorialNames(t *testing.T) {
 	file, err := os.ReadFile("testdata/chanx.json")
 	if err != nil {
@@ -169,7 +170,8 @@ func TestTutorialNames(t *testing.T) {
 	}
 }
 
-// TestGenerators: client generators fail on these, though they are correct (Chanx and AsyncAPI's own).
+// TestGenerators checks that documents lack constructs that are correct but fail in client generators (Chanx
+// and AsyncAPI's own).
 func TestGenerators(t *testing.T) {
 	document := build(t, asyncapi.ServerView, assistants, support).JSON()
 	for _, key := range []string{"security", "traits", "discriminator", "additionalProperties", "$defs"} {
@@ -196,7 +198,7 @@ func TestRequired(t *testing.T) {
 	}
 }
 
-// TestFrames: frames that the server writes or accepts are what the document says, and others are not.
+// TestFrames checks that frames which the server writes or accepts match the document, and others do not.
 func TestFrames(t *testing.T) {
 	document := build(t, asyncapi.ServerView, assistants).JSON()
 	validate, err := asyncapitest.Frames(document)
@@ -230,7 +232,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// TestClientURL: clients whose generator looks at the server only come to the right path.
+// TestClientURL checks that clients of generators which read only the server connect to the right path.
 func TestClientURL(t *testing.T) {
 	for _, test := range []struct {
 		view              asyncapi.View
@@ -249,7 +251,8 @@ func TestClientURL(t *testing.T) {
 	}
 }
 
-// TestSecondChannel: its operations have its name before theirs; messages and schemas are shared.
+// TestSecondChannel checks that the operations of a second channel are prefixed with its name, and that
+// messages and schemas are shared.
 func TestSecondChannel(t *testing.T) {
 	one, two := outlineOf(t, build(t, asyncapi.ServerView, assistants)), outlineOf(t, build(t, asyncapi.ServerView, assistants, support))
 	want := []string{
@@ -282,7 +285,7 @@ func TestServer(t *testing.T) {
 		{asyncapi.Server{Host: "[::1]:80"}, "development", "[::1]:80", "ws"},
 		{asyncapi.Server{Host: "[2001:db8::1]"}, "production", "[2001:db8::1]", "ws"},
 		{asyncapi.Server{Host: "localhost.example.com"}, "production", "localhost.example.com", "ws"},
-		// What no browser sends.
+		// Hosts that no browser sends.
 		{asyncapi.Server{}, "development", "localhost", "ws"},
 		{asyncapi.Server{Host: `"><script>`}, "development", "localhost", "ws"},
 		{asyncapi.Server{Host: "{env}.example.com"}, "development", "localhost", "ws"},
@@ -367,7 +370,7 @@ func TestInfoValidate(t *testing.T) {
 	}
 }
 
-// TestStable: equal arguments give equal bytes, or caches would never hit.
+// TestStable checks that equal arguments give equal bytes; otherwise caches would never hit.
 func TestStable(t *testing.T) {
 	first := build(t, asyncapi.ServerView, assistants, support)
 	firstYAML, err := first.YAML()
@@ -383,7 +386,7 @@ func TestStable(t *testing.T) {
 	}
 }
 
-// TestPlain: text is written as it is, not in escapes.
+// TestPlain checks that text is written without escapes.
 func TestPlain(t *testing.T) {
 	if document := build(t, asyncapi.ServerView, assistants).JSON(); !bytes.Contains(document, []byte("What is <Python> & Co?")) {
 		t.Errorf("the example is not in\n%s", document)
@@ -399,7 +402,7 @@ func TestUnwritableExample(t *testing.T) {
 	}
 }
 
-// FuzzYAML: whatever a site writes into its texts, the document is the same as JSON and as YAML.
+// FuzzYAML checks that the document is equal as JSON and as YAML, whatever a site writes into its texts.
 func FuzzYAML(f *testing.F) {
 	for _, text := range []string{
 		"", "yes", "null", "~", "1.0", "0x1F", "1:30", "2026-11-24", "- a", "a: b", "# no", "'", `"`, "{", "|", ">", "&a", "*a", "!a", "%", "@", "`",
@@ -427,7 +430,7 @@ func FuzzYAML(f *testing.F) {
 		if err := yaml.Unmarshal(asYAML, &fromYAML); err != nil {
 			t.Fatalf("%v\n%s", err, asYAML)
 		}
-		// As JSON again, since YAML tells integers from floats.
+		// As JSON again, since YAML distinguishes integers from floats.
 		if again, err := json.Marshal(fromYAML); err != nil || !sameJSON(t, again, fromJSON) {
 			t.Errorf("other values (%v):\n%s", err, asYAML)
 		}

@@ -15,38 +15,38 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Handler serves the document and the page that shows it. It looks at the end of the path only, so it can
-// be mounted anywhere:
+// Handler serves the document and the page that shows it. It considers only the end of the path, so it can be
+// mounted anywhere:
 //
 //	…/docs/                           the page
 //	…/schema/, …/asyncapi.json        the document as JSON
 //	…/schema/?format=yaml, …/asyncapi.yaml
 //
 // The query of a document may have format=json|yaml, view=server|client (see [View]) and channel=<name> to
-// leave out the other channels. What these cannot be is answered with 400 and {"error": …}.
+// leave out the other channels. Other values are answered with 400 and {"error": …}.
 //
 // Fields must not be changed once requests are served.
 type Handler struct {
 	Info     Info
 	Protocol wire.Description
 
-	// Channels is asked at every request.
+	// Channels is called for every request of a document.
 	Channels func() []Channel
 
 	// NoTryIt leaves out the part of the page that connects to the channels and sends messages.
 	NoTryIt bool
 
-	// Server returns where the site is that r came to. Default: ServerOf
+	// Server returns the server that r was sent to. Default: ServerOf
 	Server func(r *http.Request) Server
 }
 
-// StatusError is the status of a request that has no answer here: 404 or 405.
+// StatusError is the status of a request that the handler does not answer: 404 or 405.
 type StatusError int
 
 func (e StatusError) Error() string { return http.StatusText(int(e)) }
 
-// Serve answers r. When the error is a [StatusError] nothing is written yet, but the Allow header of a 405
-// is set.
+// Serve answers r. When it returns a [StatusError], nothing has been written, but the Allow header of a 405 is
+// set.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -69,7 +69,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// asset is a file of the page, nil when there is none of this name.
+// asset returns the file of the page with the name, nil when there is none.
 func (h *Handler) asset(name string) *asset {
 	if name = cmp.Or(name, "index.html"); name == "index.html" && h.NoTryIt {
 		return readOnly()
@@ -77,7 +77,8 @@ func (h *Handler) asset(name string) *asset {
 	return page()[name]
 }
 
-// redirect is relative, as the handler does not know the whole path: Caddy's handle_path strips its start.
+// redirect redirects to a relative path: the handler does not know the whole path, as Caddy's handle_path
+// strips its start.
 func redirect(w http.ResponseWriter, r *http.Request, to string) {
 	if r.URL.RawQuery != "" {
 		to += "?" + r.URL.RawQuery
@@ -134,7 +135,7 @@ func refuse(w http.ResponseWriter, problem string) error {
 	return err
 }
 
-// serve answers with body, or with 304 when the client has it.
+// serve answers with body, or with 304 when the client already has it.
 func serve(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", contentType)

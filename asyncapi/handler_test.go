@@ -26,7 +26,7 @@ func newHandler() *asyncapi.Handler {
 	}
 }
 
-// get asks h for target with headers, which are names and values in turn.
+// get requests target from h, with headers given as alternating names and values.
 func get(t *testing.T, h *asyncapi.Handler, target string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	return request(t, h, http.MethodGet, target, headers...)
@@ -125,7 +125,8 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestNotModified: who has an answer is told so, and who has another form of it is not.
+// TestNotModified checks that a client which has the response gets 304, but not one that has another form of
+// it.
 func TestNotModified(t *testing.T) {
 	tags := map[string]string{}
 	for _, test := range []struct{ target, encoding string }{
@@ -183,7 +184,7 @@ func TestCompression(t *testing.T) {
 	}
 }
 
-// TestPolicy: all of the page comes with a policy under which nothing but its own files can run or load.
+// TestPolicy checks that every file of the page has a policy under which only its own files can run or load.
 func TestPolicy(t *testing.T) {
 	const want = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -194,7 +195,7 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// TestPageFiles: what the page refers to is there, beside it.
+// TestPageFiles checks that the files which the page refers to exist beside it.
 func TestPageFiles(t *testing.T) {
 	html := get(t, newHandler(), "/any/path/docs/").Body.String()
 	references := regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(html, -1)
@@ -220,7 +221,7 @@ func TestPageFiles(t *testing.T) {
 	}
 }
 
-// TestTryIt: a site can have the page without the part that connects, under either of its names.
+// TestTryIt checks that the page can be served without the part that connects, under either of its names.
 func TestTryIt(t *testing.T) {
 	h := newHandler()
 	tag := get(t, h, "/docs/").Header().Get("ETag")
@@ -258,7 +259,7 @@ func TestServedDocument(t *testing.T) {
 	}
 }
 
-// TestServerOfRequest: the document names the host that the request came to.
+// TestServerOfRequest checks that the document names the host of the request.
 func TestServerOfRequest(t *testing.T) {
 	servers := func(h *asyncapi.Handler, change func(*http.Request)) map[string]any {
 		r, w := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/asyncapi.json", nil), httptest.NewRecorder()
@@ -288,7 +289,7 @@ func TestServerOfRequest(t *testing.T) {
 	}
 }
 
-// TestChannelsOfNow: the handlers that there are when the document is asked for.
+// TestChannelsOfNow checks that the document has the channels that exist at the time of the request.
 func TestChannelsOfNow(t *testing.T) {
 	h := newHandler()
 	before := get(t, h, "/asyncapi.json").Header().Get("ETag")

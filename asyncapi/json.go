@@ -11,8 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// object is a JSON object whose members keep their order. Members without a value are left out: nil, ""
-// and what has no elements. Zero and false are values.
+// object is a JSON object whose members keep their order. Members without a value are left out: nil, "", and
+// empty lists and maps. Zero and false are values.
 type object []member
 
 type member struct {
@@ -52,18 +52,18 @@ func empty(v reflect.Value) bool {
 	}
 }
 
-// ref is a reference to the object at path.
+// ref returns a reference to the object at path.
 func ref(path ...string) object {
 	return object{{"$ref", "#/" + strings.Join(path, "/")}}
 }
 
-// marshal writes indented JSON. Maps are sorted, and bytes that are no UTF-8 become U+FFFD.
+// marshal returns indented JSON. Maps are sorted, and invalid UTF-8 becomes U+FFFD.
 func marshal(v any) ([]byte, error) {
 	b, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), jsontext.WithIndent("  "))
 	return append(b, '\n'), err
 }
 
-// toYAML writes JSON as YAML, with the members in the same order.
+// toYAML converts JSON to YAML, with the members in the same order.
 func toYAML(document []byte) ([]byte, error) {
 	node, err := yamlNode(jsontext.NewDecoder(bytes.NewReader(document)))
 	if err != nil {
@@ -111,6 +111,6 @@ func yamlNode(dec *jsontext.Decoder) (*yaml.Node, error) {
 	return node, err
 }
 
-// ambiguous are texts that yaml.v3 would not quote, though YAML 1.1 takes them for a boolean or for a number
-// to the base 60, and those of which it loses the start when they have several lines.
+// ambiguous matches texts that yaml.v3 would not quote although YAML 1.1 reads them as a boolean or a number
+// to the base 60. It also matches texts whose leading space yaml.v3 loses when they have several lines.
 var ambiguous = regexp.MustCompile(`^((?i:y|n|yes|no|on|off)$|[-+.]*[0-9]|\s)`)

@@ -27,19 +27,19 @@ func (b builder) messages() object {
 	return messages
 }
 
-// title is an action for people: "Streaming start".
+// title returns an action as a title for people: "Streaming start".
 func title(action string) string {
 	words := strings.ReplaceAll(action, "_", " ")
 	return strings.ToUpper(words[:1]) + words[1:]
 }
 
 var correlation = object{
-	{"description", "The `ref` of a request is on every frame that answers it."},
+	{"description", "The `ref` of a request is repeated in every frame that answers it."},
 	{"location", "$message.payload#/ref"},
 }
 
-// examples are frames. A client can do without ref; payloads from the server have all their members in
-// answers to a ref only, so that is what is shown.
+// examples returns example frames. A client's are shown with and without a ref. The server's are answers to a
+// ref, because only these have all members of their payloads.
 func examples(m wire.MessageDescription) []object {
 	var payload any
 	switch {

@@ -17,8 +17,8 @@ import (
 // values are the members of a JSON object.
 type values = map[string]any
 
-// TestMirror: the client's view is what comes out when the server's is turned round by what stands in it,
-// and nothing else: all that the server receives the client sends, and the other way about.
+// TestMirror checks that the client's view is exactly the server's view reversed: the client sends everything
+// that the server receives, and vice versa.
 func TestMirror(t *testing.T) {
 	for name, channels := range map[string][]asyncapi.Channel{"one channel": {assistants}, "two channels": {assistants, support}} {
 		for protocolName, p := range map[string]wire.Description{"sample": protocol, "real": session.Protocol()} {
@@ -48,7 +48,7 @@ func view(t *testing.T, api asyncapi.API, v asyncapi.View) (document values) {
 	return document
 }
 
-// mirror turns a server's view round. It knows only the document.
+// mirror reverses a server's view. It uses only the document.
 func mirror(d values) values {
 	d["id"] = strings.Replace(d["id"].(string), ":server", ":client", 1)
 	d["operations"] = mirrorOperations(d)
@@ -89,7 +89,7 @@ func mirrorOperations(d values) values {
 	return operations
 }
 
-// receipt is the client's operation for a message of the server's.
+// receipt returns the client's operation for a message of the server.
 func receipt(channel, ref any, message values) values {
 	operation := values{
 		"action": "receive", "channel": channel, "messages": []any{ref},
@@ -101,7 +101,7 @@ func receipt(channel, ref any, message values) values {
 	return operation
 }
 
-// last is the last part of a reference.
+// last returns the last part of a reference.
 func last(ref any) string {
 	to := ref.(values)["$ref"].(string)
 	return to[strings.LastIndexByte(to, '/')+1:]

@@ -16,8 +16,8 @@ import (
 //go:embed docs/dist
 var dist embed.FS
 
-// contentSecurityPolicy allows what the page consists of and the document beside it: no other host, no
-// inline script or style, no frame around it. The icon is a data URL.
+// contentSecurityPolicy allows the files of the page and the document beside it, but no other host, no inline
+// script or style, and no frame around it. The icon is a data URL.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
 	"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -28,10 +28,10 @@ var contentTypes = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-// page has the files of the page by their names.
+// page returns the files of the page by name.
 var page = sync.OnceValue(loadPage)
 
-// readOnly is the page's index.html as it is where the page must not connect.
+// readOnly returns the index.html of a page that must not connect.
 var readOnly = sync.OnceValue(func() *asset {
 	return newAsset(".html", bytes.Replace(page()["index.html"].plain, []byte(`data-try-it="on"`), []byte(`data-try-it="off"`), 1))
 })
@@ -41,7 +41,7 @@ type asset struct {
 	contentType string
 	etag        string // without its closing quote
 	plain       []byte
-	gzipped     func() []byte // compressed at the first request
+	gzipped     func() []byte // compresses at the first call
 }
 
 func loadPage() map[string]*asset {
@@ -72,8 +72,8 @@ func newAsset(extension string, content []byte) *asset {
 
 func compress(content []byte) []byte {
 	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // fails for an unknown level only
-	_, _ = z.Write(content)                               // a bytes.Buffer takes everything
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // fails only for an unknown level
+	_, _ = z.Write(content)                               // a bytes.Buffer never fails
 	_ = z.Close()
 	return b.Bytes()
 }
@@ -92,7 +92,7 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	serve(w, r, a.contentType, a.gzipped())
 }
 
-// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3), but takes * for a no.
+// acceptsGzip reports whether Accept-Encoding (RFC 9110 section 12.5.3) allows gzip by name; * does not count.
 func acceptsGzip(r *http.Request) bool {
 	for coding := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
 		name, weight, _ := strings.Cut(strings.ToLower(strings.ReplaceAll(coding, " ", "")), ";")

@@ -42,7 +42,7 @@ func object(title string, properties ...wire.Property) *wire.Schema {
 	return &wire.Schema{Title: title, Description: "What " + title + " holds.", Type: "object", Properties: properties}
 }
 
-// protocol is the tutorial's, with what else a description can hold.
+// protocol is the tutorial's, extended by everything else that a description can contain.
 var protocol = wire.Description{
 	Operations: []wire.OperationDescription{
 		{

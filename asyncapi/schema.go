@@ -6,7 +6,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 )
 
-// schemas are those of frames, one for each message, and then those of payloads.
+// schemas returns the schemas of frames, one for each message, and then those of payloads.
 func (b builder) schemas() object {
 	var schemas object
 	for _, m := range b.Protocol.Messages {
@@ -41,8 +41,9 @@ func (b builder) frameSchema(m wire.MessageDescription) object {
 	return append(frame, member{"required", required}, member{"properties", properties})
 }
 
-// payloadSchema describes a payload by its message, unless its type has a name. The server writes an
-// absent payload as null. That a client may do so too is left out: generators cope badly with null.
+// payloadSchema returns the schema of a payload, with the description of its message unless it has its own.
+// The server writes an absent payload as null. A client may do so too, but the document omits that because
+// generators cope badly with null.
 func payloadSchema(m wire.MessageDescription) object {
 	s := *m.Payload
 	s.Description = cmp.Or(s.Description, m.Description)
@@ -52,7 +53,7 @@ func payloadSchema(m wire.MessageDescription) object {
 	return schema(&s)
 }
 
-// envelope are the members of a frame beside action and payload.
+// envelope lists the members of a frame other than action and payload.
 var envelope = map[wire.Direction][]wire.Property{
 	wire.FromClient: {
 		{Name: "version", Schema: &wire.Schema{Type: "integer", Description: "The protocol's version. Accepted and ignored."}},
@@ -63,7 +64,7 @@ var envelope = map[wire.Direction][]wire.Property{
 		{Name: "version", Schema: &wire.Schema{Type: "integer", Description: "The protocol's version, on frames with a ref or a topic."}},
 		{Name: "topic", Schema: &wire.Schema{Type: "string", Description: "The conversation that the frame belongs to. Absent: the connection's own."}},
 		{Name: "ref", Schema: &wire.Schema{Type: "string", MaxLength: new(wire.MaxRef), Description: "The ref of the request that the frame answers."}},
-		{Name: "seq", Schema: &wire.Schema{Type: "integer", Minimum: new(int64(1)), Description: "The event's number in its conversation: one more each time, without gaps."}},
+		{Name: "seq", Schema: &wire.Schema{Type: "integer", Minimum: new(int64(1)), Description: "The event's number in its conversation, counted without gaps."}},
 	},
 }
 
@@ -101,8 +102,8 @@ func schemaList(schemas []*wire.Schema) []object {
 	return objects
 }
 
-// members are the keywords that say which members an object has. Others are allowed: what is not known
-// is ignored on either side, so that the protocol can grow.
+// members returns the keywords that describe an object's members. Other members are allowed: both sides ignore
+// unknown ones, so that the protocol can grow.
 func members(properties []wire.Property) object {
 	var required []string
 	var schemas object
@@ -119,7 +120,7 @@ func members(properties []wire.Property) object {
 	return object{{"required", required}, {"properties", schemas}}
 }
 
-// orNull writes a schema for s or null.
+// orNull returns a schema for s or null.
 func orNull(s *wire.Schema) object {
 	value := *s
 	value.Description = ""

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// Server is where the channels are.
+// Server is the server of the channels.
 type Server struct {
-	// Host is a name or IP address, with the port unless it is the protocol's own. Anything else, such
-	// as what a made-up Host header may hold, is replaced by localhost.
+	// Host is a name or IP address, with the port unless it is the protocol's default. Anything else, such
+	// as the content of a forged Host header, is replaced by localhost.
 	Host string
 	TLS  bool
 }
 
-// ServerOf is the server that r names and came to. Behind a proxy that terminates TLS, TLS has to be set.
+// ServerOf returns the server named by r. Behind a proxy that terminates TLS, the caller has to set TLS.
 func ServerOf(r *http.Request) Server { return Server{Host: r.Host, TLS: r.TLS != nil} }
 
-// hostname is as strict as names in use allow (RFC 3986 section 3.2.2 would allow markup).
+// hostname matches host names in use; RFC 3986 section 3.2.2 would also allow markup.
 var hostname = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$`)
 
 func (s Server) object(pathname string) object {

@@ -76,7 +76,8 @@ func buildMail(t *testing.T, view asyncapi.View) asyncapi.Document {
 	return document
 }
 
-// TestUnionValid: documents with unions keep to the specification, and are the same as JSON and as YAML.
+// TestUnionValid checks that documents with unions conform to the specification, and are equal as JSON and as
+// YAML.
 func TestUnionValid(t *testing.T) {
 	for _, view := range []asyncapi.View{asyncapi.ServerView, asyncapi.ClientView} {
 		document := buildMail(t, view)
@@ -97,7 +98,8 @@ func TestUnionValid(t *testing.T) {
 	}
 }
 
-// TestUnionSchemas: a union is anyOf of references to objects with a constant, as generators accept it.
+// TestUnionSchemas checks that a union is an anyOf of references to objects with a constant, a form that
+// generators accept.
 func TestUnionSchemas(t *testing.T) {
 	var document struct {
 		Components struct{ Schemas map[string]json.RawMessage }
@@ -125,7 +127,7 @@ func TestUnionSchemas(t *testing.T) {
 	}
 }
 
-// TestUnionFrames: the document and the dispatcher accept the same frames.
+// TestUnionFrames checks that the document and the dispatcher accept the same frames.
 func TestUnionFrames(t *testing.T) {
 	validate, err := asyncapitest.Frames(buildMail(t, asyncapi.ServerView).JSON())
 	if err != nil {

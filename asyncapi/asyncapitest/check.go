@@ -1,4 +1,4 @@
-// Package asyncapitest checks AsyncAPI documents: against the specification's own JSON Schema, and for what
+// Package asyncapitest checks AsyncAPI documents against the specification's own JSON Schema, and for rules that
 // neither that schema nor any official tool checks in version 3.
 package asyncapitest
 
@@ -14,14 +14,14 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Check returns all that is wrong with a document in JSON, joined; nil when nothing is. It holds that:
+// Check returns all faults of a document in JSON, joined, or nil when there are none. It checks that:
 //
 //   - the document is valid AsyncAPI 3.0.0
-//   - every $ref stands alone and leads somewhere, and everything in components is used
+//   - every $ref stands alone and resolves, and everything in components is used
 //   - messages have the same key in channels and components, the const of their action as name, and the
 //     member that their correlation ID names
 //   - every example is valid for its message and for no other message of the channel
-//   - addresses are unique and have just the parameters that are declared, and servers just the variables
+//   - addresses are unique and have exactly the declared parameters, and servers exactly the variables
 //   - operations and replies name messages of their channel
 //   - schemas have a title when they have a name, only keywords of draft-07, and required members that exist
 //   - operations, tags, properties and schemas that have a name have descriptions
@@ -43,8 +43,8 @@ func Check(text []byte) error {
 	return errors.Join(c.problems...)
 }
 
-// Frames returns a function that returns what is wrong with a frame, as it goes over the wire in either
-// direction, by a document in JSON.
+// Frames returns a function that checks a frame, as it goes over the wire in either direction, against a
+// document in JSON.
 func Frames(text []byte) (func(frame []byte) error, error) {
 	d, err := parse(text)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *checker) find(ref string) any {
 
 var parameter = regexp.MustCompile(`\{([^}]*)\}`)
 
-// parameters are the names in braces, sorted.
+// parameters returns the names in braces, sorted.
 func parameters(address string) []string {
 	var names []string
 	for _, match := range parameter.FindAllStringSubmatch(address, -1) {

@@ -11,7 +11,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// document is what the checks need of an AsyncAPI document.
+// document is the part of an AsyncAPI document that the checks need.
 type document struct {
 	Info       struct{ Tags []tag }
 	Servers    map[string]server
@@ -66,7 +66,7 @@ type reference struct {
 	Ref string `json:"$ref"`
 }
 
-// name is the last part of the reference.
+// name returns the last part of the reference.
 func (r reference) name() string { return r.Ref[strings.LastIndexByte(r.Ref, '/')+1:] }
 
 const location = "https://document.test/asyncapi.json"

@@ -10,7 +10,7 @@ import (
 // schema is a Schema Object with all its keywords.
 type schema map[string]json.RawMessage
 
-// keywords are those of JSON Schema draft-07 that documents use, and AsyncAPI's own discriminator.
+// keywords lists those of JSON Schema draft-07 that documents use, and AsyncAPI's own discriminator.
 var keywords = []string{
 	"$ref", "title", "description", "type", "const", "enum", "format", "minLength", "maxLength", "minimum",
 	"maximum", "minItems", "maxItems", "properties", "required", "items", "anyOf", "discriminator",
@@ -23,7 +23,7 @@ type part struct {
 	isProperty bool
 }
 
-// parts returns s and all schemas in it, references not followed.
+// parts returns s and all schemas in it, without following references.
 func (s schema) parts(path string, isProperty bool) []part {
 	all := []part{{path, s, isProperty}}
 	properties := decode[map[string]schema](s["properties"])
@@ -39,7 +39,8 @@ func (s schema) parts(path string, isProperty bool) []part {
 	return all
 }
 
-// described reports whether s has a description or is, perhaps beside null, a $ref to what has one.
+// described reports whether s has a description, or is a $ref to a schema that has one. The $ref may be an
+// alternative to null.
 func (s schema) described() bool {
 	isRef := func(s schema) bool { return s["$ref"] != nil }
 	return decode[string](s["description"]) != "" || isRef(s) || slices.ContainsFunc(decode[[]schema](s["anyOf"]), isRef)
@@ -49,7 +50,7 @@ func (s schema) property(name string) schema {
 	return decode[map[string]schema](s["properties"])[name]
 }
 
-// decode returns the zero value for what is absent or another type.
+// decode returns the zero value if the value is absent or has another type.
 func decode[T any](raw json.RawMessage) T {
 	var v T
 	if json.Unmarshal(raw, &v) != nil {
