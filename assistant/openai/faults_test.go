@@ -46,7 +46,7 @@ func TestFaults(t *testing.T) {
 		text     string
 		reason   assistant.Reason // "" = complete after all
 		log      string           // part of what the operator reads
-		retry    time.Duration    // what the client is told
+		retry    time.Duration    // the retry_after that the client receives
 		took     time.Duration    // at least; at most a third more, for the jitter of retries
 		requests int              // 0 = 1
 		// a different result with the Responses API, whose last event contains everything

@@ -185,7 +185,7 @@ func TestWatch(t *testing.T) {
 	stopB()
 	log.Append("4")
 	if a != 2 || b != 2 {
-		t.Errorf("watchers were told %d and %d times, want 2 and 2", a, b)
+		t.Errorf("watchers were notified %d and %d times, want 2 and 2", a, b)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestWatchSameFunc(t *testing.T) {
 	stop()
 	log.Append("2")
 	if n != 3 {
-		t.Errorf("told %d times, want 3", n)
+		t.Errorf("notified %d times, want 3", n)
 	}
 }
 
@@ -217,7 +217,7 @@ func TestWatchFromWatcher(t *testing.T) {
 	log.Append("1")
 	log.Append("2")
 	if outer != 1 || inner != 1 {
-		t.Errorf("told %d and %d times, want once each", outer, inner)
+		t.Errorf("notified %d and %d times, want once each", outer, inner)
 	}
 }
 

@@ -105,7 +105,7 @@ func init() {
 		wireCases = append(wireCases, wireCase{name, frame(fin|closing, closePayload(code, "bye")), []string{want}})
 	}
 	for _, code := range []int{0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535} {
-		name := fmt.Sprintf("close %d, which nobody may send", code)
+		name := fmt.Sprintf("close %d, which must not be sent", code)
 		wireCases = append(wireCases, wireCase{name, frame(fin|closing, closePayload(code, "")), []string{"close 1002"}})
 	}
 }
