@@ -71,9 +71,9 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "chain", "stream", "guard", "recorder"}
+	engine := []string{domain, "limits", "chain", "stream", "guard", "recorder", "window"}
 	arrows := map[string][]string{
-		"wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
+		"window": {domain, "limits"}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
 		"conversation": engine, "session": append(engine, "conversation", "wire"),
 		"memory": {domain, "internal/chunk"}, "sqlite": {domain, "internal/chunk"}, "postgres": {domain, "internal/chunk"},
 		"session/sessiontest": nil, "assistanttest": {domain}, "assistanttest/storetest": {domain},

@@ -21,7 +21,10 @@ type Ask struct {
 type Regenerate struct{ Asker }
 
 // Stop stops the running answer, or, where Run is set, that answer and no other.
-type Stop struct{ Run string }
+type Stop struct {
+	From RequestKey
+	Run  string
+}
 
 // Rename gives the conversation a title.
 type Rename struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
 	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
+	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
 )
 
@@ -73,7 +74,7 @@ func (c *Conversation) answer(t *turn) {
 	}
 	t.observer = t.assistant.Observer.Answering(assistant.AnswerStart{Peer: c.askerOf(t).Peer, ConversationID: c.id, MessageID: t.id, Source: t.source})
 	c.logContent(t, t.question)
-	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, turnOf(t.question))}
+	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, window.Turn(t.question))}
 	show := func(e assistant.Event) { c.show(t, e) }
 	var err error
 	if c.stored() {

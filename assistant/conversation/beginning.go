@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
-	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 )
 
 // begin decides what the turn asks and what the model receives, makes that durable and shows it.
@@ -112,8 +112,8 @@ func (c *Conversation) reserve(t *turn, b assistant.Beginning) error {
 		earlier = earlier[:len(earlier)-1] // the last is the question
 	}
 	input := t.need()
-	t.history, t.trimmed = window(earlier, input, t.assistant.Context)
-	return t.meter.Open(t.hub.accounts, t.payer, t.assistant.Budget, input+tokensOfTurns(t.history))
+	t.history, t.trimmed = window.Select(earlier, input, t.assistant.Context)
+	return t.meter.Open(t.hub.accounts, t.payer, t.assistant.Budget, input+window.Tokens(t.history))
 }
 
 // before returns the messages before the one of that id, which is in memory.
@@ -165,55 +165,4 @@ func (c *Conversation) showStartLocked(t *turn, b assistant.Beginning) {
 	if t.trimmed {
 		c.appendLocked(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeContextTrimmed}))
 	}
-}
-
-// window selects what the model receives of a conversation: the newest whole turns that fit into limit
-// tokens together with what has been used already. Questions without an answer are left out: many models insist
-// that roles alternate, and what failed once would fail again.
-func window(messages []assistant.Message, used, limit int) (turns []assistant.Turn, trimmed bool) {
-	first := len(messages)
-	for i := len(messages) - 1; i > 0; i-- {
-		question, answer := messages[i-1], messages[i]
-		if !answers(question, answer) {
-			continue
-		}
-		used += limits.Tokens(question.Content) + limits.Tokens(answer.Content)
-		if used > limit {
-			trimmed = true
-			break
-		}
-		i--
-		first = i
-	}
-	for i := first; i+1 < len(messages); i++ {
-		if answers(messages[i], messages[i+1]) {
-			turns = append(turns, turnOf(messages[i]), turnOf(messages[i+1]))
-		}
-	}
-	return turns, trimmed
-}
-
-// turnOf is what a model receives of a message. Reasoning is left out: models want none back.
-func turnOf(m assistant.Message) assistant.Turn {
-	t := assistant.Turn{Role: m.Role, Content: m.Content}
-	for _, p := range m.Parts {
-		switch p.(type) {
-		case assistant.TextPart, assistant.ReasoningPart:
-		default:
-			t.Parts = m.Parts
-		}
-	}
-	return t
-}
-
-func answers(question, answer assistant.Message) bool {
-	return question.Role == assistant.RoleUser && answer.Role == assistant.RoleAssistant && answer.Content != ""
-}
-
-// tokensOfTurns is the tokens of all of them.
-func tokensOfTurns(turns []assistant.Turn) (n int) {
-	for _, t := range turns {
-		n += limits.Tokens(t.Content)
-	}
-	return n
 }

@@ -119,6 +119,9 @@ func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
 	if t == nil || t.ended || cmd.Run != "" && cmd.Run != t.id {
 		return assistant.Receipt{}, ErrNothingToStop
 	}
+	if cmd.From != (assistant.RequestKey{}) && !t.askedBy(cmd.From.Mouth) {
+		t.keys = append(t.keys, cmd.From) // where there is no answer, it learns of that
+	}
 	t.cancel(errStopped)
 	return assistant.Receipt{Run: t.id}, nil
 }
@@ -136,11 +139,16 @@ func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *st
 	if err != nil {
 		return info, storeFault(err)
 	}
+	c.renamed(info, cmd.From)
+	return info, nil
+}
+
+// renamed shows a title that is stored.
+func (c *Conversation) renamed(info assistant.Conversation, by assistant.RequestKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.info.Title = info.Title
-	c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, From: cmd.From, Body: assistant.Renamed{Conversation: info}})
-	return info, nil
+	c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, From: by, Body: assistant.Renamed{Conversation: info}})
 }
 
 // storeFault is the error of a command whose store call failed; [assistant.ErrStale] stays as it is.
@@ -194,10 +202,13 @@ func (c *Conversation) refusePendingLocked() {
 	c.dropPendingLocked()
 }
 
-// goneLocked shows that the conversation is no longer in the store.
+// goneLocked shows, once, that the conversation is no longer in the store.
 func (c *Conversation) goneLocked(by assistant.RequestKey) {
 	c.deleted = true
-	c.appendLocked(assistant.Event{Kind: assistant.KindDeleted, From: by, Body: assistant.Deleted{ID: c.id}})
+	if c.gone == 0 {
+		c.gone = c.log.Last() + 1
+		c.appendLocked(assistant.Event{Kind: assistant.KindDeleted, From: by, Body: assistant.Deleted{ID: c.id}})
+	}
 }
 
 // vanished shows that the store has deleted the conversation by itself.

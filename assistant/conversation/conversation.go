@@ -50,6 +50,7 @@ type Conversation struct {
 	opened    int                 // how often it is open
 	followers []*Follower
 	deleted   bool
+	gone      uint64      // the number of KindDeleted; 0 = it has not come
 	alone     *time.Timer // what happens when it is not open for long; nil = nothing
 	marks     []mark      // what of the log is how old, oldest first
 	trimmer   *time.Timer // trims the log by the oldest mark; nil when there is none
@@ -85,6 +86,12 @@ func (c *Conversation) Close() {
 
 // stored reports whether this is a stored conversation, and not a connection's own.
 func (c *Conversation) stored() bool { return c.id != "" }
+
+// loadOnce loads what the store has, once, and returns the error of that.
+func (c *Conversation) loadOnce() error {
+	c.load.Do(func() { c.loadErr = c.read() })
+	return c.loadErr
+}
 
 // read loads what the store has: the last page.
 func (c *Conversation) read() error {

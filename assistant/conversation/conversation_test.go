@@ -476,3 +476,41 @@ func TestReasoningKeptOrLive(t *testing.T) {
 		})
 	}
 }
+
+// TestRenameMeetsOpening holds that a conversation which is opened while its new title is being stored shows that title.
+func TestRenameMeetsOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		w := newWorld(t, slowRename{memory.Open(memory.Config{}), gate}, conversation.Config{Provider: assistanttest.Echoes})
+		w.c.Close()
+		time.Sleep(time.Hour) // it is no longer in use
+		renamed := make(chan error, 1)
+		go func() {
+			_, err := w.hub.Rename(t.Context(), "ann", w.id, assistant.Rename{Title: "new"})
+			renamed <- err
+		}()
+		synctest.Wait()
+		w.c = w.open()
+		m := newMouth(t)
+		m.follow(w.c)
+		close(gate)
+		if err := <-renamed; err != nil {
+			t.Fatal(err)
+		}
+		m.read(10)
+		if title := m.follower.Restart(nil).Snapshot.Conversation.Title; title != "new" || len(m.events) != 1 || m.events[0].Kind != assistant.KindRenamed {
+			t.Errorf("the title is %q after %+v", title, m.events)
+		}
+	})
+}
+
+// slowRename renames when it may.
+type slowRename struct {
+	assistant.Store
+	gate chan struct{}
+}
+
+func (s slowRename) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
+	<-s.gate
+	return s.Store.Rename(ctx, owner, id, title, was)
+}

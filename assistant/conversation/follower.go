@@ -11,7 +11,7 @@ import (
 
 // maxInbox is how many events may wait for one mouth alone. They are answers to what it asked, so that one
 // which asks for more and reads none must be dropped.
-const maxInbox = 256
+const maxInbox = 256 // and those of one answer more
 
 var (
 	// ErrGone says that a follower lags so far that the log no longer holds its next event: [Follower.Restart]
@@ -53,9 +53,12 @@ type Position struct {
 	Recovered        bool   // what was missed follows as events; otherwise Snapshot has it
 	Running          string // id of the running answer, where its start has been seen; "" = none
 	Snapshot         *assistant.Snapshot
+	Deleted          bool // the conversation is gone; the event that says so follows
 	// Unended are the answers that run or wait. A mouth that gets a snapshot has missed the ends of all
 	// others.
 	Unended []string
+	// Addressed are the commands whose events for this mouth alone are still to be read.
+	Addressed []assistant.RequestKey
 }
 
 // Follow follows the conversation: events after the cursor where the log still holds them all, otherwise those
@@ -87,6 +90,10 @@ func (c *Conversation) positionLocked(after *assistant.Cursor) Position {
 	}
 	whole := c.snapshotLocked()
 	p.Snapshot = &whole
+	if c.gone > 0 {
+		p.Seq, p.Deleted = c.gone-1, true
+		whole.Messages, whole.HasMore = []assistant.Message{}, false
+	}
 	return p
 }
 
@@ -132,6 +139,9 @@ func (f *Follower) Restart(after *assistant.Cursor) Position {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cursor = p.Seq
+	for _, a := range f.inbox {
+		p.Addressed = append(p.Addressed, a.event.From)
+	}
 	return p
 }
 
@@ -161,11 +171,11 @@ func (c *Conversation) deliverLocked(to assistant.RequestKey, events ...assistan
 			continue
 		}
 		f.mu.Lock()
+		tooMany := len(f.inbox) > maxInbox
 		for _, e := range events {
 			e.From = to
 			f.inbox = append(f.inbox, addressed{e, after})
 		}
-		tooMany := len(f.inbox) > maxInbox
 		f.mu.Unlock()
 		f.listener.Wake()
 		if tooMany {

@@ -234,8 +234,7 @@ func (h *Hub) Open(owner, id string) (*Conversation, error) {
 	}
 	c.open()
 	h.inUseMu.Unlock()
-	c.load.Do(func() { c.loadErr = c.read() })
-	err := c.loadErr
+	err := c.loadOnce()
 	if err != nil {
 		h.forget(c, always) // the next one tries again
 	} else if c.owner != owner {
@@ -288,6 +287,12 @@ func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename
 	info, err := h.store.Rename(ctx, owner, id, cmd.Title, nil)
 	if err != nil {
 		return info, assistant.OfStore(err)
+	}
+	h.inUseMu.Lock()
+	c := h.inUse[id]
+	h.inUseMu.Unlock()
+	if c != nil && c.loadOnce() == nil { // it was opened meanwhile
+		c.renamed(info, cmd.From)
 	}
 	return info, nil
 }

@@ -81,18 +81,20 @@ func (c *Conversation) describe(t *turn) Answer {
 	return Answer{t.id, c.id, c.owner, t.source.Provider, t.source.Model, t.started, len(c.pending)}
 }
 
-// OpenAnswer opens the conversation in which the answer of that id runs, of any owner: it is for operators. ok is false
-// where no such answer runs. Close must be called once.
-func (h *Hub) OpenAnswer(id string) (c *Conversation, ok bool) {
-	if c = h.answeringIn(id); c != nil {
-		c.open()
+// OpenAnswer opens the conversation in which the answer of that id runs, of any owner: it is for operators. ended is
+// closed after the answer's last event. ok is false where no such answer runs. Close must be called once.
+func (h *Hub) OpenAnswer(id string) (c *Conversation, ended <-chan struct{}, ok bool) {
+	t, c := h.answeringIn(id)
+	if c == nil {
+		return nil, nil, false
 	}
-	return c, c != nil
+	c.open()
+	return c, t.done, true
 }
 
 // StopAnswer stops a running answer as its clients can. It returns false when there is none of that id.
 func (h *Hub) StopAnswer(id string) (stopped bool) {
-	c := h.answeringIn(id)
+	_, c := h.answeringIn(id)
 	if c == nil {
 		return false
 	}
@@ -100,14 +102,14 @@ func (h *Hub) StopAnswer(id string) (stopped bool) {
 	return err == nil
 }
 
-// answeringIn returns the conversation in which the answer runs; nil where there is none.
-func (h *Hub) answeringIn(id string) *Conversation {
+// answeringIn returns the running answer and its conversation; nil where there is none.
+func (h *Hub) answeringIn(id string) (*turn, *Conversation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for t, c := range h.answering {
 		if t.id == id {
-			return c
+			return t, c
 		}
 	}
-	return nil
+	return nil, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
 )
 
@@ -48,7 +49,7 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 	defer assistant.Catch(&err)
 	req := assistant.Request{Instructions: titleInstructions, Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: t.question.Content}}}
 	var m limits.Meter
-	if err := m.Open(t.hub.accounts, t.payer, t.assistant.Budget, limits.Tokens(req.Instructions)+tokensOfTurns(req.Turns)); err != nil {
+	if err := m.Open(t.hub.accounts, t.payer, t.assistant.Budget, limits.Tokens(req.Instructions)+window.Tokens(req.Turns)); err != nil {
 		return "", err
 	}
 	var usage *assistant.Usage

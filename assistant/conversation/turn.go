@@ -3,6 +3,7 @@ package conversation
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +89,11 @@ func (t *turn) join(asker assistant.Asker) {
 		}
 	}
 	t.keys = append(t.keys, asker.From)
+}
+
+// askedBy reports whether an asker is that mouth. The conversation's lock is held.
+func (t *turn) askedBy(mouth uint64) bool {
+	return slices.ContainsFunc(t.keys, func(k assistant.RequestKey) bool { return k.Mouth == mouth })
 }
 
 // need is what the turn needs of a budget at least, in tokens.

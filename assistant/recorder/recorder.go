@@ -172,7 +172,9 @@ func (r *Recorder) store(parts assistant.Parts) (err error) {
 		tries = strictTries
 	}
 	for try := range tries {
-		Pause(r.Ctx, time.Duration(try)*100*time.Millisecond)
+		if !Pause(r.Ctx, time.Duration(try)*100*time.Millisecond) && try > 0 {
+			return err // the answer has ended
+		}
 		if err = r.Extend(r.stored, parts); err == nil {
 			return nil
 		}

@@ -121,11 +121,11 @@ func (r *request) onStopStreaming(_ context.Context, p *StopStreamingPayload) er
 	if err != nil {
 		return err
 	}
-	var cmd assistant.Stop
+	cmd := assistant.Stop{From: r.s.newKey()}
 	if p != nil {
 		cmd.Run = p.MessageID
 	}
-	err = r.s.stop(c, r.envelope, r.s.newKey(), cmd)
+	err = r.s.stop(c, r.envelope, cmd)
 	if !errors.Is(err, conversation.ErrNothingToStop) {
 		return err
 	}
@@ -196,20 +196,17 @@ func (r *request) onDeleteConversation(ctx context.Context, _ DeleteConversation
 // conversation; otherwise the frame is.
 func (r *request) change(key assistant.RequestKey, give func() (wire.Frame, error)) error {
 	topic := topicOf(r.id)
-	follows := r.s.followed(topic) != nil
-	if follows {
-		r.s.note(key, r.envelope, topic)
-	}
-	answer, err := give()
-	switch {
-	case err != nil:
-		r.s.unnote(key)
-		return err
-	case follows:
-		return nil
-	default:
+	if r.s.followed(topic) == nil {
+		answer, err := give()
+		if err != nil {
+			return err
+		}
 		return r.reply(answer)
 	}
+	r.s.begin(key, r.envelope, topic)
+	answer, err := give()
+	r.s.finish(key, topic, answer, err)
+	return err
 }
 
 func (r *request) onListMessages(ctx context.Context, p ListMessagesPayload) error {

@@ -39,16 +39,18 @@ func (s *Session) ask(c *conversation.Conversation, e wire.Envelope, key assista
 
 // stop gives the command to stop. Where the session has asked for the answer without a ref, or not at all, its
 // last frames belong to the request to stop.
-func (s *Session) stop(c *conversation.Conversation, e wire.Envelope, key assistant.RequestKey, cmd assistant.Stop) error {
+func (s *Session) stop(c *conversation.Conversation, e wire.Envelope, cmd assistant.Stop) error {
 	s.order.Lock()
 	defer s.order.Unlock()
 	receipt, err := c.Do(s.ctx, cmd)
-	if err != nil {
+	if err != nil || e.Ref == "" {
 		return err
 	}
-	if earlier, mine := s.runs[receipt.Run]; e.Ref != "" && (!mine || s.asked[earlier].Ref == "") {
-		delete(s.asked, earlier)
-		s.noteLocked(receipt.Run, key, e)
+	switch earlier, mine := s.runs[receipt.Run]; {
+	case !mine:
+		s.noteLocked(receipt.Run, cmd.From, e)
+	case s.asked[earlier].Ref == "":
+		s.noteLocked(receipt.Run, earlier, e) // the engine knows the asker by that key
 	}
 	return nil
 }
@@ -60,19 +62,31 @@ func (s *Session) noteLocked(run string, key assistant.RequestKey, e wire.Envelo
 	s.generation++
 }
 
-// note notes a request before its command is given, for the event of that topic which answers it.
-func (s *Session) note(key assistant.RequestKey, e wire.Envelope, topic string) {
+// begin notes a request before its command is given, for the event of that topic which answers it.
+func (s *Session) begin(key assistant.RequestKey, e wire.Envelope, topic string) {
 	e.Topic = topic
 	s.order.Lock()
 	defer s.order.Unlock()
-	s.asked[key] = e
+	s.asked[key], s.changing = e, key
 }
 
-// unnote takes that back: no event will answer it.
-func (s *Session) unnote(key assistant.RequestKey) {
+// finish ends what begin began. Where the command has succeeded, answer is what the client gets if its event is
+// skipped: by a snapshot, or since the session stops following.
+func (s *Session) finish(key assistant.RequestKey, topic string, answer wire.Frame, err error) {
 	s.order.Lock()
 	defer s.order.Unlock()
-	delete(s.asked, key)
+	s.changing = assistant.RequestKey{}
+	e, waits := s.asked[key]
+	switch {
+	case !waits: // the event has come
+	case err != nil:
+		delete(s.asked, key)
+	case s.followed(topic) == nil:
+		delete(s.asked, key)
+		s.reply(e, answer)
+	default:
+		s.answers[key] = answer
+	}
 }
 
 // requestLocked returns the request that an event answers; mine is false where it is none of this session's.
@@ -84,6 +98,7 @@ func (s *Session) requestLocked(e assistant.Event) (envelope wire.Envelope, mine
 	}
 	if envelope, mine = s.asked[key]; mine && s.endsLocked(e, key) {
 		delete(s.asked, key)
+		delete(s.answers, key)
 		maps.DeleteFunc(s.runs, func(_ string, k assistant.RequestKey) bool { return k == key })
 		s.generation++
 	}
@@ -102,20 +117,49 @@ func (s *Session) endsLocked(e assistant.Event, key assistant.RequestKey) bool {
 	}
 }
 
-// forgetLocked drops the requests about a conversation that the session has left, but not those for some
-// answers: a client that comes back before an answer's end sees its frames as any other follower does. order
-// is held.
-func (s *Session) forgetLocked(topic string, but ...string) {
-	kept := make(map[assistant.RequestKey]bool, len(but))
-	for _, run := range but {
-		kept[s.runs[run]] = true
-	}
+// forgetLocked drops the requests about a conversation that the session has left, or whose events it skips, but not
+// the kept ones. order is held.
+func (s *Session) forgetLocked(topic string, kept map[assistant.RequestKey]bool) {
 	maps.DeleteFunc(s.asked, func(key assistant.RequestKey, e wire.Envelope) bool {
-		return cmp.Or(e.Topic, s.home) == topic && !kept[key]
+		if cmp.Or(e.Topic, s.home) != topic || kept[key] || key == s.changing {
+			return false
+		}
+		if answer, ok := s.answers[key]; ok {
+			delete(s.answers, key)
+			s.reply(e, answer)
+		}
+		return true
 	})
 	maps.DeleteFunc(s.runs, func(_ string, key assistant.RequestKey) bool {
 		_, ok := s.asked[key]
 		return !ok
 	})
 	s.generation++
+}
+
+// keptLocked are the requests whose events are still to come after a snapshot: a client that comes back before an
+// answer's end sees its frames as any other follower does. order is held.
+func (s *Session) keptLocked(sub *subscription, p conversation.Position) map[assistant.RequestKey]bool {
+	kept := make(map[assistant.RequestKey]bool)
+	for _, run := range p.Unended {
+		kept[s.runs[run]] = true
+	}
+	for _, key := range p.Addressed {
+		kept[key] = true
+	}
+	for _, e := range sub.ready {
+		kept[e.From] = true
+	}
+	return kept
+}
+
+// refuseLocked refuses the questions about a conversation that is gone, of which no event will come. order is held.
+func (s *Session) refuseLocked(topic string) {
+	for run, key := range s.runs {
+		if e, ok := s.asked[key]; ok && cmp.Or(e.Topic, s.home) == topic {
+			s.reply(e, msgError.With(errorPayload(assistant.Failed{Reason: assistant.ReasonUnknownTopic})))
+			delete(s.asked, key)
+			delete(s.runs, run)
+		}
+	}
 }

@@ -65,6 +65,8 @@ type Session struct {
 	asked      map[assistant.RequestKey]wire.Envelope // requests whose events are still to come
 	runs       map[string]assistant.RequestKey        // the request that each answer's frames belong to
 	generation int                                    // counts changes of the two
+	answers    map[assistant.RequestKey]wire.Frame    // to those requests whose event may be skipped
+	changing   assistant.RequestKey                   // the request whose command waits for the store
 
 	mu       sync.Mutex // the last to be taken
 	writing  bool       // there is a writer
@@ -106,7 +108,7 @@ func newSession(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Sess
 	s := &Session{
 		assistant: a, hub: a.Hub(), conn: conn, peer: peer, mouth: assistant.NewMouth(), id: sockets.Add(1), since: time.Now(),
 		closed: make(chan struct{}), signal: make(chan struct{}, 1), room: make(chan struct{}, 1),
-		subs: make(map[string]*subscription), asked: make(map[assistant.RequestKey]wire.Envelope), runs: make(map[string]assistant.RequestKey),
+		subs: make(map[string]*subscription), asked: make(map[assistant.RequestKey]wire.Envelope), runs: make(map[string]assistant.RequestKey), answers: make(map[assistant.RequestKey]wire.Frame),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	if peer.Conversation == "" {

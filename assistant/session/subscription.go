@@ -54,31 +54,30 @@ func (s *Session) listener() conversation.Listener {
 // told first comes before the events, also where the session has followed the conversation already.
 func (s *Session) subscribe(e wire.Envelope, id string, from *SubscribePayload) error {
 	topic := topicOf(id)
-	s.mu.Lock()
-	sub, count := s.subs[topic], len(s.subs)
-	s.mu.Unlock()
 	var after *assistant.Cursor
 	if from != nil {
 		after = &assistant.Cursor{Epoch: from.Epoch, Seq: from.After}
 	}
-	if sub != nil {
-		s.order.Lock()
-		defer s.order.Unlock()
-		s.beginLocked(sub, sub.follower.Restart(after), e)
+	if s.resubscribe(e, topic, after) {
 		return nil
 	}
-	if count >= maxSubscriptions {
+	if len(s.subscriptions(nil)) >= maxSubscriptions {
 		return assistant.Refuse(assistant.ReasonBusy)
 	}
 	c, err := s.hub.Open(s.peer.User, id)
 	if err != nil {
 		return err
 	}
-	sub = &subscription{conversation: c, topic: topic}
+	sub := &subscription{conversation: c, topic: topic}
 	s.order.Lock()
 	defer s.order.Unlock()
 	var p conversation.Position
 	sub.follower, p = c.Follow(after, s.listener())
+	if p.Deleted {
+		sub.follower.Close()
+		c.Close()
+		return assistant.Refuse(assistant.ReasonUnknownTopic)
+	}
 	s.beginLocked(sub, p, e)
 	s.mu.Lock()
 	s.subs[topic] = sub
@@ -87,10 +86,21 @@ func (s *Session) subscribe(e wire.Envelope, id string, from *SubscribePayload) 
 	return nil
 }
 
+// resubscribe lets a subscription that is there begin anew; false where there is none.
+func (s *Session) resubscribe(e wire.Envelope, topic string, after *assistant.Cursor) bool {
+	s.order.Lock()
+	defer s.order.Unlock()
+	sub := s.followed(topic)
+	if sub != nil {
+		s.beginLocked(sub, sub.follower.Restart(after), e)
+	}
+	return sub != nil
+}
+
 // beginLocked lets a subscription begin at p, and says so to the client. order is held.
 func (s *Session) beginLocked(sub *subscription, p conversation.Position, e wire.Envelope) {
 	sub.begins(p)
-	for _, f := range s.positionFrames(sub.topic, p) {
+	for _, f := range s.positionFrames(sub, p) {
 		f.Ref = e.Ref
 		s.push(f)
 	}
@@ -98,20 +108,20 @@ func (s *Session) beginLocked(sub *subscription, p conversation.Position, e wire
 
 // positionFrames say where a subscription begins. A snapshot ends the requests whose last frames it skips.
 // order is held.
-func (s *Session) positionFrames(topic string, p conversation.Position) []wire.Frame {
+func (s *Session) positionFrames(sub *subscription, p conversation.Position) []wire.Frame {
 	subscribed := SubscribedPayload{Epoch: p.Epoch, Seq: p.Last, Recovered: p.Recovered}
 	if p.Running != "" {
 		subscribed.Streaming = &p.Running
 	}
 	frames := []wire.Frame{msgSubscribed.With(subscribed)}
 	if p.Snapshot != nil {
-		s.forgetLocked(topic, p.Unended...)
+		s.forgetLocked(sub.topic, s.keptLocked(sub, p))
 		snapshot := msgSnapshot.With(snapshotPayload(*p.Snapshot))
 		snapshot.Seq = p.Seq
 		frames = append(frames, snapshot)
 	}
 	for i := range frames {
-		frames[i].Topic = topic
+		frames[i].Topic = sub.topic
 	}
 	return frames
 }
@@ -132,7 +142,7 @@ func (s *Session) unsubscribeLocked(topic string) {
 		sub.follower.Close()
 		sub.conversation.Close()
 	}
-	s.forgetLocked(topic)
+	s.forgetLocked(topic, nil)
 }
 
 // releaseAll ends all subscriptions: the session is over.

@@ -137,7 +137,9 @@ func (s *Session) collect(b *batch) {
 		lagging = s.advance(sub, b) || lagging
 		s.streaming = s.streaming || sub.streaming
 	}
-	s.lags(lagging)
+	if s.lags(lagging); lagging {
+		raise(s.signal) // there is more, also where nothing of this was for the client
+	}
 	clear(b.subs) // a writer that waits keeps no conversation
 }
 
@@ -214,11 +216,14 @@ func (s *Session) advance(sub *subscription, b *batch) (lagging bool) {
 // write adds events until b is full; it returns how many are left for the next batch.
 func (s *Session) write(sub *subscription, events []assistant.Event, b *batch) (left int) {
 	n := 0
-	for n < len(events) && !b.full() {
+	for n < len(events) && !b.full() && s.followed(sub.topic) == sub {
 		s.event(sub, events[n], b)
 		n++
 	}
 	sub.ready = nil
+	if s.followed(sub.topic) != sub {
+		return 0 // the conversation was deleted
+	}
 	if n < len(events) {
 		sub.ready = slices.Clone(events[n:])
 		raise(s.signal)
@@ -238,7 +243,7 @@ func caughtUp(events []assistant.Event, upTo uint64) (n int) {
 func (s *Session) startOver(sub *subscription, b *batch) {
 	p := sub.follower.Restart(nil)
 	sub.begins(p)
-	for _, f := range s.positionFrames(sub.topic, p) {
+	for _, f := range s.positionFrames(sub, p) {
 		b.add(f)
 	}
 }
@@ -264,6 +269,7 @@ func (s *Session) event(sub *subscription, e assistant.Event, b *batch) {
 		sub.streaming = false
 	case assistant.KindDeleted:
 		defer s.unsubscribeLocked(sub.topic)
+		s.refuseLocked(sub.topic)
 	}
 	if !envelope.Extended() && (mine || sub.topic == "") {
 		if f, ok := plainFrame(e); ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -25,7 +26,7 @@ type follower struct {
 
 // followAnswer streams a running answer: its text so far as one piece, then its events, up to its end.
 func followAnswer(op operation) error {
-	c, ok := op.hub.OpenAnswer(op.r.PathValue("id"))
+	c, done, ok := op.hub.OpenAnswer(op.r.PathValue("id"))
 	if !ok {
 		return refuse(http.StatusNotFound, "no running answer has this id")
 	}
@@ -37,12 +38,14 @@ func followAnswer(op operation) error {
 	events, p := c.Follow(nil, conversation.Listener{Mouth: assistant.NewMouth(), Wake: f.raise, TooSlow: func() {}})
 	defer events.Close()
 	ended, err := f.begin(p)
-	for !ended && err == nil {
-		if ended, err = f.next(events); ended || err != nil {
+	for last := false; !ended && err == nil; {
+		if ended, err = f.next(events); ended || err != nil || last {
 			break
 		}
 		select {
 		case <-f.wake:
+		case <-done: // also where it has never begun: then nothing of it is in the log
+			last = true
 		case <-op.r.Context().Done():
 			return nil
 		}
@@ -71,7 +74,7 @@ func (f *follower) begin(p conversation.Position) (ended bool, err error) {
 				f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindCompleted, Run: f.run, Body: assistant.Completed{FinishReason: m.FinishReason, Usage: m.Usage}}))
 		}
 	}
-	return false, nil // it has not begun to show anything
+	return !slices.Contains(p.Unended, f.run), nil // it has shown nothing yet, or its message is gone
 }
 
 // next writes the answer's next events.
