@@ -120,9 +120,11 @@ type StoreError struct{ Err error }
 func (e *StoreError) Error() string { return fmt.Sprintf("store: %v", e.Err) }
 func (e *StoreError) Unwrap() error { return e.Err }
 
-// OfStore returns the error of a command whose store call failed with err.
+// OfStore returns the error of a command whose store call failed with err. [ErrStale] stays as it is.
 func OfStore(err error) error {
 	switch {
+	case errors.Is(err, ErrStale):
+		return err
 	case errors.Is(err, ErrNotFound):
 		return Refuse(ReasonNotFound)
 	case errors.Is(err, ErrConversationFull):

@@ -143,7 +143,7 @@ func (c *Conversation) showStartLocked(t *turn, b assistant.Beginning) {
 	if b.DropFrom != "" {
 		c.messages = c.before(b.DropFrom)
 	}
-	c.forgetLocked(pageMessages, t.assistant.Context)
+	c.forgetLocked(t.assistant.Context)
 	if b.DropFrom != "" && c.stored() {
 		c.appendLocked(t.event(assistant.KindReplaced, assistant.Replaced{Snapshot: c.snapshotLocked()}))
 	}

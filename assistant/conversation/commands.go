@@ -119,7 +119,7 @@ func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
 	if t == nil || t.ended || cmd.Run != "" && cmd.Run != t.id {
 		return assistant.Receipt{}, ErrNothingToStop
 	}
-	if cmd.From != (assistant.RequestKey{}) && !t.askedBy(cmd.From.Mouth) {
+	if cmd.From != (assistant.RequestKey{}) && t.keyOf(cmd.From.Mouth) < 0 {
 		t.keys = append(t.keys, cmd.From) // where there is no answer, it learns of that
 	}
 	t.cancel(errStopped)
@@ -137,7 +137,7 @@ func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *st
 	}
 	info, err := c.hub.store.Rename(ctx, c.owner, c.id, cmd.Title, was)
 	if err != nil {
-		return info, storeFault(err)
+		return info, assistant.OfStore(err)
 	}
 	c.renamed(info, cmd.From)
 	return info, nil
@@ -149,14 +149,6 @@ func (c *Conversation) renamed(info assistant.Conversation, by assistant.Request
 	defer c.mu.Unlock()
 	c.info.Title = info.Title
 	c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, From: by, Body: assistant.Renamed{Conversation: info}})
-}
-
-// storeFault is the error of a command whose store call failed; [assistant.ErrStale] stays as it is.
-func storeFault(err error) error {
-	if errors.Is(err, assistant.ErrStale) {
-		return err
-	}
-	return assistant.OfStore(err)
 }
 
 // removeTimeout is how long a deletion waits for the running answer to end.

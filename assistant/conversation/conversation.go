@@ -73,9 +73,6 @@ func newConversation(ctx context.Context, hub *Hub, owner, id string) *Conversat
 	}
 }
 
-// ID returns the conversation's id; "" for a connection's own.
-func (c *Conversation) ID() string { return c.id }
-
 // Close ends what Open began. It is called once.
 func (c *Conversation) Close() {
 	c.mu.Lock()
@@ -229,15 +226,15 @@ func (c *Conversation) trim() {
 	if len(c.marks) > 0 {
 		c.trimmer = time.AfterFunc(window-time.Since(c.marks[0].at), c.trim)
 	} else if c.running == nil {
-		c.forgetLocked(pageMessages, 0)
+		c.forgetLocked(0)
 	}
 }
 
-// forgetLocked lets go the oldest messages that the store has too, but keeps at least so many, and as many
-// as have that many tokens.
-func (c *Conversation) forgetLocked(messages, tokens int) {
+// forgetLocked lets go the oldest messages that the store has too, but keeps at least a page, and as many as have
+// that many tokens.
+func (c *Conversation) forgetLocked(tokens int) {
 	n := 0
-	for left := len(c.messages) - pageMessages; left >= messages && tokensOf(c.messages[n+pageMessages:]) >= tokens; left -= pageMessages {
+	for left := len(c.messages) - pageMessages; left >= pageMessages && tokensOf(c.messages[n+pageMessages:]) >= tokens; left -= pageMessages {
 		n += pageMessages
 	}
 	if n > 0 {

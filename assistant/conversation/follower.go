@@ -97,9 +97,6 @@ func (c *Conversation) positionLocked(after *assistant.Cursor) Position {
 	return p
 }
 
-// Conversation returns what it follows.
-func (f *Follower) Conversation() *Conversation { return f.conversation }
-
 // Read appends the next events to dst, oldest first, until dst is at its capacity or no more is there. Events
 // for this mouth alone, whose Seq is 0, come in their place. The error is [ErrGone].
 func (f *Follower) Read(dst []assistant.Event) ([]assistant.Event, error) {

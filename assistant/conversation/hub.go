@@ -109,9 +109,6 @@ func (h *Hub) Using() *Assistant { return h.current.Load() }
 // Accounts returns what is counted for limits.
 func (h *Hub) Accounts() *limits.Accounts { return h.accounts }
 
-// Store returns the store, with a deadline for each call.
-func (h *Hub) Store() assistant.Store { return h.store }
-
 func (h *Hub) observer() assistant.Observer {
 	if a := h.Using(); a != nil {
 		return a.Observer

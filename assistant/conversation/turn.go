@@ -82,18 +82,17 @@ func newTurnOf(c *Conversation, asker assistant.Asker) *turn {
 // join adds an asker. A mouth that asks again is named by its last key. The conversation's lock is held.
 func (t *turn) join(asker assistant.Asker) {
 	t.asker = asker
-	for i, k := range t.keys {
-		if k.Mouth == asker.From.Mouth {
-			t.keys[i] = asker.From
-			return
-		}
+	if i := t.keyOf(asker.From.Mouth); i >= 0 {
+		t.keys[i] = asker.From
+	} else {
+		t.keys = append(t.keys, asker.From)
 	}
-	t.keys = append(t.keys, asker.From)
 }
 
-// askedBy reports whether an asker is that mouth. The conversation's lock is held.
-func (t *turn) askedBy(mouth uint64) bool {
-	return slices.ContainsFunc(t.keys, func(k assistant.RequestKey) bool { return k.Mouth == mouth })
+// keyOf returns where the key of an asker that is that mouth is, -1 where there is none. The conversation's lock is
+// held.
+func (t *turn) keyOf(mouth uint64) int {
+	return slices.IndexFunc(t.keys, func(k assistant.RequestKey) bool { return k.Mouth == mouth })
 }
 
 // need is what the turn needs of a budget at least, in tokens.

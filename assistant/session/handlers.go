@@ -92,9 +92,8 @@ func (r *request) question(ask assistant.Ask, field ...string) error {
 	if limit := a.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(ask.Text) > limit {
 		return wire.TooLong(limit, append([]string{r.envelope.Action, "payload"}, field...))
 	}
-	ask.Asker = r.s.asker(a)
-	if limits.Tokens(ask.Instructions)+limits.Tokens(ask.Text) > a.Context {
-		return assistant.Refuse(assistant.ReasonContextOverflow)
+	if ask.Asker, err = r.s.asker(a, ask.Text); err != nil {
+		return err
 	}
 	return r.s.ask(c, r.envelope, ask.From, ask)
 }
@@ -104,16 +103,21 @@ func (r *request) onRegenerate(context.Context, wire.Null) error {
 	if err != nil {
 		return err
 	}
-	asker := r.s.asker(r.s.settings())
-	if limits.Tokens(asker.Instructions) > r.s.settings().Context {
-		return assistant.Refuse(assistant.ReasonContextOverflow)
+	asker, err := r.s.asker(r.s.settings(), "")
+	if err != nil {
+		return err
 	}
 	return r.s.ask(c, r.envelope, asker.From, assistant.Regenerate{Asker: asker})
 }
 
-// asker is this session's client, about to ask under these settings.
-func (s *Session) asker(a *conversation.Assistant) assistant.Asker {
-	return assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions)}
+// asker is this session's client, about to ask this under these settings. A question that the model cannot receive
+// beside its instructions is refused.
+func (s *Session) asker(a *conversation.Assistant, question string) (assistant.Asker, error) {
+	asker := assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions)}
+	if limits.Tokens(asker.Instructions)+limits.Tokens(question) > a.Context {
+		return asker, assistant.Refuse(assistant.ReasonContextOverflow)
+	}
+	return asker, nil
 }
 
 func (r *request) onStopStreaming(_ context.Context, p *StopStreamingPayload) error {

@@ -25,18 +25,13 @@ type subscription struct {
 	ready     []assistant.Event // read, and still to be written
 	catchUpTo uint64            // up to here it is catching up: pieces are merged
 	streaming bool              // an answer is under way
+	ended     bool
 
 	// the request of the last event, by its answer: one look-up serves many pieces
 	run        string
 	generation int
 	envelope   wire.Envelope
 	mine       bool
-}
-
-// begins makes p the place where the subscription begins. Events for this session alone stay.
-func (sub *subscription) begins(p conversation.Position) {
-	sub.ready = slices.DeleteFunc(sub.ready, func(e assistant.Event) bool { return e.Seq != 0 })
-	sub.catchUpTo, sub.streaming = p.Last, p.Running != ""
 }
 
 // followOwn begins with the connection's own conversation.
@@ -99,16 +94,17 @@ func (s *Session) resubscribe(e wire.Envelope, topic string, after *assistant.Cu
 
 // beginLocked lets a subscription begin at p, and says so to the client. order is held.
 func (s *Session) beginLocked(sub *subscription, p conversation.Position, e wire.Envelope) {
-	sub.begins(p)
-	for _, f := range s.positionFrames(sub, p) {
+	for _, f := range s.beginsAt(sub, p) {
 		f.Ref = e.Ref
 		s.push(f)
 	}
 }
 
-// positionFrames say where a subscription begins. A snapshot ends the requests whose last frames it skips.
-// order is held.
-func (s *Session) positionFrames(sub *subscription, p conversation.Position) []wire.Frame {
+// beginsAt makes p the place where a subscription begins, and returns the frames that say so. Events for this session
+// alone stay. A snapshot ends the requests whose last frames it skips. order is held.
+func (s *Session) beginsAt(sub *subscription, p conversation.Position) []wire.Frame {
+	sub.ready = slices.DeleteFunc(sub.ready, func(e assistant.Event) bool { return e.Seq != 0 })
+	sub.catchUpTo, sub.streaming = p.Last, p.Running != ""
 	subscribed := SubscribedPayload{Epoch: p.Epoch, Seq: p.Last, Recovered: p.Recovered}
 	if p.Running != "" {
 		subscribed.Streaming = &p.Running
@@ -139,6 +135,7 @@ func (s *Session) unsubscribeLocked(topic string) {
 	delete(s.subs, topic)
 	s.mu.Unlock()
 	if sub != nil {
+		sub.ended = true
 		sub.follower.Close()
 		sub.conversation.Close()
 	}

@@ -178,7 +178,7 @@ func (s *Session) takeDirect(b *batch) {
 // lags behind it. order is held.
 func (s *Session) advance(sub *subscription, b *batch) (lagging bool) {
 	switch {
-	case s.followed(sub.topic) != sub:
+	case sub.ended:
 		return false
 	case b.full():
 		raise(s.signal)
@@ -216,12 +216,12 @@ func (s *Session) advance(sub *subscription, b *batch) (lagging bool) {
 // write adds events until b is full; it returns how many are left for the next batch.
 func (s *Session) write(sub *subscription, events []assistant.Event, b *batch) (left int) {
 	n := 0
-	for n < len(events) && !b.full() && s.followed(sub.topic) == sub {
+	for n < len(events) && !b.full() && !sub.ended {
 		s.event(sub, events[n], b)
 		n++
 	}
 	sub.ready = nil
-	if s.followed(sub.topic) != sub {
+	if sub.ended {
 		return 0 // the conversation was deleted
 	}
 	if n < len(events) {
@@ -241,9 +241,7 @@ func caughtUp(events []assistant.Event, upTo uint64) (n int) {
 
 // startOver gives a client that lags behind the log the whole conversation, and says so.
 func (s *Session) startOver(sub *subscription, b *batch) {
-	p := sub.follower.Restart(nil)
-	sub.begins(p)
-	for _, f := range s.positionFrames(sub, p) {
+	for _, f := range s.beginsAt(sub, sub.follower.Restart(nil)) {
 		b.add(f)
 	}
 }

@@ -11,14 +11,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Piece writes its own JSON, as the payload of streaming does.
+// Piece has one text, as the payload of streaming does.
 type Piece struct {
 	Content string `json:"content"`
-}
-
-func (p Piece) AppendJSON(dst []byte) []byte {
-	dst = append(dst, `{"content":`...)
-	return append(wire.AppendString(dst, p.Content), '}')
 }
 
 // Plain is the same payload, encoded by reflection.
@@ -57,11 +52,11 @@ func TestFrameAppend(t *testing.T) {
 		{"null", pong.With(wire.Null{}), `{"action":"pong","payload":null}`},
 		{"text", text.With("<a>&'\u2028"), "{\"action\":\"text\",\"payload\":\"<a>&'\u2028\"}"},
 		{"empty", piece.With(Piece{}), `{"action":"piece","payload":{"content":""}}`},
-		{"own encoding", piece.With(Piece{"<a href=\"/?a&b\">\\\n\x00\U0001F600"}), `{"action":"piece","payload":{"content":"<a href=\"/?a&b\">\\\n\u0000😀"}}`},
+		{"content alone", piece.WithContent("<a href=\"/?a&b\">\\\n\x00\U0001F600"), `{"action":"piece","payload":{"content":"<a href=\"/?a&b\">\\\n\u0000😀"}}`},
 		{"reflection", plain.With(Plain{Content: "<a href=\"/?a&b\">\\\n\x00\U0001F600"}), `{"action":"plain","payload":{"content":"<a href=\"/?a&b\">\\\n\u0000😀","loc":[]}}`},
 		{"optional fields", plain.With(Plain{Loc: []string{"a"}, After: 7, Note: new(string)}), `{"action":"plain","payload":{"content":"","loc":["a"],"after":7}}`},
 		{"a list", items.With([]wire.Item{{"string_type", []string{"ask", "payload"}, "<no text>"}}), `{"action":"error","payload":[{"type":"string_type","loc":["ask","payload"],"msg":"<no text>"}]}`},
-		{"invalid UTF-8, own encoding", piece.With(Piece{"a\xffb\xc0\xafc\xed\xa0\x80"}), `{"action":"piece","payload":{"content":"a` + "\uFFFDb\uFFFD\uFFFDc\uFFFD\uFFFD\uFFFD" + `"}}`},
+		{"invalid UTF-8, content alone", piece.WithContent("a\xffb\xc0\xafc\xed\xa0\x80"), `{"action":"piece","payload":{"content":"a` + "\uFFFDb\uFFFD\uFFFDc\uFFFD\uFFFD\uFFFD" + `"}}`},
 		{"invalid UTF-8, reflection", plain.With(Plain{Content: "a\xffb"}), `{"action":"plain","payload":{"content":"a` + "\uFFFDb" + `","loc":[]}}`},
 		// The envelope, in its fixed order.
 		{"ref", addressed(pong.With(wire.Null{}), "", "r", 0), `{"action":"pong","payload":null,"version":1,"ref":"r"}`},

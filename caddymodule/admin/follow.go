@@ -3,7 +3,6 @@ package admin
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -37,9 +36,9 @@ func followAnswer(op operation) error {
 	defer func() { _ = f.rest.SetWriteDeadline(time.Time{}) }()
 	events, p := c.Follow(nil, conversation.Listener{Mouth: assistant.NewMouth(), Wake: f.raise, TooSlow: func() {}})
 	defer events.Close()
-	ended, err := f.begin(p)
-	for last := false; !ended && err == nil; {
-		if ended, err = f.next(events); ended || err != nil || last {
+	ended := f.begin(p)
+	for last := false; !ended; {
+		if ended = f.next(events) || last; ended {
 			break
 		}
 		select {
@@ -50,7 +49,7 @@ func followAnswer(op operation) error {
 			return nil
 		}
 	}
-	return err
+	return nil
 }
 
 func (f *follower) raise() {
@@ -61,50 +60,53 @@ func (f *follower) raise() {
 }
 
 // begin writes what the snapshot has of the answer. It has ended where the snapshot has it no longer as running.
-func (f *follower) begin(p conversation.Position) (ended bool, err error) {
+func (f *follower) begin(p conversation.Position) (ended bool) {
 	if r := p.Snapshot.Running; r != nil && r.ID == f.run {
 		text := r.Content[f.shown:]
 		f.shown = len(r.Content)
-		return false, f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindPiece, Run: f.run, Text: text})
+		return !f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindPiece, Run: f.run, Text: text})
 	}
 	for _, m := range p.Snapshot.Messages {
 		if m.ID == f.run {
-			return true, errors.Join(
-				f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindPiece, Run: f.run, Text: m.Content[f.shown:]}),
-				f.write(assistant.Event{Seq: p.Seq, Kind: assistant.KindCompleted, Run: f.run, Body: assistant.Completed{FinishReason: m.FinishReason, Usage: m.Usage}}))
+			f.write(
+				assistant.Event{Seq: p.Seq, Kind: assistant.KindPiece, Run: f.run, Text: m.Content[f.shown:]},
+				assistant.Event{Seq: p.Seq, Kind: assistant.KindCompleted, Run: f.run, Body: assistant.Completed{FinishReason: m.FinishReason, Usage: m.Usage}})
+			return true
 		}
 	}
-	return !slices.Contains(p.Unended, f.run), nil // it has shown nothing yet, or its message is gone
+	return !slices.Contains(p.Unended, f.run) // it has shown nothing yet, or its message is gone
 }
 
 // next writes the answer's next events.
-func (f *follower) next(from *conversation.Follower) (ended bool, err error) {
+func (f *follower) next(from *conversation.Follower) (ended bool) {
 	for {
 		events, err := from.Read(make([]assistant.Event, 0, followBatch))
+		isWhole := len(events) < followBatch
+		events = slices.DeleteFunc(events, func(e assistant.Event) bool { return e.Run != f.run })
 		for _, e := range events {
-			if e.Run != f.run {
-				continue
-			}
+			ended = ended || e.Kind == assistant.KindCompleted
 			if e.Kind == assistant.KindPiece {
 				f.shown += len(e.Text)
 			}
-			if err := f.write(e); err != nil || e.Kind == assistant.KindCompleted {
-				return true, err
-			}
 		}
 		switch {
+		case !f.write(events...) || ended:
+			return true
 		case errors.Is(err, conversation.ErrGone):
 			return f.begin(from.Restart(nil))
-		case err != nil || len(events) < followBatch:
-			return false, errors.Join(err, f.rest.Flush())
+		case isWhole:
+			return false
 		}
 	}
 }
 
-func (f *follower) write(e assistant.Event) error {
+// write reports whether the client has taken the events.
+func (f *follower) write(events ...assistant.Event) bool {
 	_ = f.rest.SetWriteDeadline(time.Now().Add(exportTimeout))
-	if err := f.out.Encode(e); err != nil {
-		return errors.Join(io.ErrClosedPipe, err)
+	for _, e := range events {
+		if f.out.Encode(e) != nil {
+			return false
+		}
 	}
-	return f.rest.Flush()
+	return f.rest.Flush() == nil
 }

@@ -229,7 +229,7 @@ func TestBound(t *testing.T) {
 	bound.Until("snapshot")
 }
 
-// TestOpenFiles opens the store's file once, whatever is reloaded, and closes it when nobody needs it.
+// TestOpenFiles opens the store's file once, whatever is reloaded, and closes it when no configuration uses it.
 func TestOpenFiles(t *testing.T) {
 	s := caddytest.NewSite(t)
 	file := t.TempDir() + "/chat.db"

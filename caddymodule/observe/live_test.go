@@ -128,7 +128,7 @@ func TestEvents(t *testing.T) {
 	s.MustLoad(caddytest.Handler("model n\n pieces 1", "name "+name))
 	for range 2 {
 		c.Send(`{"action":"assistant_message","payload":"secret question","ref":"1"}`)
-		if _, _, _, err := c.Answer(); err != nil { // though nobody takes the first event yet
+		if _, _, _, err := c.Answer(); err != nil { // though no one has taken the first event yet
 			t.Fatal(err)
 		}
 	}

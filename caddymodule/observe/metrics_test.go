@@ -184,7 +184,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// names tells whether a series belongs to the metric.
+// names reports whether a series belongs to the metric.
 func (m metric) names(series string) bool {
 	if m.kind != "histogram" {
 		return series == m.name

@@ -1,4 +1,4 @@
-package conversation_test
+package guard_test
 
 import (
 	"context"
@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
-	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest"
-	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
-	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	"github.com/caddy-assistant/caddy-assistant/assistant/guard"
 )
 
 // odd is a store whose calls do what it is told.
@@ -39,8 +37,8 @@ func (o *timed) Stored(operation string, took time.Duration, _ error) {
 	o.calls = append(o.calls, operation+" "+took.String())
 }
 
-// TestStoreCalls holds that each call of a store ends, also one of a store that listens to nothing, and is timed.
-func TestStoreCalls(t *testing.T) {
+// TestCalls holds that each call of a store ends, also one of a store that listens to nothing, and is timed.
+func TestCalls(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		call  func(ctx context.Context) error
@@ -56,10 +54,9 @@ func TestStoreCalls(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				observer := &timed{}
-				hub := conversation.NewHub(odd{memory.Open(memory.Config{}), test.call}, nil)
-				conversation.New(hub, conversation.Config{Provider: assistanttest.Echoes, Observer: observer})
+				store := guard.Store(odd{call: test.call}, func() assistant.Observer { return observer })
 				began := time.Now()
-				err := hub.Allowed(t.Context(), "ann", "id")
+				_, err := store.Conversation(t.Context(), "ann", "id")
 				if took := time.Since(began); took != test.takes {
 					t.Errorf("took %v, want %v", took, test.takes)
 				}
@@ -75,15 +72,16 @@ func TestStoreCalls(t *testing.T) {
 	}
 }
 
-// TestStoreCallEndsWithItsCaller holds that a call ends soon after the caller's context.
-func TestStoreCallEndsWithItsCaller(t *testing.T) {
+// TestCallEndsWithItsCaller holds that a call ends soon after the caller's context.
+func TestCallEndsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hub := conversation.NewHub(odd{memory.Open(memory.Config{}), func(context.Context) error { time.Sleep(time.Hour); return nil }}, nil)
+		hangs := odd{call: func(context.Context) error { time.Sleep(time.Hour); return nil }}
+		store := guard.Store(hangs, func() assistant.Observer { return assistant.NoObserver{} })
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(gone) })
 		began := time.Now()
-		if err := hub.Allowed(ctx, "ann", "id"); !errors.Is(err, gone) || time.Since(began) != 2*time.Second {
+		if _, err := store.Conversation(ctx, "ann", "id"); !errors.Is(err, gone) || time.Since(began) != 2*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		time.Sleep(2 * time.Hour)
