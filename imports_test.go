@@ -71,10 +71,10 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "chain", "stream", "guard", "recorder", "window"}
+	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "window"}
 	arrows := map[string][]string{
 		"window": {domain, "limits"}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
-		"conversation": engine, "session": append(engine, "conversation", "wire"),
+		"feed": {domain, "stream"}, "conversation": engine, "session": append(engine, "conversation", "wire"),
 		"memory": {domain, "internal/chunk"}, "sqlite": {domain, "internal/chunk"}, "postgres": {domain, "internal/chunk"},
 		"session/sessiontest": nil, "assistanttest": {domain}, "assistanttest/storetest": {domain},
 	}

@@ -73,11 +73,14 @@ type Store interface {
 	Finish(ctx context.Context, owner, id string, at time.Time, messages ...Message) error
 
 	// DeleteBefore removes at most limit conversations, of any owner, that were last updated before t and
-	// have no answer streaming. It returns their ids: fewer than limit once none is left.
-	DeleteBefore(ctx context.Context, t time.Time, limit int) (ids []string, err error)
+	// have no answer streaming. It returns them: fewer than limit once none is left.
+	DeleteBefore(ctx context.Context, t time.Time, limit int) (deleted []Owned, err error)
 	// Close waits for what is being written and frees everything.
 	Close() error
 }
+
+// Owned names a conversation and its owner.
+type Owned struct{ Owner, ID string }
 
 // Beginning is what [Store.Begin] stores.
 type Beginning struct {

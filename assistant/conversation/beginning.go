@@ -156,7 +156,7 @@ func (c *Conversation) showStartLocked(t *turn, b assistant.Beginning) {
 	if b.Title != "" {
 		c.info.Title = b.Title
 	}
-	c.info.UpdatedAt = t.started
+	c.updatedLocked(t.started)
 	if b.Title != "" {
 		c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, Body: assistant.Renamed{Conversation: c.info}})
 	}

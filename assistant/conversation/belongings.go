@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/feed"
 )
 
 // ErrAnonymous says that anonymous conversations belong to no user: they cannot be listed, exported or erased
@@ -43,6 +44,20 @@ func (h *Hub) Conversations(ctx context.Context, user, cursor string, limit int)
 		next = page[limit-1].Cursor()
 	}
 	return page, next, err
+}
+
+// FollowList follows the list of a user's conversations from now on: wake is called when there may be something to
+// read. The follower's Close must be called once.
+func (h *Hub) FollowList(user string, wake func()) (*feed.Follower, error) {
+	if user == "" {
+		return nil, ErrAnonymous
+	}
+	return h.lists.Follow(user, wake), nil
+}
+
+// changed shows the followers of a user's list what became of a conversation.
+func (h *Hub) changed(user string, kind assistant.ChangeKind, c assistant.Conversation) {
+	h.lists.Publish(user, assistant.Change{Kind: kind, Conversation: c})
 }
 
 // Messages returns a page of a conversation's messages, oldest first: the last ones, or, where before is not "",

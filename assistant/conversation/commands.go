@@ -139,6 +139,7 @@ func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *st
 	if err != nil {
 		return info, assistant.OfStore(err)
 	}
+	c.hub.changed(c.owner, assistant.ChangeUpdated, info)
 	c.renamed(info, cmd.From)
 	return info, nil
 }
@@ -180,6 +181,7 @@ func (c *Conversation) remove(cmd assistant.Delete) error {
 		return assistant.OfStore(err)
 	}
 	c.goneLocked(cmd.From)
+	c.hub.changed(c.owner, assistant.ChangeDeleted, assistant.Conversation{ID: c.id})
 	if err != nil {
 		return assistant.OfStore(err)
 	}

@@ -242,6 +242,13 @@ func (c *Conversation) forgetLocked(tokens int) {
 	}
 }
 
+// updatedLocked shows a conversation in its owner's list as it is since its last message.
+func (c *Conversation) updatedLocked(at time.Time) {
+	if c.info.UpdatedAt = at; c.stored() {
+		c.hub.changed(c.owner, assistant.ChangeUpdated, c.info)
+	}
+}
+
 // snapshotLocked is the conversation as it is after the last event of the log.
 func (c *Conversation) snapshotLocked() assistant.Snapshot {
 	page := lastPage(c.messages, pageMessages)

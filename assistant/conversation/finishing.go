@@ -34,7 +34,7 @@ func (c *Conversation) finish(t *turn, err error) {
 	if i := indexOf(c.messages, question.ID); i >= 0 {
 		c.messages[i].Status = question.Status
 	}
-	c.info.UpdatedAt = ended
+	c.updatedLocked(ended)
 	c.showEndLocked(t, err)
 	if t.assistant.ModelTitles && t.status() == assistant.StatusComplete && c.isFirstLocked() {
 		c.hub.Go(func() { c.nameByModel(t) })

@@ -52,6 +52,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/feed"
 	"github.com/caddy-assistant/caddy-assistant/assistant/guard"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"go.uber.org/zap"
@@ -73,6 +74,7 @@ type Hub struct {
 	log      *zap.Logger
 	accounts *limits.Accounts
 	current  atomic.Pointer[Assistant] // the newest settings
+	lists    feed.Feeds
 
 	// Locks are taken in this order: inUseMu, that of a conversation, mu, those of mouths.
 	inUseMu sync.Mutex
@@ -258,6 +260,7 @@ func (h *Hub) Create(ctx context.Context, owner, title string) (assistant.Conver
 	if err := h.store.Create(ctx, owner, c); err != nil {
 		return c, assistant.OfStore(err)
 	}
+	h.changed(owner, assistant.ChangeCreated, c)
 	return c, nil
 }
 
@@ -285,6 +288,7 @@ func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename
 	if err != nil {
 		return info, assistant.OfStore(err)
 	}
+	h.changed(owner, assistant.ChangeUpdated, info)
 	h.inUseMu.Lock()
 	c := h.inUse[id]
 	h.inUseMu.Unlock()

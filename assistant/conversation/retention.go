@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"go.uber.org/zap"
 )
 
@@ -37,17 +38,17 @@ func (h *Hub) Sweep(ctx context.Context, retention time.Duration) {
 func (h *Hub) sweep(ctx context.Context, t time.Time) {
 	deleted := 0
 	for {
-		ids, err := h.store.DeleteBefore(ctx, t, sweepPage)
+		gone, err := h.store.DeleteBefore(ctx, t, sweepPage)
 		if err != nil {
 			if ctx.Err() == nil {
 				h.log.Error("delete old conversations", zap.Error(err))
 			}
 			break
 		}
-		for _, id := range ids {
-			h.vanished(id)
+		for _, c := range gone {
+			h.vanished(c)
 		}
-		if deleted += len(ids); len(ids) < sweepPage {
+		if deleted += len(gone); len(gone) < sweepPage {
 			break
 		}
 	}
@@ -56,13 +57,14 @@ func (h *Hub) sweep(ctx context.Context, t time.Time) {
 	}
 }
 
-// vanished ends a conversation that the store has deleted, if it is in use.
-func (h *Hub) vanished(id string) {
+// vanished shows that the store has deleted a conversation.
+func (h *Hub) vanished(gone assistant.Owned) {
 	h.inUseMu.Lock()
-	c := h.inUse[id]
-	delete(h.inUse, id)
+	c := h.inUse[gone.ID]
+	delete(h.inUse, gone.ID)
 	h.inUseMu.Unlock()
 	if c != nil {
 		c.vanished()
 	}
+	h.changed(gone.Owner, assistant.ChangeDeleted, assistant.Conversation{ID: gone.ID})
 }

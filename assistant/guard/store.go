@@ -128,8 +128,8 @@ func (s *guarded) Finish(ctx context.Context, owner, id string, at time.Time, me
 	return do(s, ctx, "finish", func(ctx context.Context) error { return s.Store.Finish(ctx, owner, id, at, messages...) })
 }
 
-func (s *guarded) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]string, error) {
-	return call(s, ctx, "delete_before", func(ctx context.Context) ([]string, error) { return s.Store.DeleteBefore(ctx, t, limit) })
+func (s *guarded) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
+	return call(s, ctx, "delete_before", func(ctx context.Context) ([]assistant.Owned, error) { return s.Store.DeleteBefore(ctx, t, limit) })
 }
 
 var _ assistant.Store = (*guarded)(nil)

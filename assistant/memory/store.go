@@ -148,22 +148,22 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 }
 
 // DeleteBefore implements assistant.Store. It looks at all conversations of all owners.
-func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) (ids []string, err error) {
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) (deleted []assistant.Owned, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
 	for _, c := range s.conversations {
-		if len(ids) >= limit {
+		if len(deleted) >= limit {
 			break
 		}
 		if c.UpdatedAt.Before(t) && !c.streams() {
 			s.remove(c)
-			ids = append(ids, c.ID)
+			deleted = append(deleted, assistant.Owned{Owner: c.owner, ID: c.ID})
 		}
 	}
-	return ids, nil
+	return deleted, nil
 }
 
 // Close forgets everything.

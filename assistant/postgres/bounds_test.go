@@ -85,9 +85,9 @@ func TestNothingIsLeft(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			ids, err := s.DeleteBefore(t.Context(), time.Unix(2, 0), 10)
-			if !slices.Equal(ids, []string{a.conversation}) {
-				t.Errorf("deleted %v", ids)
+			deleted, err := s.DeleteBefore(t.Context(), time.Unix(2, 0), 10)
+			if !slices.Equal(deleted, []assistant.Owned{{Owner: "alice", ID: a.conversation}}) {
+				t.Errorf("deleted %v", deleted)
 			}
 			return err
 		},
@@ -194,10 +194,10 @@ func TestDeleteBeforePassesOver(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	ids, err := s.DeleteBefore(ctx, time.Now().Add(time.Minute), 10)
+	deleted, err := s.DeleteBefore(ctx, time.Now().Add(time.Minute), 10)
 	must(t, err)
-	if !slices.Equal(ids, []string{idle.ID}) {
-		t.Errorf("deleted %v, want %s", ids, idle.ID)
+	if !slices.Equal(deleted, []assistant.Owned{{Owner: "alice", ID: idle.ID}}) {
+		t.Errorf("deleted %v, want %s", deleted, idle.ID)
 	}
 	must(t, tx.Commit(t.Context()))
 	_, err = s.Conversation(t.Context(), "alice", busy.ID)

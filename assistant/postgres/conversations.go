@@ -70,11 +70,11 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 
 // DeleteBefore implements assistant.Store. A conversation that a transaction of another call holds just then
 // is passed over.
-func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]string, error) {
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
 	// The CTE is evaluated once; a subquery of IN may be more often, and then delete more than limit.
-	return query(ctx, s, pgx.RowTo[string], `WITH doomed AS MATERIALIZED (
+	return query(ctx, s, pgx.RowToStructByPos[assistant.Owned], `WITH doomed AS MATERIALIZED (
 			SELECT id FROM conversation AS old WHERE updated_at < $1
 			AND NOT EXISTS (SELECT FROM message WHERE conversation_id = old.id AND status = 'streaming')
 			LIMIT $2 FOR UPDATE SKIP LOCKED)
-		DELETE FROM conversation WHERE id IN (SELECT id FROM doomed) RETURNING id`, t, max(limit, 0))
+		DELETE FROM conversation WHERE id IN (SELECT id FROM doomed) RETURNING owner, id`, t, max(limit, 0))
 }

@@ -19,6 +19,7 @@ type request struct {
 	s        *Session
 	envelope wire.Envelope
 	id       string        // of the stored conversation that it is about; "" = none
+	isList   bool          // it is about the list of the user's conversations
 	followed *subscription // of the conversation that it is about; nil where the session does not follow it
 }
 
@@ -45,6 +46,9 @@ func (r *request) admit(ctx context.Context, e wire.Envelope, payload any) error
 	switch {
 	case topic == "" && !isConversation:
 		return nil
+	case topic == listTopic && !isConversation:
+		r.isList = true
+		return nil
 	case !isConversation || !assistant.IsID(id):
 		return none
 	}
@@ -60,6 +64,9 @@ func (r *request) admit(ctx context.Context, e wire.Envelope, payload any) error
 
 // conversation is the one that the request is about and that the session follows.
 func (r *request) conversation() (*conversation.Conversation, error) {
+	if r.isList {
+		return nil, assistant.Refuse(assistant.ReasonUnknownTopic)
+	}
 	if r.followed == nil {
 		return nil, assistant.Refuse(assistant.ReasonNotSubscribed)
 	}
@@ -140,6 +147,9 @@ func (r *request) onStopStreaming(_ context.Context, p *StopStreamingPayload) er
 }
 
 func (r *request) onSubscribe(_ context.Context, p *SubscribePayload) error {
+	if r.isList {
+		return r.s.followList(r.envelope)
+	}
 	if r.id == "" {
 		return assistant.Refuse(assistant.ReasonUnknownTopic)
 	}
@@ -147,6 +157,10 @@ func (r *request) onSubscribe(_ context.Context, p *SubscribePayload) error {
 }
 
 func (r *request) onUnsubscribe(context.Context, wire.Null) error {
+	if r.isList {
+		r.s.unfollowList()
+		return r.reply(msgUnsubscribed.With(wire.Null{}))
+	}
 	if r.id == "" {
 		return assistant.Refuse(assistant.ReasonUnknownTopic)
 	}

@@ -76,7 +76,7 @@ type ListMessagesPayload struct {
 
 // SubscribedPayload is the payload of subscribed.
 type SubscribedPayload struct {
-	Epoch     string  `json:"epoch" doc:"Names the numbering of seq. A restart begins a new one."`
+	Epoch     string  `json:"epoch" doc:"Names the numbering of seq. A restart begins a new one. Empty for the list of conversations."`
 	Seq       uint64  `json:"seq" doc:"The last event so far."`
 	Recovered bool    `json:"recovered" doc:"True when the missed events follow; otherwise one snapshot follows."`
 	Streaming *string `json:"streaming" doc:"The id of the running answer, or null."`

@@ -20,13 +20,13 @@ var (
 		notice(assistant.NoticeQueued))
 	msgUserMessage = wire.Sends("user_message", "A question in a stored conversation, to all its subscribers.",
 		UserMessagePayload{MessageID: exampleID, Content: "What is Python?", CreatedAt: exampleTime}).About(exampleTopic)
-	msgSubscribed = wire.Sends("subscribed", "The subscription began. The missed events follow, or one snapshot.",
+	msgSubscribed = wire.Sends("subscribed", "The subscription began. The missed events follow, or one snapshot. With the topic conversations: the list is followed from now on; when it comes again without being asked for, changes were missed, and the client lists again.",
 		SubscribedPayload{Epoch: exampleEpoch, Seq: 42, Recovered: true}).About(exampleTopic)
 	msgUnsubscribed = wire.Sends("unsubscribed", "The subscription ended.", wire.Null{}).About(exampleTopic)
 	msgSnapshot     = wire.Sends("snapshot", "The conversation as it is at this seq. It replaces what the client has.",
 		SnapshotPayload{Conversation: exampleConversation, Messages: []assistant.Message{exampleMessage}}).About(exampleTopic)
 	msgConversationCreated = wire.Sends("conversation_created", "The new conversation.", exampleConversation)
-	msgConversationUpdated = wire.Sends("conversation_updated", "The conversation was renamed.", exampleConversation).About(exampleTopic)
+	msgConversationUpdated = wire.Sends("conversation_updated", "The conversation has another title, or, in the list of the user's conversations, another updated_at.", exampleConversation).About(exampleTopic)
 	msgConversationDeleted = wire.Sends("conversation_deleted", "The conversation and all its messages were deleted.",
 		ConversationDeletedPayload{exampleConversation.ID}).About(exampleTopic)
 	msgConversations = wire.Sends("conversations", "A page of the user's conversations.",
@@ -82,12 +82,12 @@ func newProtocol() *wire.Protocol[*request] {
 			Tags("chat").
 			Answers(msgCompleteStreaming, msgNotice, msgError, msgInvalid),
 		wire.On("subscribe", (*request).onSubscribe).
-			Doc("Handle subscriptions", "Follow the conversation named by the topic: first what was missed, then what happens.").
-			Takes("Request to follow a conversation.", &SubscribePayload{Epoch: exampleEpoch, After: 41}).About(exampleTopic).
+			Doc("Handle subscriptions", "Follow the conversation named by the topic: first what was missed, then what happens. The topic conversations follows the list of the user's conversations: which are created, updated and deleted, from any socket. Its events have no seq; after a cut the client lists again.").
+			Takes("Request to follow a conversation, or the list of them.", &SubscribePayload{Epoch: exampleEpoch, After: 41}).About(exampleTopic).
 			Tags("conversations").
-			Answers(msgSubscribed, msgSnapshot, msgUserMessage, msgConversationUpdated, msgConversationDeleted, msgError, msgInvalid),
+			Answers(msgSubscribed, msgSnapshot, msgUserMessage, msgConversationCreated, msgConversationUpdated, msgConversationDeleted, msgError, msgInvalid),
 		wire.On("unsubscribe", (*request).onUnsubscribe).
-			Doc("Handle unsubscriptions", "Stop following the conversation named by the topic. Answers go on.").
+			Doc("Handle unsubscriptions", "Stop following the conversation named by the topic, or the list. Answers go on.").
 			Takes("Request to stop following a conversation.", nil).About(exampleTopic).
 			Tags("conversations").
 			Answers(msgUnsubscribed, msgError, msgInvalid),
@@ -119,7 +119,7 @@ func newProtocol() *wire.Protocol[*request] {
 	).Pushes("Report what happens",
 		"Every follower of a conversation gets its events, also those that another client caused. A connection that is bound to a conversation follows it from the start: "+
 			"`subscribed` and `snapshot` come first. A frame that cannot be read is answered by an `error` without a ref.",
-		append(turn, msgSubscribed, msgSnapshot, msgConversationUpdated, msgConversationDeleted)...)
+		append(turn, msgSubscribed, msgSnapshot, msgConversationCreated, msgConversationUpdated, msgConversationDeleted)...)
 }
 
 // Protocol describes everything that clients and server may send each other.

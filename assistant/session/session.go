@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/feed"
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"go.uber.org/zap"
 )
@@ -67,6 +68,7 @@ type Session struct {
 	generation int                                    // counts changes of the two
 	answers    map[assistant.RequestKey]wire.Frame    // to those requests whose event may be skipped
 	changing   assistant.RequestKey                   // the request whose command waits for the store
+	list       *feed.Follower                         // of the list of the user's conversations; nil = not followed
 
 	mu       sync.Mutex // the last to be taken
 	writing  bool       // there is a writer

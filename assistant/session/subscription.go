@@ -147,6 +147,7 @@ func (s *Session) releaseAll() {
 	for _, sub := range s.subscriptions(nil) {
 		s.unsubscribe(sub.topic)
 	}
+	s.unfollowList()
 }
 
 // subscriptions appends the subscriptions to dst.

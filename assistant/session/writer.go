@@ -130,6 +130,7 @@ func (s *Session) collect(b *batch) {
 	s.order.Lock()
 	defer s.order.Unlock()
 	s.takeDirect(b)
+	s.takeList(b)
 	s.streaming = false
 	lagging := false
 	b.subs = s.subscriptions(b.subs[:0])

@@ -117,10 +117,10 @@ func TestNothingIsLeft(t *testing.T) {
 	b := streaming(t, s, "old")
 	b.Answer.Status = assistant.StatusComplete
 	must(t, s.Finish(t.Context(), "alice", "old", time.UnixMilli(1), b.Answer))
-	ids, err := s.DeleteBefore(t.Context(), time.Now(), 10)
+	deleted, err := s.DeleteBefore(t.Context(), time.Now(), 10)
 	must(t, err)
-	if len(ids) != 1 {
-		t.Errorf("deleted %v", ids)
+	if len(deleted) != 1 {
+		t.Errorf("deleted %v", deleted)
 	}
 	wantRows(t, s, "message", 0)
 }

@@ -103,16 +103,16 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 }
 
 // DeleteBefore implements assistant.Store. Other writes wait for it: limit bounds how long.
-func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]string, error) {
-	return writeFor(ctx, s.writer, func(tx tx) ([]string, error) {
-		return rows(tx, scanID, `DELETE FROM conversation WHERE id IN (
+func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
+	return writeFor(ctx, s.writer, func(tx tx) ([]assistant.Owned, error) {
+		return rows(tx, scanOwned, `DELETE FROM conversation WHERE id IN (
 			SELECT id FROM conversation AS old WHERE updated_at < ?
 			AND NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = old.id AND status = 'streaming')
-			LIMIT ?) RETURNING id`, t.UnixMilli(), max(limit, 0))
+			LIMIT ?) RETURNING owner, id`, t.UnixMilli(), max(limit, 0))
 	})
 }
 
-func scanID(row scanner) (id string, err error) {
-	err = row.Scan(&id)
-	return id, err
+func scanOwned(row scanner) (o assistant.Owned, err error) {
+	err = row.Scan(&o.Owner, &o.ID)
+	return o, err
 }

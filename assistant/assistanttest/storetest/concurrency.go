@@ -188,17 +188,17 @@ func testConcurrentDeleteBefore(t storeTest) {
 	var mu sync.Mutex
 	t.concurrently(6, func(t storeTest, _ int) {
 		for {
-			ids, err := t.DeleteBefore(t.Context(), at(2), 7)
+			deleted, err := t.DeleteBefore(t.Context(), at(2), 7)
 			t.must(err)
 			mu.Lock()
-			for _, id := range ids {
-				if !old[id] {
-					t.Errorf("conversation %s was deleted twice, or is young", id)
+			for _, c := range deleted {
+				if !old[c.ID] {
+					t.Errorf("conversation %s was deleted twice, or is young", c.ID)
 				}
-				delete(old, id)
+				delete(old, c.ID)
 			}
 			mu.Unlock()
-			if len(ids) < 7 {
+			if len(deleted) < 7 {
 				return
 			}
 		}

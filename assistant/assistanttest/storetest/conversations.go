@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -159,10 +160,11 @@ func testDeleteBefore(t storeTest) {
 
 	for _, limit := range []int{0, 1, 10, 39, 11, 11} { // 61 are to go
 		want := min(limit, len(old))
-		for _, id := range t.deleteBefore(2, limit, want) {
-			_, err := t.Conversation(t.Context(), old[id], id)
+		for _, c := range t.deleteBefore(2, limit, want) {
+			t.same(c.Owner, old[c.ID])
+			_, err := t.Conversation(t.Context(), c.Owner, c.ID)
 			t.want(assistant.ErrNotFound, err)
-			delete(old, id)
+			delete(old, c.ID)
 		}
 		for id, owner := range old {
 			t.load(owner, id)
@@ -171,22 +173,23 @@ func testDeleteBefore(t storeTest) {
 	t.load("alice", boundary.ID)
 	t.load("", young.ID)
 	t.finish("alice", streaming.ID, a, "Hello", 1)
-	t.same(t.deleteBefore(2, 5, 1), []string{streaming.ID})
+	t.same(t.deleteBefore(2, 5, 1), []assistant.Owned{{Owner: "alice", ID: streaming.ID}})
 	t.deleteBefore(2, 5, 0)
 }
 
-// deleteBefore deletes what was updated less than n seconds after storeEpoch, and returns the ids, which are
-// to be so many.
-func (t storeTest) deleteBefore(n, limit, want int) []string {
+// deleteBefore deletes what was updated less than n seconds after storeEpoch, and returns it. It is to be so many.
+func (t storeTest) deleteBefore(n, limit, want int) []assistant.Owned {
 	t.Helper()
-	ids, err := t.DeleteBefore(t.Context(), at(n), limit)
+	deleted, err := t.DeleteBefore(t.Context(), at(n), limit)
 	t.must(err)
-	slices.Sort(ids)
-	if len(slices.Compact(slices.Clone(ids))) != want {
-		t.Fatalf("deleted %v, want %d", ids, want)
+	slices.SortFunc(deleted, byID)
+	if len(slices.Compact(slices.Clone(deleted))) != want {
+		t.Fatalf("deleted %v, want %d", deleted, want)
 	}
-	return ids
+	return deleted
 }
+
+func byID(a, b assistant.Owned) int { return cmp.Compare(a.ID, b.ID) }
 
 // testOwners tries every method on a conversation of another owner, on an anonymous one and on none.
 func testOwners(t storeTest) {

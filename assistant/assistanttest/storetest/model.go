@@ -216,18 +216,18 @@ func (s *storeModel) Finish(ctx context.Context, owner, id string, at time.Time,
 	})
 }
 
-func (s *storeModel) DeleteBefore(ctx context.Context, t time.Time, limit int) (ids []string, err error) {
+func (s *storeModel) DeleteBefore(ctx context.Context, t time.Time, limit int) (deleted []assistant.Owned, err error) {
 	err = s.all(ctx, func() error {
 		s.conversations = slices.DeleteFunc(s.conversations, func(c *modelConversation) bool {
-			if len(ids) == limit || !c.UpdatedAt.Before(t) || slices.ContainsFunc(c.Messages, isStreaming) {
+			if len(deleted) == limit || !c.UpdatedAt.Before(t) || slices.ContainsFunc(c.Messages, isStreaming) {
 				return false
 			}
-			ids = append(ids, c.ID)
+			deleted = append(deleted, assistant.Owned{Owner: c.owner, ID: c.ID})
 			return true
 		})
 		return nil
 	})
-	return ids, err
+	return deleted, err
 }
 
 func (s *storeModel) Close() error {

@@ -288,8 +288,8 @@ func (p *caller) delete(owner, id string) step {
 func (p *caller) deleteBefore(string, string) step {
 	t := at(p.IntN(3))
 	return step{fmt.Sprintf("DeleteBefore %v", t), func(ctx context.Context, s assistant.Store) (any, error) {
-		ids, err := s.DeleteBefore(ctx, t, 1000)
-		slices.Sort(ids)
-		return listed(ids), err
+		deleted, err := s.DeleteBefore(ctx, t, 1000)
+		slices.SortFunc(deleted, byID)
+		return listed(deleted), err
 	}}
 }

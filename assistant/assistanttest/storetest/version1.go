@@ -47,9 +47,9 @@ func TestVersion1(t *testing.T, place Place) {
 	s = s.reopen(place)
 	s.holdsAll(want)
 
-	ids, err := s.DeleteBefore(t.Context(), time.Now().AddDate(100, 0, 0), 10_000)
+	deleted, err := s.DeleteBefore(t.Context(), time.Now().AddDate(100, 0, 0), 10_000)
 	s.must(err)
-	s.same(len(ids), len(want))
+	s.same(len(deleted), len(want))
 	s.must(s.Close())
 }
 
