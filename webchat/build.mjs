@@ -3,8 +3,8 @@
 //	npm ci && npm run build     writes dist
 //	npm run check               fails when dist is not what would be written
 import { build } from 'esbuild';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
 
 process.chdir(import.meta.dirname);
 
@@ -16,6 +16,7 @@ const options = {
   charset: 'utf8',
   drop: ['console'], // streaming-markdown's assertions
   legalComments: 'none', // NOTICE.txt has the whole licences
+  outbase: 'src',
   outdir: 'dist',
   metafile: true,
   write: false,
@@ -32,15 +33,19 @@ const minified = {
   },
 };
 
-// The first loads the others: when there is an answer to show, one with more than text, code to colour, a conversation to rename, a server that knows less.
-const lazy = ['./markdown.js', './history.js', './highlight.js', './manage.js', './tutorial.js'];
+const english = ['en.js', 'reasons.js']; // built in
+const languages = (await readdir('src/texts')).filter((name) => !english.includes(name)).map((name) => `./texts/${name}`);
+
+// The first loads the others: when there is an answer to show, one with more than text, code to colour, a conversation to rename, a server that knows less,
+// a reader of another language.
+const lazy = ['./markdown.js', './history.js', './highlight.js', './manage.js', './tutorial.js', ...languages];
 const results = await Promise.all(
   ['./assistant-chat.js', ...lazy].map((entry) =>
     build({ ...options, plugins: [minified], entryPoints: [join('src', entry)], external: lazy.filter((name) => name !== entry) }),
   ),
 );
 
-const files = new Map(results.flatMap(({ outputFiles }) => outputFiles).map((file) => [file.path.split('/').pop(), file.text]));
+const files = new Map(results.flatMap(({ outputFiles }) => outputFiles).map((file) => [relative('dist', file.path), file.text]));
 files.set('index.html', (await readFile('src/index.html', 'utf8')).replace(/\n\s*/g, '\n'));
 files.set('icon.svg', await readFile('src/icon.svg', 'utf8'));
 files.set('NOTICE.txt', await notice(results.flatMap(({ metafile }) => Object.values(metafile.outputs))));
@@ -67,5 +72,8 @@ if (process.argv.includes('--check')) {
     }
   }
 } else {
-  await Promise.all([...files].map(([name, text]) => writeFile(join('dist', name), text)));
+  for (const [name, text] of files) {
+    await mkdir(dirname(join('dist', name)), { recursive: true });
+    await writeFile(join('dist', name), text);
+  }
 }

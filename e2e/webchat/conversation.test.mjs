@@ -9,7 +9,8 @@ beforeEach(() => {
   [connected, sent, shown] = [true, [], []];
   const send = (frame) => connected && sent.push(frame) > 0;
   conversation = new Conversation(send, {
-    notice: (detail) => shown.push(`notice ${detail}`),
+    notice: ({ reason }) => shown.push(`notice ${reason}`),
+    problem: (problem) => shown.push(`problem ${why(problem)}`),
     turn(question) {
       const show = (...words) => shown.push([question, ...words].join(' '));
       return {
@@ -18,11 +19,16 @@ beforeEach(() => {
         reason: (piece) => show('thought', piece),
         append: (piece) => show('+', piece),
         end: (reason, usage) => show('ended', reason ?? '', usage?.output_tokens ?? ''),
-        fail: ({ detail, retryable }) => show('failed', detail, retryable ? 'retryable' : ''),
+        fail: (problem) => show('failed', why(problem), problem.retryable ? 'retryable' : ''),
       };
     },
   });
 });
+
+/** It goes to the view as it is: a reason, or what a validator said. */
+function why(problem) {
+  return Array.isArray(problem) ? problem[0].type : problem.reason;
+}
 
 /** What is shown for these frames. */
 function shows(...frames) {
@@ -100,7 +106,7 @@ test('an error ends its turn, and what follows it for that turn is ignored', () 
   const failure = { detail: 'Unavailable.', reason: 'provider_unavailable', retryable: true };
   assert.deepEqual(shows([...start('m1'), 'q1'], ['error', failure, 'q1'], [...end('error'), 'q1'], [...start('m2'), 'q2']), [
     'A started demo',
-    'A failed Unavailable. retryable',
+    'A failed provider_unavailable retryable',
     'B started demo',
   ]);
 });
@@ -108,9 +114,9 @@ test('an error ends its turn, and what follows it for that turn is ignored', () 
 test('an error without a ref ends the oldest turn, and a late end does not end the next', () => {
   conversation.ask('A');
   conversation.ask('B');
-  assert.deepEqual(shows(plainStart, ['error', { detail: 'Failed.' }], plainEnd, plainStart, piece('two')), [
+  assert.deepEqual(shows(plainStart, ['error', { reason: 'internal' }], plainEnd, plainStart, piece('two')), [
     'A started',
-    'A failed Failed.',
+    'A failed internal',
     'B started',
     'B + two',
   ]);
@@ -119,14 +125,14 @@ test('an error without a ref ends the oldest turn, and a late end does not end t
 test('a rejected question fails, a rejected stop is only told', () => {
   conversation.ask('A');
   const rejection = (loc) => ['error', [{ type: 'x', loc, msg: 'No.' }]];
-  assert.deepEqual(shows(rejection([]), rejection(['stop_streaming', 'payload'])), ['notice Not accepted: No.', 'notice Not accepted: No.']);
+  assert.deepEqual(shows(rejection([]), rejection(['stop_streaming', 'payload'])), ['problem x', 'problem x']);
   assert.equal(conversation.busy, true);
-  assert.deepEqual(shows(rejection(['assistant_message', 'payload'])), ['A failed Not accepted: No.']);
+  assert.deepEqual(shows(rejection(['assistant_message', 'payload'])), ['A failed x']);
   assert.equal(conversation.busy, false);
 });
 
 test('an error that concerns no turn is told', () => {
-  assert.deepEqual(shows(['error', { detail: 'Draining.' }]), ['notice Draining.']);
+  assert.deepEqual(shows(['error', { reason: 'draining' }]), ['problem draining']);
 });
 
 test('stop names the running answer as soon as it has a name', () => {
@@ -147,11 +153,11 @@ test('a lost connection fails all that is unfinished, oldest first', () => {
   conversation.ask('B');
   shows([...start('m1'), 'q1']);
   shown = [];
-  conversation.lose({ detail: 'Lost.', retryable: true });
+  conversation.lose({ reason: 'connection_lost', retryable: true });
   assert.deepEqual(shown, [
-    'A failed Lost. retryable',
-    'B failed Lost. retryable',
-    'notice The assistant does not remember what was said above.',
+    'A failed connection_lost retryable',
+    'B failed connection_lost retryable',
+    'notice forgotten',
   ]);
   assert.equal(conversation.busy, false);
 });
@@ -164,7 +170,7 @@ test('what it does not know it ignores', () => {
 test('other notices are told', () => {
   conversation.ask('A');
   assert.deepEqual(shows(['notice', { reason: 'context_trimmed', detail: 'Trimmed.' }, 'q1'], ['notice', { reason: 'draining', detail: 'Bye.' }]), [
-    'notice Trimmed.',
-    'notice Bye.',
+    'notice context_trimmed',
+    'notice draining',
   ]);
 });

@@ -19,8 +19,13 @@ function turnView(question = '?') {
     reason: (piece) => show('thought', piece),
     append: (piece) => piece && show('+', piece),
     end: (reason, usage) => show('ended', reason, usage?.output_tokens),
-    fail: ({ detail, retryable }) => show('failed', detail, retryable && 'retryable'),
+    fail: (problem) => show('failed', why(problem), problem.retryable && 'retryable'),
   };
+}
+
+/** It goes to the view as it is: with a sentence or a reason alone, or what a validator said. */
+function why(problem) {
+  return Array.isArray(problem) ? problem[0].type : problem.detail ?? problem.reason;
 }
 
 function converse(id) {
@@ -29,12 +34,13 @@ function converse(id) {
     send,
     {
       turn: (question) => (shown.push(`turn ${question}`), turnView(question)),
-      notice: (detail) => shown.push(`notice ${detail}`),
+      notice: ({ reason, detail }) => shown.push(`notice ${detail ?? reason}`),
+      problem: (problem) => shown.push(`problem ${why(problem)}`),
       clear: () => shown.push('clear'),
       restored() {},
       titled: ({ title }) => title && shown.push(`title ${title}`),
       prepend: (show) => (shown.push('older'), show()),
-      gone: (detail) => shown.push(`gone ${detail}`),
+      gone: (problem) => shown.push(`gone ${why(problem)}`),
       fallback: (questions) => shown.push(`fallback ${questions}`),
     },
     id,
@@ -269,7 +275,7 @@ test('a conversation that is not there, or no longer, is told', () => {
   const { ref } = sent[0];
   assert.deepEqual(shows({ action: 'error', payload: { detail: 'None.', reason: 'unknown_topic' }, ref }), ['gone None.']);
   opened();
-  assert.deepEqual(shows(event(1, 'conversation_deleted', { conversation_id: 'c' })), ['gone The conversation was deleted.']);
+  assert.deepEqual(shows(event(1, 'conversation_deleted', { conversation_id: 'c' })), ['gone conversation_deleted']);
 });
 
 test('a server of the tutorial gets its questions in another way', () => {

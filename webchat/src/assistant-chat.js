@@ -4,6 +4,9 @@ import { Chat } from './chat.js';
 import css from './chat.css';
 import { iconButton } from './buttons.js';
 import { adopt, storage } from './dom.js';
+import { inherited, textsFor } from './texts.js';
+/** @import { Texts } from './texts.js' */
+/** @import { Words } from './types.d.ts' */
 
 /**
  * Attributes:
@@ -12,6 +15,10 @@ import { adopt, storage } from './dom.js';
  *   page      it is the page: it fills the window, the URL's hash names the conversation, and the document's title is
  *             the conversation's. Without it both are left alone, and the browser remembers the conversation.
  *   floating  a button in the corner, which opens the chat
+ *   lang      its language; default: that of the nearest element that has one, else the reader's. `dir` follows from it
+ *   texts     URL of a JSON file with words of the site's own, by language and key: {"nl": {"send": "Verstuur"}}.
+ *             They add languages, or win over those built in; the keys are those of src/texts. A property of the
+ *             same name, set before the element is connected, holds them as an object
  *
  * Its content is shown until something is said; what has slot="heading" is its heading.
  */
@@ -20,15 +27,23 @@ export class AssistantChat extends HTMLElement {
   #root = this.attachShadow({ mode: 'open' });
   #kept; // what the browser keeps for this page
   #key;
+  /** @type {Texts} */ #texts;
   #launcher;
   #isAway = false; // from the document, and so disconnected
 
-  connectedCallback() {
+  async connectedCallback() {
     if (this.#isAway) this.#chat.connect();
     this.#isAway = false;
     if (this.#key) return; // it was moved
-    adopt(this.#root, css);
     this.#key = `assistant ${this.#url}`;
+    this.#texts = await textsFor(this, await this.#ownTexts());
+    if (this.isConnected) this.#start();
+    else this.#key = undefined; // so that the next time is the first
+  }
+
+  #start() {
+    this.#turn();
+    adopt(this.#root, css);
     this.#kept = storage('localStorage');
     this.addEventListener('keydown', (event) => this.#pressed(event));
     if (this.#is('floating')) this.#addLauncher();
@@ -42,6 +57,23 @@ export class AssistantChat extends HTMLElement {
       this.#chat.disconnect();
       this.#isAway = true;
     });
+  }
+
+  // The language turns the element, unless its page has turned whatever has that language.
+  #turn() {
+    const { direction } = this.#texts;
+    const [turned, named] = ['dir', 'lang'].map((attribute) => inherited(this, attribute));
+    if (!turned || (named !== turned && turned.contains(named))) this.dir = direction;
+  }
+
+  /** @returns {Promise<Record<string, Words> | undefined>} */
+  async #ownTexts() {
+    const url = this.getAttribute('texts');
+    try {
+      return /** @type {any} */ (this).texts ?? (url ? await (await fetch(new URL(url, document.baseURI))).json() : undefined);
+    } catch (error) {
+      reportError(error); // those built in will do
+    }
   }
 
   #is(attribute) {
@@ -58,16 +90,18 @@ export class AssistantChat extends HTMLElement {
   #begin() {
     const isPage = this.#is('page');
     this.#chat = new Chat(this.#root, {
+      texts: this.#texts,
       url: this.#url,
       id: isPage ? location.hash.slice(1) : this.#kept[this.#key],
       isPage,
       isFloating: this.#is('floating'),
-      named: (id, title) => (isPage ? nameDocument(id, title) : (this.#kept[this.#key] = id ?? '')),
+      named: (id, title) => (isPage ? nameDocument(id, title || this.#texts.say('assistant')) : (this.#kept[this.#key] = id ?? '')),
       close: () => this.#toggle(false),
     });
   }
 
   #takePage() {
+    document.documentElement.lang ||= this.#texts.locale;
     window.addEventListener('hashchange', () => this.#chat.isKept && this.#chat.open(location.hash.slice(1)));
     document.addEventListener('keydown', (event) => event.target === document.body && this.#pressed(event));
     this.#chat.focus();
@@ -79,7 +113,7 @@ export class AssistantChat extends HTMLElement {
   }
 
   #addLauncher() {
-    this.#launcher = iconButton('mark', 'Chat', { id: 'launcher', ariaExpanded: 'false', onclick: () => this.#toggle(!this.#is('open')) });
+    this.#launcher = iconButton('mark', this.#texts.say('chat'), { id: 'launcher', ariaExpanded: 'false', onclick: () => this.#toggle(!this.#is('open')) });
     this.#root.append(this.#launcher);
     if (storage('sessionStorage')[`${this.#key} open`]) this.#toggle(true, false);
   }
@@ -95,7 +129,7 @@ export class AssistantChat extends HTMLElement {
 }
 
 function nameDocument(id, title) {
-  document.title = title || 'Assistant';
+  document.title = title;
   const hash = id ? `#${id}` : '';
   if (location.hash !== hash) history.replaceState(null, '', hash || location.pathname + location.search);
 }

@@ -1,6 +1,7 @@
 // @ts-check
 // Buttons that show icons, and what they say to whoever cannot see it.
 import { h } from './dom.js';
+/** @import { Texts } from './texts.js' */
 
 // Paths in a square of 24.
 const icons = {
@@ -34,12 +35,12 @@ export function iconButton(picture, name, properties) {
   return h('button', { type: 'button', ariaLabel: name, title: name, ...properties }, icon(picture));
 }
 
-/** @param {() => string} text */
-export function copyButton(text) {
-  const button = iconButton('copy', 'Copy', { className: 'copy', hidden: !navigator.clipboard }); // without TLS there is none
+/** @param {Texts} texts @param {() => string} text */
+export function copyButton(texts, text) {
+  const button = iconButton('copy', texts.say('copy'), { className: 'copy', hidden: !navigator.clipboard }); // without TLS there is none
   button.onclick = async () => {
     await navigator.clipboard.writeText(text());
-    announce(button, 'Copied');
+    announce(button, texts.say('copied'));
     button.replaceChildren(icon('check'));
     setTimeout(() => button.replaceChildren(icon('copy')), 2000);
   };

@@ -9,6 +9,10 @@ import { Scroll } from './scroll.js';
 import { Sidebar } from './sidebar.js';
 import { isUnknownAction, StoredConversation } from './stored.js';
 import { Turn } from './turn.js';
+/** @import { Texts } from './texts.js' */
+
+/** What is said of closed connections, by the code of RFC 6455, section 7.4. */
+const losses = { 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
 
 const draft = storage('sessionStorage');
 
@@ -18,7 +22,8 @@ export class Chat {
   #named; // called with each conversation that is shown
   #key; // of what the browser keeps
   #connection;
-  #logs = new Logs();
+  #texts;
+  #logs;
   #sidebar;
   #scroll;
   /** @type {any} */ #conversation;
@@ -35,11 +40,13 @@ export class Chat {
 
   /**
    * @param {ShadowRoot} root
-   * @param {{ url: string, id: string, isPage: boolean, isFloating: boolean, named: (id?: string, title?: string) => void, close: () => void }} options
+   * @param {{ texts: Texts, url: string, id: string, isPage: boolean, isFloating: boolean, named: (id?: string, title?: string) => void, close: () => void }} options
    *   id: of the conversation to begin with, if any
    */
-  constructor(root, { url, id, isPage, isFloating, named, close }) {
+  constructor(root, { texts, url, id, isPage, isFloating, named, close }) {
     this.#root = root;
+    this.#texts = texts;
+    this.#logs = new Logs(texts);
     this.#find = (id) => /** @type {any} */ (root.getElementById(id));
     this.#named = named;
     this.#key = `assistant ${url}`;
@@ -50,9 +57,9 @@ export class Chat {
       log: (kind, text) => this.#logs.record(kind, text),
       isHidden: () => document.hidden,
     });
-    this.#sidebar = new Sidebar(this.#key, { send: this.#send, open: (id) => this.open(id) });
+    this.#sidebar = new Sidebar(this.#key, { send: this.#send, open: (id) => this.open(id) }, texts);
     const { search, list } = this.#sidebar;
-    root.append(layout({ search, list, dialog: this.#logs.dialog, isPage, isFloating }));
+    root.append(layout({ texts, search, list, dialog: this.#logs.dialog, isPage, isFloating }));
     this.#target = this.#find('messages');
     this.#scroll = new Scroll(this.#find('log'), (isFollowing, top) => {
       if (top < 200) this.#conversation.page?.();
@@ -142,11 +149,12 @@ export class Chat {
 
   #view = {
     turn: (question) => {
-      const turn = new Turn(question, this.#actions);
+      const turn = new Turn(question, this.#actions, this.#texts);
       this.#target.append(turn.element);
       return turn;
     },
-    notice: (text) => this.#notice(text),
+    notice: (notice) => this.#notice(this.#texts.notice(notice)),
+    problem: (problem) => this.#notice(this.#texts.explain(problem)),
     clear: () => this.#find('messages').replaceChildren(),
     restored: () => this.#scroll.toEnd(),
     titled: (about) => {
@@ -160,10 +168,10 @@ export class Chat {
       this.#scroll.keep(() => this.#find('messages').prepend(this.#target));
       this.#target = this.#find('messages');
     },
-    gone: (detail) => {
+    gone: (problem) => {
       this.#sidebar.forget(this.#conversation.id);
       this.open();
-      this.#notice(detail);
+      this.#view.problem(problem);
     },
     // The server keeps nothing: it knows the tutorial's actions alone.
     fallback: async (questions) => {
@@ -176,7 +184,7 @@ export class Chat {
   };
 
   #notice(text) {
-    this.#find('messages').append(h('p', { className: 'notice' }, text));
+    this.#find('messages').append(h('p', { className: 'notice', dir: 'auto' }, text));
     announce(this.#root.lastChild, text);
   }
 
@@ -201,28 +209,23 @@ export class Chat {
     const { state, retryAt } = this.#connection;
     const shown = state === 'reconnecting' && !navigator.onLine ? 'offline' : state;
     const status = this.#find('status');
-    if (status.dataset.state !== shown) announce(status, shown);
+    const name = this.#texts.say(`state.${shown}`);
+    if (status.dataset.state !== shown) announce(status, name);
     status.dataset.state = shown;
     this.#find('chat').classList.toggle('online', state === 'connected');
-    status.textContent = shown[0].toUpperCase() + shown.slice(1);
-    const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
-    const reasons = {
-      offline: 'You are offline. Your draft is kept.',
-      reconnecting: `The connection was lost. Trying again in ${seconds} s.`,
-      closed: 'The connection was closed.',
-    };
-    this.#find('banner').firstChild.textContent = reasons[shown] ?? '';
-    this.#show('banner', shown in reasons);
+    status.textContent = name;
+    const needsBanner = ['offline', 'reconnecting', 'closed'].includes(shown);
+    const when = this.#texts.when(retryAt - Date.now());
+    this.#find('banner').firstChild.textContent = needsBanner ? this.#texts.say(`banner.${shown}`, { when }) : '';
+    this.#show('banner', needsBanner);
     clearTimeout(this.#ticker);
     if (state === 'reconnecting') this.#ticker = setTimeout(() => this.#showStatus(), 1000);
   }
 
   #tellLoss(code, reason) {
-    let detail = 'The connection was lost.';
-    if (code === 1008) detail = `The server ended the connection: ${reason || code}.`;
-    if (code === 1009) detail = 'The message was too large.';
-    this.#conversation.lose({ detail, retryable: code !== 1009 });
-    if (code === 1008) this.#notice(detail);
+    const problem = { reason: losses[code] ?? 'connection_lost', detail: reason || String(code), retryable: code !== 1009 };
+    this.#conversation.lose(problem);
+    if (code === 1008) this.#view.problem(problem);
   }
 
   #ask(question, replaces) {

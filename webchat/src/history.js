@@ -1,23 +1,22 @@
 // @ts-check
 // What stored messages tell in another way than live ones, or alone; loaded for those that do.
 import { h } from './dom.js';
+import sentences from './texts/reasons.js';
+/** @import { Texts } from './texts.js' */
 /** @import { Message } from './types.d.ts' */
 
-/** The server's sentences for answers that failed, by reason. */
-const sentences = {
-  provider_unavailable: 'The language model could not be reached, or stopped in mid-answer.',
-  provider_timeout: 'The language model did not answer in time.',
-  provider_rate_limited: 'The language model is handling too many requests.',
-  storage_unavailable: 'The conversation cannot be stored right now.',
-  internal: 'Something went wrong on the server.',
-};
-
-/** The same, where trying again cannot help. */
-const final = {
-  provider_rejected: "The language model refused the request. The site's operator can find out why.",
-  context_overflow: 'The question is too long for the language model.',
-  content_filtered: "The language model's content filter refused the question.",
-};
+/** Reasons of failures that would only happen again. */
+const final = new Set([
+  'conversation_full',
+  'unauthorized',
+  'unknown_topic',
+  'not_subscribed',
+  'not_found',
+  'nothing_to_regenerate',
+  'provider_rejected',
+  'context_overflow',
+  'content_filtered',
+]);
 
 /**
  * Completes a message that is shown with its text alone.
@@ -26,14 +25,15 @@ const final = {
  * @param {NonNullable<Message['parts']>} parts
  * @param {HTMLElement | false} problem of the turn
  * @param {string} reason of the problem, if it is known
+ * @param {Texts} texts
  */
-export function recall(turn, message, parts = [], problem, reason = '') {
+export function recall(turn, message, parts = [], problem, reason = '', texts) {
   for (const { type, text } of parts) if (type === 'reasoning') turn.reason(text ?? '');
   if (parts.some(({ type }) => type !== 'reasoning' && type !== 'text')) {
-    message.querySelector('.meta')?.before(h('p', { className: 'notice' }, 'There is something this page cannot show.'));
+    message.querySelector('.meta')?.before(h('p', { className: 'notice' }, texts.say('unshown')));
   }
   if (!problem) return;
   const [sentence, retry] = /** @type {any} */ (problem.children);
-  sentence.textContent = sentences[reason] ?? final[reason] ?? 'The question was not answered, or not to the end.';
-  retry.hidden = reason in final;
+  sentence.textContent = texts.explain({ reason, detail: sentences[`error.${reason}`] });
+  retry.hidden = final.has(reason);
 }

@@ -2,16 +2,18 @@
 // What stands in the element before anybody has said anything.
 import { icon, iconButton } from './buttons.js';
 import { h } from './dom.js';
+/** @import { Texts } from './texts.js' */
 
-/** @param {{ search: Element, list: Element, dialog: Element, isPage: boolean, isFloating: boolean }} parts */
-export function layout({ search, list, dialog, isPage, isFloating }) {
+/** @param {{ texts: Texts, search: Element, list: Element, dialog: Element, isPage: boolean, isFloating: boolean }} parts */
+export function layout({ texts, search, list, dialog, isPage, isFloating }) {
+  const { locale, say } = texts;
   return h(
     'div',
-    { id: 'chat' },
+    { id: 'chat', lang: locale },
     h(
       'nav',
-      { id: 'conversations', ariaLabel: 'Conversations' },
-      h('button', { id: 'new' }, icon('plus'), 'New chat'),
+      { id: 'conversations', ariaLabel: say('conversations') },
+      h('button', { id: 'new' }, icon('plus'), say('new')),
       search,
       list,
     ),
@@ -21,34 +23,34 @@ export function layout({ search, list, dialog, isPage, isFloating }) {
       h(
         'header',
         {},
-        iconButton('menu', 'Conversations', { id: 'menu', ariaExpanded: 'false' }),
+        iconButton('menu', say('conversations'), { id: 'menu', ariaExpanded: 'false' }),
         h('div', { id: 'mark' }, icon('mark')),
-        slot('heading', h('h2', {}, 'Assistant')),
+        slot('heading', h(isPage ? 'h1' : 'h2', {}, say('assistant'))),
         h('p', { id: 'status' }),
-        h('button', { id: 'view-logs', hidden: !isPage }, 'View Logs'),
-        iconButton('close', 'Close', { id: 'close', hidden: !isFloating }),
+        h('button', { id: 'view-logs', hidden: !isPage }, say('view_logs')),
+        iconButton('close', say('close'), { id: 'close', hidden: !isFloating }),
       ),
-      h('p', { id: 'banner', hidden: true }, h('span'), h('button', { id: 'reconnect' }, 'Reconnect')),
+      h('p', { id: 'banner', hidden: true }, h('span'), h('button', { id: 'reconnect' }, say('reconnect'))),
       h(
         'div',
         { id: 'middle' },
         // Not live: #announcer reads whole answers.
         h(
           'div',
-          { id: 'log', role: 'log', ariaLive: 'off', ariaLabel: 'Messages', tabIndex: 0 },
+          { id: 'log', role: 'log', ariaLive: 'off', ariaLabel: say('messages'), tabIndex: 0 },
           h('div', { id: 'messages' }),
-          h('div', { id: 'welcome' }, icon('mark'), slot('', h('p', {}, 'How can I help?'))),
+          h('div', { id: 'welcome' }, icon('mark'), slot('', h('p', {}, say('welcome')))),
         ),
-        iconButton('down', 'Jump to latest', { id: 'latest', hidden: true }),
+        iconButton('down', say('latest'), { id: 'latest', hidden: true }),
       ),
       h('p', { id: 'announcer', className: 'unseen', role: 'status' }),
       h(
         'form',
         { id: 'composer' },
-        h('p', { id: 'editing', hidden: true }, 'Replaces the question and all after it.', h('button', { id: 'cancel', type: 'button' }, 'Cancel')),
-        h('textarea', { id: 'input', ariaLabel: 'Your message', placeholder: 'Type your message…', enterKeyHint: 'send', dir: 'auto', rows: 1 }),
-        iconButton('send', 'Send', { id: 'send', type: 'submit', title: 'Send (Enter)' }),
-        iconButton('stop', 'Stop', { id: 'stop', title: 'Stop (Escape)', hidden: true }),
+        h('p', { id: 'editing', hidden: true }, say('editing'), h('button', { id: 'cancel', type: 'button' }, say('cancel'))),
+        h('textarea', { id: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), enterKeyHint: 'send', dir: 'auto', rows: 1 }),
+        iconButton('send', say('send'), { id: 'send', type: 'submit', title: say('send_key') }),
+        iconButton('stop', say('stop'), { id: 'stop', title: say('stop_key'), hidden: true }),
       ),
     ),
     dialog,

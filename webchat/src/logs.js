@@ -1,25 +1,33 @@
 // @ts-check
 // The dialog with the latest frames; rendered only while it is open.
 import { h } from './dom.js';
+/** @import { Texts } from './texts.js' */
 
 const maxEntries = 1000;
 const maxLength = 20_000; // characters; a megabyte would freeze the dialog
 
 export class Logs {
-  list = h('ol', { id: 'logs-list', tabIndex: 0, ariaLabel: 'Newest first' });
-  dialog = h(
-    'dialog',
-    { id: 'logs', ariaLabel: 'WebSocket Logs' },
-    h(
-      'header',
-      {},
-      h('h2', {}, 'WebSocket Logs'),
-      h('button', { id: 'logs-clear', onclick: () => this.list.replaceChildren() }, 'Clear'),
-      h('button', { id: 'logs-close', onclick: () => this.dialog.close() }, 'Close'),
-    ),
-    this.list,
-  );
+  #texts;
   #unseen = [];
+
+  /** @param {Texts} texts */
+  constructor(texts) {
+    const { say } = texts;
+    this.#texts = texts;
+    this.list = h('ol', { id: 'logs-list', tabIndex: 0, ariaLabel: say('logs_order') });
+    this.dialog = h(
+      'dialog',
+      { id: 'logs', ariaLabel: say('logs') },
+      h(
+        'header',
+        {},
+        h('h2', {}, say('logs')),
+        h('button', { id: 'logs-clear', onclick: () => this.list.replaceChildren() }, say('logs_clear')),
+        h('button', { id: 'logs-close', onclick: () => this.dialog.close() }, say('close')),
+      ),
+      this.list,
+    );
+  }
 
   record(kind, text) {
     this.#unseen.push({ kind, text: text.slice(0, maxLength), at: new Date() });
@@ -33,15 +41,15 @@ export class Logs {
   }
 
   #show() {
-    this.list.prepend(...this.#unseen.reverse().map(entry));
+    this.list.prepend(...this.#unseen.reverse().map((frame) => entry(frame, this.#texts)));
     this.#unseen = [];
     while (this.list.childElementCount > maxEntries) this.list.lastChild.remove();
   }
 }
 
-function entry({ kind, text, at }) {
-  const time = h('time', {}, `[${at.toLocaleTimeString()}]`);
-  const element = h('li', {}, time, ' ', h('b', {}, kind.toUpperCase()), h('pre', {}, pretty(text)));
+function entry({ kind, text, at }, { locale, say }) {
+  const time = h('time', {}, `[${at.toLocaleTimeString(locale)}]`);
+  const element = h('li', {}, time, ' ', h('b', {}, say(`log.${kind}`).toLocaleUpperCase(locale)), h('pre', { dir: 'ltr' }, pretty(text)));
   element.dataset.kind = kind;
   return element;
 }

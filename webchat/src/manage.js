@@ -2,10 +2,11 @@
 // What the list of conversations asks before it renames or deletes one; loaded for the first such wish.
 import { adopt, h } from './dom.js';
 import css from './manage.css';
+/** @import { Texts } from './texts.js' */
 
-/** In the place of a link: Enter takes the new title, Escape leaves the old one. @returns {Promise<string>} empty: the old one */
-export function askTitle(link, old) {
-  const input = h('input', { className: 'title', value: old, maxLength: 200, ariaLabel: 'Title' });
+/** In the place of a link: Enter takes the new title, Escape leaves the old one. @param {Texts} texts @returns {Promise<string>} empty: the old one */
+export function askTitle(link, old, texts) {
+  const input = h('input', { className: 'title', value: old, maxLength: 200, ariaLabel: texts.say('title'), dir: 'auto' });
   link.replaceWith(input);
   input.select();
   return new Promise((resolve) => {
@@ -19,17 +20,17 @@ export function askTitle(link, old) {
   });
 }
 
-/** @param {Element} chat @returns {Promise<boolean>} */
-export function askDeletion(chat, name) {
+/** @param {Element} chat @param {string} name @param {Texts} texts @returns {Promise<boolean>} */
+export function askDeletion(chat, name, { say }) {
   adopt(chat, css);
   return new Promise((resolve) => {
     const dialog = h(
       'dialog',
-      { id: 'confirm', ariaLabel: 'Delete conversation', onclose: () => (dialog.remove(), resolve(dialog.returnValue === 'yes')) },
-      h('h2', {}, 'Delete this conversation?'),
+      { id: 'confirm', ariaLabel: say('delete_question'), onclose: () => (dialog.remove(), resolve(dialog.returnValue === 'yes')) },
+      h('h2', {}, say('delete_question')),
       h('p', { dir: 'auto' }, name),
-      h('button', { className: 'cancel', autofocus: true, onclick: () => dialog.close() }, 'Cancel'),
-      h('button', { className: 'confirm', onclick: () => dialog.close('yes') }, 'Delete'),
+      h('button', { className: 'cancel', autofocus: true, onclick: () => dialog.close() }, say('cancel')),
+      h('button', { className: 'confirm', onclick: () => dialog.close('yes') }, say('delete')),
     );
     chat.append(dialog);
     dialog.showModal();

@@ -3,6 +3,7 @@
 import * as smd from 'streaming-markdown';
 import { adopt, h } from './dom.js';
 import css from './markdown.css';
+/** @import { Texts } from './texts.js' */
 
 /** By token. An image would tell its host who reads this, so it is a link; headings rank below the page's. */
 const tags = {
@@ -39,14 +40,15 @@ const tags = {
  * Shows text within an element: write takes pieces, end what the last piece left open.
  * @param {Element} element
  * @param {(text: () => string) => Element} copyButton for blocks of code
+ * @param {Texts} texts
  */
-export function markdown(element, copyButton) {
+export function markdown(element, copyButton, texts) {
   adopt(element, css);
   const open = [element]; // the last is the innermost
   const top = () => /** @type {any} */ (open.at(-1));
   const parsing = smd.parser({
     data: null,
-    add_token: (_, token) => token !== smd.DOCUMENT && open.push(add(top(), token, copyButton)),
+    add_token: (_, token) => token !== smd.DOCUMENT && open.push(add(top(), token, copyButton, texts)),
     end_token: () => close(open.pop()),
     add_text: (_, text) => top().append(text),
     set_attr: (_, attribute, value) => set(top(), attribute, value),
@@ -60,18 +62,20 @@ export function markdown(element, copyButton) {
   };
 }
 
-function add(parent, token, copyButton) {
-  if (token === smd.CODE_FENCE || token === smd.CODE_BLOCK) return addCode(parent, copyButton);
-  if (token === smd.CHECKBOX) return parent.appendChild(h('input', { type: 'checkbox', disabled: true, ariaLabel: 'Done' }));
+function add(parent, token, copyButton, texts) {
+  if (token === smd.CODE_FENCE || token === smd.CODE_BLOCK) return addCode(parent, copyButton, texts);
+  if (token === smd.CHECKBOX) return parent.appendChild(h('input', { type: 'checkbox', disabled: true, ariaLabel: texts.say('done') }));
   const isHead = token === smd.TABLE_CELL && !parent.previousSibling; // its row is the first
   const child = h(isHead ? 'th' : tags[token] ?? 'span');
   if (parent.matches('.text')) child.dir = 'auto';
   return parent.appendChild(child);
 }
 
-function addCode(parent, copyButton) {
+function addCode(parent, copyButton, texts) {
   const code = h('code');
-  parent.append(h('div', { className: 'code', dir: 'ltr' }, copyButton(() => code.textContent), h('pre', { tabIndex: 0 }, code)));
+  const block = h('div', { className: 'code', dir: 'ltr' }, copyButton(() => code.textContent), h('pre', { tabIndex: 0 }, code));
+  block.dataset.name = texts.say('code');
+  parent.append(block);
   return code;
 }
 

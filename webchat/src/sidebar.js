@@ -4,6 +4,7 @@
 import { iconButton } from './buttons.js';
 import { h, storage } from './dom.js';
 import { randomID } from './stored.js';
+/** @import { Texts } from './texts.js' */
 /** @import { Conversation, Frame } from './types.d.ts' */
 
 const pageSize = 100;
@@ -11,9 +12,9 @@ const maxRemembered = 200;
 const deleting = 'delete '; // refs begin so
 
 export class Sidebar {
-  search = h('input', { id: 'search', type: 'search', ariaLabel: 'Search conversations', placeholder: 'Search' });
   list = h('ul', { id: 'list' });
   #actions;
+  #texts;
   #key;
   #tabs;
   /** @type {Conversation[]} */ #known; // newest first
@@ -23,8 +24,10 @@ export class Sidebar {
   #current;
   #isRenaming = false;
 
-  /** @param {string} key of storage @param {{ send: (frame: Frame) => boolean, open: (id: string) => void }} actions */
-  constructor(key, actions) {
+  /** @param {string} key of storage @param {{ send: (frame: Frame) => boolean, open: (id: string) => void }} actions @param {Texts} texts */
+  constructor(key, actions, texts) {
+    this.#texts = texts;
+    this.search = h('input', { id: 'search', type: 'search', ariaLabel: texts.say('search_label'), placeholder: texts.say('search'), dir: 'auto' });
     this.#actions = actions;
     this.#key = `${key} conversations`;
     this.#known = this.#remembered();
@@ -105,7 +108,8 @@ export class Sidebar {
   }
 
   #item({ conversation_id, title }) {
-    const name = title || 'New chat';
+    const { say } = this.#texts;
+    const name = title || say('new');
     const open = (event) => {
       event.preventDefault();
       this.#actions.open(conversation_id);
@@ -117,8 +121,8 @@ export class Sidebar {
       'li',
       { className: isCurrent ? 'current' : '' },
       link,
-      iconButton('edit', `Rename ${name}`, { className: 'rename', onclick: () => this.#rename(link, conversation_id, title) }),
-      iconButton('trash', `Delete ${name}`, { className: 'delete', onclick: () => this.#delete(conversation_id, name) }),
+      iconButton('edit', say('rename', { title: name }), { className: 'rename', onclick: () => this.#rename(link, conversation_id, title) }),
+      iconButton('trash', say('delete_title', { title: name }), { className: 'delete', onclick: () => this.#delete(conversation_id, name) }),
     );
     item.dataset.id = conversation_id;
     return item;
@@ -127,7 +131,7 @@ export class Sidebar {
   async #rename(link, conversation_id, old) {
     const { askTitle } = await import('./manage.js');
     this.#isRenaming = true;
-    const title = await askTitle(link, old);
+    const title = await askTitle(link, old, this.#texts);
     this.#isRenaming = false;
     if (title && title !== old) this.#actions.send({ action: 'rename_conversation', payload: { conversation_id, title }, ref: 'rename' });
     this.#show();
@@ -136,7 +140,7 @@ export class Sidebar {
 
   async #delete(conversation_id, name) {
     const { askDeletion } = await import('./manage.js');
-    if (!(await askDeletion(this.list.closest('#chat'), name))) return;
+    if (!(await askDeletion(this.list.closest('#chat'), name, this.#texts))) return;
     this.#actions.send({ action: 'delete_conversation', payload: { conversation_id }, ref: deleting + conversation_id });
   }
 

@@ -92,7 +92,7 @@ export class StoredConversation {
     if (isUnknownAction(frame)) return this.#fallBack();
     if (ref && ref === this.#creating) return this.#created(frame);
     if (ref && ref === this.#paging) return this.#paged(frame);
-    if (action === 'notice' && !topic) return this.#view.notice(payload.detail);
+    if (action === 'notice' && !topic) return this.#view.notice(payload);
     if (!this.id || topic !== this.#topic) return;
     if (action === 'subscribed') return this.#subscribed(payload);
     if (!seq && action !== 'snapshot') return this.#answered(frame);
@@ -155,12 +155,11 @@ export class StoredConversation {
    */
   #answered({ action, payload, ref }) {
     const question = this.#pending.find(({ id }) => id === ref);
-    if (action === 'notice') question && payload.reason === 'queued' ? question.view.queue() : this.#view.notice(payload.detail);
+    if (action === 'notice') question && payload.reason === 'queued' ? question.view.queue() : this.#view.notice(payload);
     if (action !== 'error') return;
-    const problem = Array.isArray(payload) ? { detail: `Not accepted: ${payload[0].msg}` } : payload;
-    if (problem.reason === 'unknown_topic') this.#view.gone(problem.detail);
-    else if (question) this.#take(ref).view.fail(problem);
-    else this.#view.notice(problem.detail);
+    if (payload.reason === 'unknown_topic') this.#view.gone(payload);
+    else if (question) this.#take(ref).view.fail(payload);
+    else this.#view.problem(payload);
   }
 
   /** @param {any} frame */
@@ -172,9 +171,9 @@ export class StoredConversation {
     else if (action === 'streaming') this.#turn.append(payload.content);
     else if (action === 'error') this.#end().fail(payload);
     else if (action === 'complete_streaming' && this.#running) this.#end().end(payload.finish_reason, payload.usage);
-    else if (action === 'notice') this.#view.notice(payload.detail);
+    else if (action === 'notice') this.#view.notice(payload);
     else if (action === 'conversation_updated') this.#view.titled(payload);
-    else if (action === 'conversation_deleted') this.#view.gone('The conversation was deleted.');
+    else if (action === 'conversation_deleted') this.#view.gone({ reason: 'conversation_deleted' });
   }
 
   // It may be another tab's.
@@ -219,7 +218,7 @@ export class StoredConversation {
   /** @param {any} frame */
   #paged({ action, payload }) {
     this.#paging = null;
-    if (action === 'error') return this.#view.notice(payload.detail);
+    if (action === 'error') return this.#view.problem(payload);
     this.#older(payload.items, payload.has_more);
     this.#view.prepend(() => this.#show(payload.items));
   }

@@ -2,17 +2,8 @@
 // One question and its answer.
 import { announce, copyButton, iconButton } from './buttons.js';
 import { h } from './dom.js';
-/** @import { Message, Problem, Usage } from './types.d.ts' */
-
-const endings = {
-  stop: '',
-  stopped: 'Stopped',
-  length: 'Cut at the length limit',
-  content_filter: 'Cut by the content filter',
-  budget: 'Cut at the end of the budget',
-  interrupted: 'Interrupted',
-  error: 'Incomplete',
-};
+/** @import { Texts } from './texts.js' */
+/** @import { Message, Problem, Rejection, Usage } from './types.d.ts' */
 
 const share = 4000; // characters shown in one frame; to lay out more would take too long
 const maxAnnounced = 2000; // characters read out of one answer
@@ -37,6 +28,7 @@ export class Turn {
   element = h('div', { className: 'turn' });
   id; // of the question, once it is stored
   #actions;
+  #texts;
   #asked;
   /** @type {HTMLElement} */ #question;
   /** @type {HTMLElement} */ #answer;
@@ -48,14 +40,15 @@ export class Turn {
   #frame;
   /** @type {(() => void) | null} */ #ending; // when all is shown
 
-  /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do */
-  constructor(question, actions) {
+  /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do @param {Texts} texts */
+  constructor(question, actions, texts) {
     this.#actions = actions;
+    this.#texts = texts;
     this.#asked = question;
     if (!question) return;
     this.#question = this.#add('user', new Date(), [question], [
-      copyButton(() => question),
-      iconButton('edit', 'Edit', { className: 'edit', onclick: () => actions.edit(question, this.id) }),
+      copyButton(texts, () => question),
+      iconButton('edit', texts.say('edit'), { className: 'edit', onclick: () => actions.edit(question, this.id) }),
     ]);
     this.element.dataset.pending = '';
   }
@@ -64,9 +57,9 @@ export class Turn {
     const message = h(
       'article',
       { className: 'message' },
-      h('h2', { className: 'unseen' }, role === 'user' ? 'You' : 'Assistant'),
+      h('h2', { className: 'unseen' }, this.#texts.say(role === 'user' ? 'you' : 'assistant')),
       h('div', { className: 'text', dir: 'auto' }, ...text),
-      h('p', { className: 'meta' }, time(at), h('span', { className: 'model' }, model), h('span', { className: 'note' }), ...buttons),
+      h('p', { className: 'meta' }, time(at, this.#texts), h('span', { className: 'model' }, model), h('span', { className: 'note' }), ...buttons),
     );
     message.dataset.role = role;
     this.element.append(message);
@@ -75,13 +68,23 @@ export class Turn {
 
   queue() {
     this.#question.dataset.state = 'queued';
+    this.#noteQuestion(this.#texts.say('queued'));
+  }
+
+  #sent() {
+    this.#question.dataset.state = 'sent';
+    this.#noteQuestion('');
+  }
+
+  #noteQuestion(note) {
+    this.#question.querySelector('.note').textContent = note;
   }
 
   /** Goes before those that wait. @param {Message} message the question as it is stored */
   accept({ message_id, created_at, status, parts }) {
     this.id = message_id;
-    this.#question.querySelector('time').replaceWith(time(new Date(created_at)));
-    this.#question.dataset.state = 'sent';
+    this.#question.querySelector('time').replaceWith(time(new Date(created_at), this.#texts));
+    this.#sent();
     delete this.element.dataset.pending;
     this.element.parentNode.querySelector('[data-pending]')?.before(this.element);
     this.#recall(this.#question, parts, status);
@@ -91,22 +94,22 @@ export class Turn {
   answer({ content, created_at, finish_reason = 'stop', model, parts, reason, status, usage }) {
     this.#begin(new Date(created_at), model);
     this.#source = content;
-    this.#finish(endings[finish_reason] ?? finish_reason, usage);
+    this.#finish(this.#texts.ending(finish_reason), usage);
     this.#recall(this.#answer, parts, status, reason);
   }
 
   /** What only some have. @param {HTMLElement} message as it is shown @param {Message['parts']} parts @param {string} [reason] */
   #recall(message, parts, status, reason) {
     const problem = status === 'failed' && this.#fail({ detail: '' }); // which history.js knows
-    if (problem || parts) import('./history.js').then(({ recall }) => recall(this, message, parts, problem, reason));
+    if (problem || parts) import('./history.js').then(({ recall }) => recall(this, message, parts, problem, reason, this.#texts));
   }
 
   start(model) {
-    if (this.#question) this.#question.dataset.state = 'sent';
+    if (this.#question) this.#sent();
     this.#begin(new Date(), model);
     this.#answer.dataset.state = 'streaming';
     this.#actions.changed();
-    announce(this.element, 'Answering…');
+    announce(this.element, this.#texts.say('answering'));
   }
 
   #begin(at, model) {
@@ -115,8 +118,8 @@ export class Turn {
     this.#shown = 0;
     this.#reasoning = null;
     this.#answer = this.#add('assistant', at, [], [
-      copyButton(() => this.#source),
-      iconButton('retry', 'Regenerate', { className: 'regenerate', onclick: () => this.#actions.regenerate() }),
+      copyButton(this.#texts, () => this.#source),
+      iconButton('retry', this.#texts.say('regenerate'), { className: 'regenerate', onclick: () => this.#actions.regenerate() }),
     ], model);
     this.#text = this.#answer.querySelector('.text');
     this.#text.dir = ''; // its paragraphs have their own
@@ -127,7 +130,7 @@ export class Turn {
   reason(piece) {
     if (!this.#reasoning) {
       this.#reasoning = h('p', { dir: 'auto' });
-      this.#text.before(h('details', { className: 'reasoning' }, h('summary', {}, 'Reasoning'), this.#reasoning));
+      this.#text.before(h('details', { className: 'reasoning' }, h('summary', {}, this.#texts.say('reasoning')), this.#reasoning));
     }
     this.#reasoning.append(piece);
   }
@@ -146,7 +149,7 @@ export class Turn {
     cancelAnimationFrame(this.#frame); // in a hidden page it may never come
     this.#frame = null;
     if (!renderer.start) return renderer.load().then(() => this.#later());
-    this.#parser ??= renderer.start(this.#text, copyButton);
+    this.#parser ??= renderer.start(this.#text, (text) => copyButton(this.#texts, text), this.#texts);
     const end = this.#shown + share;
     const isSplit = (this.#source.charCodeAt(end) & 0xfc00) === 0xdc00; // in the middle of a character
     const piece = this.#source.slice(this.#shown, end + Number(isSplit));
@@ -158,47 +161,49 @@ export class Turn {
   }
 
   end(reason = 'stop', usage) {
-    this.#finish(endings[reason] ?? reason, usage, () => announce(this.element, this.#text.textContent.slice(0, maxAnnounced)));
+    this.#finish(this.#texts.ending(reason), usage, () => announce(this.element, this.#text.textContent.slice(0, maxAnnounced)));
     this.#actions.changed();
   }
 
   /** @param {string} note @param {Usage} [usage] @param {() => void} [then] */
   #finish(note, usage, then) {
-    if (this.#question) this.#question.dataset.state = 'sent';
+    if (this.#question) this.#sent();
     if (!this.#answer) return;
     this.#ending = () => {
       this.#parser.end();
       this.#answer.dataset.state = 'ended';
       this.#answer.querySelector('.note').append(note);
-      if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage));
+      if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage, this.#texts));
       then?.();
     };
     this.#flush();
   }
 
-  /** @param {Problem} problem */
+  /** @param {Problem | Rejection[]} problem */
   fail(problem) {
-    this.#finish('Incomplete');
+    this.#finish(this.#texts.ending('error'));
     this.#actions.changed();
     delete this.element.dataset.pending;
     this.#fail(problem);
-    announce(this.element, problem.detail);
+    announce(this.element, this.#texts.explain(problem));
   }
 
   // Only a partial answer stays, as in the model's memory.
+  /** @param {Problem | Rejection[]} problem */
   #fail(problem) {
     if (!this.#source) this.#answer?.remove();
     return this.#problem(problem);
   }
 
-  /** @param {Problem} problem */
-  #problem({ detail, retryable, retry_after_ms }) {
-    const retry = h('button', { className: 'retry', hidden: !retryable, disabled: retry_after_ms }, 'Try again');
-    const problem = h('div', { className: 'problem' }, h('p', {}, detail), retry);
-    setTimeout(() => (retry.disabled = false), retry_after_ms);
-    retry.onclick = () => this.#retry(problem);
-    this.element.append(problem);
-    return problem;
+  /** @param {Problem | Rejection[]} problem */
+  #problem(problem) {
+    const { retryable, retry_after_ms = 0 } = /** @type {Problem} */ (problem);
+    const retry = h('button', { className: 'retry', hidden: !retryable });
+    const element = h('div', { className: 'problem' }, h('p', { dir: 'auto' }, this.#texts.explain(problem)), retry);
+    hold(retry, performance.now() + retry_after_ms, this.#texts);
+    retry.onclick = () => this.#retry(element);
+    this.element.append(element);
+    return element;
   }
 
   // The last question of a stored conversation need not be asked twice.
@@ -208,15 +213,23 @@ export class Turn {
   }
 }
 
-/** @param {Date} at */
-function time(at) {
-  return h('time', { dateTime: at.toISOString(), title: at.toLocaleString() }, at.toLocaleTimeString([], { timeStyle: 'short' }));
+/** Until then the button says when. @param {HTMLButtonElement} button @param {number} until by the clock of performance @param {Texts} texts */
+function hold(button, until, texts) {
+  const left = until - performance.now();
+  button.disabled = left > 0;
+  button.textContent = left > 0 ? texts.say('retry_later', { when: texts.when(left) }) : texts.say('retry');
+  if (left > 0) setTimeout(() => hold(button, until, texts), Math.min(left, 1000));
 }
 
-/** The button, and what it shows. @param {Usage} usage */
-function usageButton({ input_tokens, output_tokens, estimated }) {
-  const text = h('span', { className: 'tokens', hidden: true }, `Tokens: ${input_tokens} in, ${output_tokens} out${estimated ? ', estimated' : ''}`);
-  const button = iconButton('info', 'Token usage', { className: 'usage', ariaExpanded: 'false' });
+/** @param {Date} at @param {Texts} texts */
+function time(at, { locale }) {
+  return h('time', { dateTime: at.toISOString(), title: at.toLocaleString(locale) }, at.toLocaleTimeString(locale, { timeStyle: 'short' }));
+}
+
+/** The button, and what it shows. @param {Usage} usage @param {Texts} texts */
+function usageButton({ input_tokens, output_tokens, estimated }, { say }) {
+  const text = h('span', { className: 'tokens', hidden: true }, say(estimated ? 'tokens_estimated' : 'tokens', { input: input_tokens, output: output_tokens }));
+  const button = iconButton('info', say('usage'), { className: 'usage', ariaExpanded: 'false' });
   button.onclick = () => {
     button.ariaExpanded = String(text.hidden);
     text.hidden = !text.hidden;

@@ -36,7 +36,7 @@ export class Conversation {
   /** The socket is gone, and what was said with it. */
   lose(problem) {
     while (this.busy) this.#close(this.#open[0]).fail(problem);
-    if (this.#asked) this.#view.notice('The assistant does not remember what was said above.');
+    if (this.#asked) this.#view.notice({ reason: 'forgotten' });
     this.#asked = 0;
   }
 
@@ -45,7 +45,7 @@ export class Conversation {
     // A server of the tutorial returns no ref; it answers in order, so the oldest turn is meant.
     const turn = ref ? this.#open.find((open) => open.ref === ref) : this.#open[0];
     if (action === 'error') this.#fail(turn, payload, ref);
-    else if (action === 'notice' && payload.reason !== 'queued') this.#view.notice(payload.detail);
+    else if (action === 'notice' && payload.reason !== 'queued') this.#view.notice(payload);
     else if (!turn) return; // already ended, by an error
     else if (action === 'notice') turn.view.queue();
     else if (action === 'streaming_start') this.#start(turn, payload);
@@ -64,10 +64,9 @@ export class Conversation {
   // After an error a server of the tutorial says nothing, so the error ends its turn.
   #fail(turn, payload, ref) {
     const rejected = Array.isArray(payload); // a frame of ours
-    const problem = rejected ? { detail: `Not accepted: ${payload[0].msg}` } : payload;
     const isQuestion = ref || !rejected || payload[0].loc[0] === 'assistant_message'; // not a ping or a stop
-    if (turn && isQuestion) this.#close(turn).fail(problem);
-    else if (!ref) this.#view.notice(problem.detail);
+    if (turn && isQuestion) this.#close(turn).fail(payload);
+    else if (!ref) this.#view.problem(payload);
   }
 
   #close(turn) {

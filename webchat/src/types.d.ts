@@ -29,7 +29,7 @@ export type Frame =
   | Envelope<'rename_conversation', { conversation_id: string; title: string }>
   | Envelope<'conversation_created' | 'conversation_updated', Conversation>
   | Envelope<'delete_conversation' | 'conversation_deleted', { conversation_id: string }>
-  | Envelope<'notice', { reason: string; detail: string }>
+  | Envelope<'notice', Notice>
   | Envelope<'streaming_start', { content: ''; message_id?: string; model?: string }>
   | Envelope<'streaming' | 'reasoning', { content: string }>
   | Envelope<'complete_streaming', { content: ''; message_id?: string; finish_reason?: string; usage?: Usage }>
@@ -85,14 +85,26 @@ export interface Snapshot {
 /** Why a frame was not accepted: one item for each fault. */
 export interface Rejection {
   type: string;
+  /** Limits that were broken, from servers that tell them. */
+  ctx?: { max_length?: number };
   /** The action, then "payload", then the fields. */
   loc: (string | number)[];
   msg: string;
 }
 
-/** What went wrong, in a sentence for people. */
+/** Texts by key; some have forms by the categories of Intl.PluralRules. */
+export type Words = Record<string, string | ({ other: string } & { [category: string]: string })>;
+
+/** What is worth knowing and needs no reaction. */
+export interface Notice {
+  reason: string;
+  detail?: string;
+}
+
+/** What went wrong. */
 export interface Problem {
-  detail: string;
+  /** In a sentence for people. The page has its own for the reasons that it knows. */
+  detail?: string;
   reason?: string;
   retryable?: boolean;
   /** When to try again, in milliseconds. */
@@ -126,7 +138,7 @@ export interface TurnView {
   reason(piece: string): void;
   append(piece: string): void;
   end(finishReason?: string, usage?: Usage): void;
-  fail(problem: Problem): void;
+  fail(problem: Problem | Rejection[]): void;
 }
 
 /** Shows a conversation. */
@@ -134,7 +146,9 @@ export interface View {
   /** A question was sent. */
   turn(question: string): TurnView;
   /** Something to know that concerns no single question. */
-  notice(detail: string): void;
+  notice(notice: Notice): void;
+  /** What went wrong, if that concerns no single question. */
+  problem(problem: Problem | Rejection[]): void;
 }
 
 /** Shows one turn of a stored conversation. */
@@ -157,7 +171,7 @@ export interface StoredView extends View {
   /** Turns made within `show` are older than those shown. */
   prepend(show: () => void): void;
   /** There is no such conversation, or no longer. */
-  gone(detail: string): void;
+  gone(problem: Problem): void;
   /** The server keeps no conversations; these questions were not asked. */
   fallback(questions: string[]): void;
 }

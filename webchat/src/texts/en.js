@@ -1,0 +1,92 @@
+// English: built in, and what stands where another language has nothing. The server's sentences are in reasons.js.
+export default {
+  // the element
+  assistant: 'Assistant',
+  chat: 'Chat',
+  close: 'Close',
+  cancel: 'Cancel',
+  copy: 'Copy',
+  copied: 'Copied',
+  welcome: 'How can I help?',
+  messages: 'Messages',
+  latest: 'Jump to latest',
+
+  // the question
+  message: 'Your message',
+  message_hint: 'Type your message…',
+  send: 'Send',
+  send_key: 'Send (Enter)',
+  stop: 'Stop',
+  stop_key: 'Stop (Escape)',
+  editing: 'Replaces the question and all after it.',
+
+  // a turn
+  you: 'You',
+  edit: 'Edit',
+  regenerate: 'Regenerate',
+  queued: 'Queued',
+  answering: 'Answering…',
+  reasoning: 'Reasoning',
+  usage: 'Token usage',
+  tokens: 'Tokens: {input} in, {output} out',
+  tokens_estimated: 'Tokens: {input} in, {output} out, estimated',
+  retry: 'Try again',
+  retry_later: 'Try again {when}',
+  unshown: 'There is something this page cannot show.',
+  code: 'code',
+  done: 'Done',
+
+  // how an answer ended
+  'ending.stop': '',
+  'ending.stopped': 'Stopped',
+  'ending.length': 'Cut at the length limit',
+  'ending.content_filter': 'Cut by the content filter',
+  'ending.budget': 'Cut at the end of the budget',
+  'ending.interrupted': 'Interrupted',
+  'ending.waiting': 'Waiting for a decision',
+  'ending.error': 'Incomplete',
+
+  // the conversations
+  conversations: 'Conversations',
+  new: 'New chat',
+  search: 'Search',
+  search_label: 'Search conversations',
+  rename: 'Rename {title}',
+  title: 'Title',
+  delete: 'Delete',
+  delete_title: 'Delete {title}',
+  delete_question: 'Delete this conversation?',
+
+  // the connection
+  'state.connecting': 'Connecting',
+  'state.connected': 'Connected',
+  'state.reconnecting': 'Reconnecting',
+  'state.offline': 'Offline',
+  'state.closed': 'Closed',
+  'banner.reconnecting': 'The connection was lost. Trying again {when}.',
+  'banner.offline': 'You are offline. Your draft is kept.',
+  'banner.closed': 'The connection was closed.',
+  reconnect: 'Reconnect',
+
+  // the frames
+  view_logs: 'View Logs',
+  logs: 'WebSocket Logs',
+  logs_order: 'Newest first',
+  logs_clear: 'Clear',
+  'log.sent': 'Sent',
+  'log.received': 'Received',
+  'log.connection': 'Connection',
+
+  // what the page itself has to tell
+  'error.connection_lost': 'The connection was lost.',
+  'error.connection_ended': 'The server ended the connection: {detail}.',
+  'error.message_too_large': 'The message was too large.',
+  'error.conversation_deleted': 'The conversation was deleted.',
+  'error.unanswered': 'The question was not answered, or not to the end.',
+  'notice.forgotten': 'The assistant does not remember what was said above.',
+
+  // what the server does not accept
+  'invalid.string_too_long': { one: 'This is too long: at most {count} character is allowed.', other: 'This is too long: at most {count} characters are allowed.' },
+  'invalid.string_too_short': 'Please enter some text.',
+  'invalid.other': 'This could not be sent.',
+};

@@ -1,0 +1,40 @@
+// What the server says in English, by reason. It sends these sentences itself, so the page needs them only for what
+// is stored by its reason alone; a translation has them beside the others.
+export default {
+  // errors, by reason
+  'error.busy': 'Too many questions are waiting. Wait for an answer, then ask again.',
+  'error.rate_limited': 'Too many questions in a short time. Wait a moment, then ask again.',
+  'error.budget_exceeded': 'The budget for answers is used up. Ask again later.',
+  'error.conversation_full': 'The conversation is full. Begin a new one.',
+  'error.unauthorized': 'Sign in to see your conversations.',
+  'error.unknown_topic': 'There is no such conversation.',
+  'error.not_subscribed': 'Subscribe to the conversation first.',
+  'error.not_found': 'There is no such conversation or message.',
+  'error.nothing_to_regenerate': 'There is no question to answer again.',
+  'error.provider_unavailable': 'The language model could not be reached, or stopped in mid-answer.',
+  'error.provider_timeout': 'The language model did not answer in time.',
+  'error.provider_rate_limited': 'The language model is handling too many requests.',
+  'error.provider_rejected': "The language model refused the request. The site's operator can find out why.",
+  'error.context_overflow': 'The question is too long for the language model.',
+  'error.content_filtered': "The language model's content filter refused the question.",
+  'error.storage_unavailable': 'The conversation cannot be stored right now.',
+  'error.draining': 'The server is restarting. Try again in a moment.',
+  'error.internal': 'Something went wrong on the server.',
+  'error.file_unknown': 'This file is no longer available. Attach it again.',
+  'error.too_many_files': 'There are too many files in this message.',
+  'error.content_unsupported': 'The language model cannot read this kind of file.',
+  'error.not_waiting': 'This decision is no longer needed.',
+  'error.nothing_to_continue': 'There is no answer to continue.',
+  'error.tools_unsupported': 'The language model cannot use tools.',
+  'error.client_tools_off': "This page's own tools are not allowed here.",
+
+  // notices, by reason
+  'notice.queued': 'The question waits for an earlier one.',
+  'notice.context_trimmed': "The conversation is longer than the model's window: the oldest messages were left out.",
+  'notice.provider_fallback': 'The usual model cannot answer: {model} answers instead.',
+  'notice.draining': 'The server restarts. The connection will close and can be opened again.',
+  'notice.superseded': 'The question was sent again: the rest of the answer goes to the later request.',
+  'notice.nothing_to_stop': 'No such answer was running.',
+  'notice.tools_unavailable': 'Some tools are not available right now.',
+  'notice.tool_steps': 'The answer used as many tools as it may.',
+};
