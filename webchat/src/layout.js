@@ -48,7 +48,7 @@ export function layout({ texts, search, list, dialog, isPage, isFloating }) {
         'form',
         { id: 'composer' },
         h('p', { id: 'editing', hidden: true }, say('editing'), h('button', { id: 'cancel', type: 'button' }, say('cancel'))),
-        h('textarea', { id: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), enterKeyHint: 'send', dir: 'auto', rows: 1 }),
+        h('textarea', { id: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), enterKeyHint: 'send', rows: 1 }),
         iconButton('send', say('send'), { id: 'send', type: 'submit', title: say('send_key') }),
         iconButton('stop', say('stop'), { id: 'stop', title: say('stop_key'), hidden: true }),
       ),

@@ -6,7 +6,7 @@ import css from './manage.css';
 
 /** In the place of a link: Enter takes the new title, Escape leaves the old one. @param {Texts} texts @returns {Promise<string>} empty: the old one */
 export function askTitle(link, old, texts) {
-  const input = h('input', { className: 'title', value: old, maxLength: 200, ariaLabel: texts.say('title'), dir: 'auto' });
+  const input = h('input', { className: 'title', value: old, maxLength: 200, ariaLabel: texts.say('title') });
   link.replaceWith(input);
   input.select();
   return new Promise((resolve) => {

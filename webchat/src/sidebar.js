@@ -27,7 +27,7 @@ export class Sidebar {
   /** @param {string} key of storage @param {{ send: (frame: Frame) => boolean, open: (id: string) => void }} actions @param {Texts} texts */
   constructor(key, actions, texts) {
     this.#texts = texts;
-    this.search = h('input', { id: 'search', type: 'search', ariaLabel: texts.say('search_label'), placeholder: texts.say('search'), dir: 'auto' });
+    this.search = h('input', { id: 'search', type: 'search', ariaLabel: texts.say('search_label'), placeholder: texts.say('search') });
     this.#actions = actions;
     this.#key = `${key} conversations`;
     this.#known = this.#remembered();

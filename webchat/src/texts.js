@@ -4,7 +4,15 @@ import english from './texts/en.js';
 /** @import { Notice, Problem, Rejection, Words } from './types.d.ts' */
 
 /** Languages besides English, loaded when one is chosen. @type {Record<string, () => Promise<{ default: Words }>>} */
-const built = {};
+const built = {
+  ar: () => import('./texts/ar.js'),
+  de: () => import('./texts/de.js'),
+  es: () => import('./texts/es.js'),
+  fr: () => import('./texts/fr.js'),
+  ja: () => import('./texts/ja.js'),
+  pt: () => import('./texts/pt.js'),
+  zh: () => import('./texts/zh.js'),
+};
 
 const units = /** @type {const} */ ([['day', 86_400_000], ['hour', 3_600_000], ['minute', 60_000], ['second', 1000]]);
 const rightToLeft = ['Adlm', 'Arab', 'Hebr', 'Nkoo', 'Rohg', 'Syrc', 'Thaa'];

@@ -58,7 +58,7 @@ export class Turn {
       'article',
       { className: 'message' },
       h('h2', { className: 'unseen' }, this.#texts.say(role === 'user' ? 'you' : 'assistant')),
-      h('div', { className: 'text', dir: 'auto' }, ...text),
+      h('div', { className: 'text' }, ...text),
       h('p', { className: 'meta' }, time(at, this.#texts), h('span', { className: 'model' }, model), h('span', { className: 'note' }), ...buttons),
     );
     message.dataset.role = role;
@@ -122,7 +122,6 @@ export class Turn {
       iconButton('retry', this.#texts.say('regenerate'), { className: 'regenerate', onclick: () => this.#actions.regenerate() }),
     ], model);
     this.#text = this.#answer.querySelector('.text');
-    this.#text.dir = ''; // its paragraphs have their own
     this.#parser = null;
     this.#later();
   }

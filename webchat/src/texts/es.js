@@ -1,0 +1,133 @@
+// Spanish.
+export default {
+  // the element
+  assistant: 'Asistente',
+  chat: 'Chat',
+  close: 'Cerrar',
+  cancel: 'Cancelar',
+  copy: 'Copiar',
+  copied: 'Copiado',
+  welcome: '¿En qué puedo ayudarle?',
+  messages: 'Mensajes',
+  latest: 'Ir al final',
+
+  // the question
+  message: 'Su mensaje',
+  message_hint: 'Escriba su mensaje…',
+  send: 'Enviar',
+  send_key: 'Enviar (Intro)',
+  stop: 'Detener',
+  stop_key: 'Detener (Escape)',
+  editing: 'Sustituye la pregunta y todo lo que sigue.',
+
+  // a turn
+  you: 'Usted',
+  edit: 'Editar',
+  regenerate: 'Responder de nuevo',
+  queued: 'En espera',
+  answering: 'Respondiendo…',
+  reasoning: 'Razonamiento',
+  usage: 'Uso de tokens',
+  tokens: 'Tokens: {input} de entrada, {output} de salida',
+  tokens_estimated: 'Tokens: {input} de entrada, {output} de salida (estimación)',
+  retry: 'Volver a intentarlo',
+  retry_later: 'Volver a intentarlo {when}',
+  unshown: 'Esta página no puede mostrar una parte del contenido.',
+  code: 'código',
+  done: 'Hecho',
+
+  // how an answer ended
+  'ending.stop': '',
+  'ending.stopped': 'Detenida',
+  'ending.length': 'Cortada por el límite de longitud',
+  'ending.content_filter': 'Cortada por el filtro de contenido',
+  'ending.budget': 'Cortada: se agotó el cupo',
+  'ending.interrupted': 'Interrumpida',
+  'ending.waiting': 'A la espera de una decisión',
+  'ending.error': 'Incompleta',
+
+  // the conversations
+  conversations: 'Conversaciones',
+  new: 'Nuevo chat',
+  search: 'Buscar',
+  search_label: 'Buscar conversaciones',
+  rename: 'Cambiar el nombre de {title}',
+  title: 'Título',
+  delete: 'Eliminar',
+  delete_title: 'Eliminar {title}',
+  delete_question: '¿Eliminar esta conversación?',
+
+  // the connection
+  'state.connecting': 'Conectando',
+  'state.connected': 'Conectado',
+  'state.reconnecting': 'Reconectando',
+  'state.offline': 'Sin conexión',
+  'state.closed': 'Desconectado',
+  'banner.reconnecting': 'Se ha perdido la conexión. Nuevo intento {when}.',
+  'banner.offline': 'No tiene conexión a internet. Su borrador se conserva.',
+  'banner.closed': 'La conexión se ha cerrado.',
+  reconnect: 'Reconectar',
+
+  // the frames
+  view_logs: 'Ver registro',
+  logs: 'Registro de WebSocket',
+  logs_order: 'Lo más reciente primero',
+  logs_clear: 'Vaciar',
+  'log.sent': 'Enviado',
+  'log.received': 'Recibido',
+  'log.connection': 'Conexión',
+
+  // what the page itself has to tell
+  'error.connection_lost': 'Se ha perdido la conexión.',
+  'error.connection_ended': 'El servidor ha cerrado la conexión: {detail}.',
+  'error.message_too_large': 'El mensaje es demasiado grande.',
+  'error.conversation_deleted': 'La conversación se ha eliminado.',
+  'error.unanswered': 'La pregunta no se ha respondido, o no por completo.',
+  'notice.forgotten': 'El asistente no recuerda lo que se dijo más arriba.',
+
+  // what the server does not accept
+  'invalid.string_too_long': {
+    one: 'El texto es demasiado largo: se permite {count} carácter como máximo.',
+    many: 'El texto es demasiado largo: se permiten {count} de caracteres como máximo.',
+    other: 'El texto es demasiado largo: se permiten {count} caracteres como máximo.',
+  },
+  'invalid.string_too_short': 'Escriba un texto.',
+  'invalid.other': 'No se ha podido enviar.',
+
+  // errors, by reason
+  'error.busy': 'Hay demasiadas preguntas en espera. Espere una respuesta y vuelva a preguntar.',
+  'error.rate_limited': 'Demasiadas preguntas en poco tiempo. Espere un momento y vuelva a preguntar.',
+  'error.budget_exceeded': 'El cupo de respuestas se ha agotado. Vuelva a preguntar más tarde.',
+  'error.conversation_full': 'La conversación está llena. Empiece una nueva.',
+  'error.unauthorized': 'Inicie sesión para ver sus conversaciones.',
+  'error.unknown_topic': 'Esa conversación no existe.',
+  'error.not_subscribed': 'Abra primero la conversación.',
+  'error.not_found': 'Esa conversación o ese mensaje no existe.',
+  'error.nothing_to_regenerate': 'No hay ninguna pregunta que responder de nuevo.',
+  'error.provider_unavailable': 'No se ha podido acceder al modelo de lenguaje, o se ha detenido a mitad de la respuesta.',
+  'error.provider_timeout': 'El modelo de lenguaje no ha respondido a tiempo.',
+  'error.provider_rate_limited': 'El modelo de lenguaje está atendiendo demasiadas solicitudes.',
+  'error.provider_rejected': 'El modelo de lenguaje ha rechazado la solicitud. El responsable del sitio puede averiguar el motivo.',
+  'error.context_overflow': 'La pregunta es demasiado larga para el modelo de lenguaje.',
+  'error.content_filtered': 'El filtro de contenido del modelo de lenguaje ha rechazado la pregunta.',
+  'error.storage_unavailable': 'La conversación no se puede guardar en este momento.',
+  'error.draining': 'El servidor se está reiniciando. Vuelva a intentarlo en un momento.',
+  'error.internal': 'Se ha producido un error en el servidor.',
+  'error.file_unknown': 'Ese archivo ya no está disponible. Adjúntelo de nuevo.',
+  'error.too_many_files': 'El mensaje contiene demasiados archivos.',
+  'error.content_unsupported': 'El modelo de lenguaje no puede leer este tipo de archivo.',
+  'error.not_waiting': 'Esa decisión ya no es necesaria.',
+  'error.nothing_to_continue': 'No hay ninguna respuesta que continuar.',
+  'error.tools_unsupported': 'El modelo de lenguaje no puede usar herramientas.',
+  'error.client_tools_off': 'Las herramientas de esta página no están permitidas aquí.',
+
+  // notices, by reason
+  'notice.queued': 'La pregunta espera a que se responda una anterior.',
+  'notice.context_trimmed': 'La conversación es más larga de lo que el modelo puede leer: se han omitido los mensajes más antiguos.',
+  'notice.provider_fallback': 'El modelo habitual no puede responder: en su lugar responde {model}.',
+  'notice.draining': 'El servidor se está reiniciando. La conexión se cerrará y se podrá abrir de nuevo.',
+  'notice.superseded': 'La pregunta se ha enviado otra vez: el resto de la respuesta va a la solicitud posterior.',
+  'notice.nothing_to_stop': 'Esa respuesta ya no estaba en curso.',
+  'notice.tools_unavailable': 'Algunas herramientas no están disponibles en este momento.',
+  'notice.tool_steps': 'Esta respuesta no puede usar más herramientas.',
+};

@@ -1,0 +1,133 @@
+// French.
+export default {
+  // the element
+  assistant: 'Assistant',
+  chat: 'Discussion',
+  close: 'Fermer',
+  cancel: 'Annuler',
+  copy: 'Copier',
+  copied: 'Copié',
+  welcome: 'Comment puis-je vous aider ?',
+  messages: 'Messages',
+  latest: 'Aller à la fin',
+
+  // the question
+  message: 'Votre message',
+  message_hint: 'Écrivez votre message…',
+  send: 'Envoyer',
+  send_key: 'Envoyer (Entrée)',
+  stop: 'Arrêter',
+  stop_key: 'Arrêter (Échap)',
+  editing: 'Remplace la question et tout ce qui suit.',
+
+  // a turn
+  you: 'Vous',
+  edit: 'Modifier',
+  regenerate: 'Répondre à nouveau',
+  queued: 'En attente',
+  answering: 'Réponse en cours…',
+  reasoning: 'Raisonnement',
+  usage: 'Jetons utilisés',
+  tokens: 'Jetons : {input} en entrée, {output} en sortie',
+  tokens_estimated: 'Jetons : {input} en entrée, {output} en sortie (estimation)',
+  retry: 'Réessayer',
+  retry_later: 'Réessayer {when}',
+  unshown: 'Cette page ne peut pas afficher une partie du contenu.',
+  code: 'code',
+  done: 'Fait',
+
+  // how an answer ended
+  'ending.stop': '',
+  'ending.stopped': 'Arrêtée',
+  'ending.length': 'Coupée : longueur maximale atteinte',
+  'ending.content_filter': 'Coupée par le filtre de contenu',
+  'ending.budget': 'Coupée : quota épuisé',
+  'ending.interrupted': 'Interrompue',
+  'ending.waiting': 'En attente d’une décision',
+  'ending.error': 'Incomplète',
+
+  // the conversations
+  conversations: 'Conversations',
+  new: 'Nouvelle discussion',
+  search: 'Rechercher',
+  search_label: 'Rechercher dans les conversations',
+  rename: 'Renommer {title}',
+  title: 'Titre',
+  delete: 'Supprimer',
+  delete_title: 'Supprimer {title}',
+  delete_question: 'Supprimer cette conversation ?',
+
+  // the connection
+  'state.connecting': 'Connexion en cours',
+  'state.connected': 'Connecté',
+  'state.reconnecting': 'Reconnexion en cours',
+  'state.offline': 'Hors ligne',
+  'state.closed': 'Déconnecté',
+  'banner.reconnecting': 'La connexion a été perdue. Nouvel essai {when}.',
+  'banner.offline': 'Vous êtes hors ligne. Votre brouillon est conservé.',
+  'banner.closed': 'La connexion a été fermée.',
+  reconnect: 'Se reconnecter',
+
+  // the frames
+  view_logs: 'Voir le journal',
+  logs: 'Journal WebSocket',
+  logs_order: 'Du plus récent au plus ancien',
+  logs_clear: 'Effacer',
+  'log.sent': 'Envoyé',
+  'log.received': 'Reçu',
+  'log.connection': 'Connexion',
+
+  // what the page itself has to tell
+  'error.connection_lost': 'La connexion a été perdue.',
+  'error.connection_ended': 'Le serveur a mis fin à la connexion : {detail}.',
+  'error.message_too_large': 'Le message est trop volumineux.',
+  'error.conversation_deleted': 'La conversation a été supprimée.',
+  'error.unanswered': 'La question est restée sans réponse, ou la réponse est incomplète.',
+  'notice.forgotten': 'L’assistant ne se souvient pas de ce qui a été dit plus haut.',
+
+  // what the server does not accept
+  'invalid.string_too_long': {
+    one: 'Le texte est trop long : {count} caractère au maximum.',
+    many: 'Le texte est trop long : {count} de caractères au maximum.',
+    other: 'Le texte est trop long : {count} caractères au maximum.',
+  },
+  'invalid.string_too_short': 'Veuillez saisir un texte.',
+  'invalid.other': 'L’envoi n’a pas pu aboutir.',
+
+  // errors, by reason
+  'error.busy': 'Trop de questions sont en attente. Attendez une réponse, puis posez votre question à nouveau.',
+  'error.rate_limited': 'Trop de questions en peu de temps. Patientez un instant, puis posez votre question à nouveau.',
+  'error.budget_exceeded': 'Le quota de réponses est épuisé. Posez votre question plus tard.',
+  'error.conversation_full': 'La conversation est pleine. Commencez-en une nouvelle.',
+  'error.unauthorized': 'Connectez-vous pour voir vos conversations.',
+  'error.unknown_topic': 'Cette conversation n’existe pas.',
+  'error.not_subscribed': 'Ouvrez d’abord la conversation.',
+  'error.not_found': 'Cette conversation ou ce message n’existe pas.',
+  'error.nothing_to_regenerate': 'Il n’y a aucune question à laquelle répondre à nouveau.',
+  'error.provider_unavailable': 'Le modèle de langage est injoignable ou s’est arrêté au milieu de sa réponse.',
+  'error.provider_timeout': 'Le modèle de langage n’a pas répondu à temps.',
+  'error.provider_rate_limited': 'Le modèle de langage traite trop de demandes en ce moment.',
+  'error.provider_rejected': 'Le modèle de langage a refusé la demande. L’exploitant du site peut en trouver la raison.',
+  'error.context_overflow': 'La question est trop longue pour le modèle de langage.',
+  'error.content_filtered': 'Le filtre de contenu du modèle de langage a refusé la question.',
+  'error.storage_unavailable': 'La conversation ne peut pas être enregistrée pour le moment.',
+  'error.draining': 'Le serveur redémarre. Réessayez dans un instant.',
+  'error.internal': 'Une erreur s’est produite sur le serveur.',
+  'error.file_unknown': 'Ce fichier n’est plus disponible. Joignez-le à nouveau.',
+  'error.too_many_files': 'Le message contient trop de fichiers.',
+  'error.content_unsupported': 'Le modèle de langage ne peut pas lire ce type de fichier.',
+  'error.not_waiting': 'Cette décision n’est plus nécessaire.',
+  'error.nothing_to_continue': 'Il n’y a aucune réponse à poursuivre.',
+  'error.tools_unsupported': 'Le modèle de langage ne peut pas utiliser d’outils.',
+  'error.client_tools_off': 'Les outils de cette page ne sont pas autorisés ici.',
+
+  // notices, by reason
+  'notice.queued': 'La question attend la réponse à une question précédente.',
+  'notice.context_trimmed': 'La conversation est plus longue que ce que le modèle peut lire : les messages les plus anciens ont été laissés de côté.',
+  'notice.provider_fallback': 'Le modèle habituel ne peut pas répondre : {model} répond à sa place.',
+  'notice.draining': 'Le serveur redémarre. La connexion va se fermer et pourra être rouverte.',
+  'notice.superseded': 'La question a été envoyée à nouveau : la suite de la réponse va à la demande la plus récente.',
+  'notice.nothing_to_stop': 'Cette réponse n’était plus en cours.',
+  'notice.tools_unavailable': 'Certains outils ne sont pas disponibles pour le moment.',
+  'notice.tool_steps': 'Cette réponse ne peut pas utiliser d’autres outils.',
+};

@@ -1,0 +1,133 @@
+// Portuguese, as it is written in Brazil and understood elsewhere.
+export default {
+  // the element
+  assistant: 'Assistente',
+  chat: 'Chat',
+  close: 'Fechar',
+  cancel: 'Cancelar',
+  copy: 'Copiar',
+  copied: 'Copiado',
+  welcome: 'Como posso ajudar?',
+  messages: 'Mensagens',
+  latest: 'Ir para o fim',
+
+  // the question
+  message: 'Sua mensagem',
+  message_hint: 'Digite sua mensagem…',
+  send: 'Enviar',
+  send_key: 'Enviar (Enter)',
+  stop: 'Parar',
+  stop_key: 'Parar (Esc)',
+  editing: 'Substitui a pergunta e tudo o que vem depois.',
+
+  // a turn
+  you: 'Você',
+  edit: 'Editar',
+  regenerate: 'Responder de novo',
+  queued: 'Na fila',
+  answering: 'Respondendo…',
+  reasoning: 'Raciocínio',
+  usage: 'Uso de tokens',
+  tokens: 'Tokens: {input} de entrada, {output} de saída',
+  tokens_estimated: 'Tokens: {input} de entrada, {output} de saída (estimativa)',
+  retry: 'Tentar de novo',
+  retry_later: 'Tentar de novo {when}',
+  unshown: 'Esta página não consegue mostrar uma parte do conteúdo.',
+  code: 'código',
+  done: 'Concluído',
+
+  // how an answer ended
+  'ending.stop': '',
+  'ending.stopped': 'Interrompida a pedido',
+  'ending.length': 'Cortada no limite de tamanho',
+  'ending.content_filter': 'Cortada pelo filtro de conteúdo',
+  'ending.budget': 'Cortada: a cota acabou',
+  'ending.interrupted': 'Interrompida',
+  'ending.waiting': 'Aguardando uma decisão',
+  'ending.error': 'Incompleta',
+
+  // the conversations
+  conversations: 'Conversas',
+  new: 'Nova conversa',
+  search: 'Buscar',
+  search_label: 'Buscar conversas',
+  rename: 'Renomear {title}',
+  title: 'Título',
+  delete: 'Excluir',
+  delete_title: 'Excluir {title}',
+  delete_question: 'Excluir esta conversa?',
+
+  // the connection
+  'state.connecting': 'Conectando',
+  'state.connected': 'Conectado',
+  'state.reconnecting': 'Reconectando',
+  'state.offline': 'Off-line',
+  'state.closed': 'Desconectado',
+  'banner.reconnecting': 'A conexão foi perdida. Nova tentativa {when}.',
+  'banner.offline': 'Você está off-line. Seu rascunho foi mantido.',
+  'banner.closed': 'A conexão foi encerrada.',
+  reconnect: 'Reconectar',
+
+  // the frames
+  view_logs: 'Ver registros',
+  logs: 'Registros do WebSocket',
+  logs_order: 'Mais recentes primeiro',
+  logs_clear: 'Limpar',
+  'log.sent': 'Enviado',
+  'log.received': 'Recebido',
+  'log.connection': 'Conexão',
+
+  // what the page itself has to tell
+  'error.connection_lost': 'A conexão foi perdida.',
+  'error.connection_ended': 'O servidor encerrou a conexão: {detail}.',
+  'error.message_too_large': 'A mensagem é grande demais.',
+  'error.conversation_deleted': 'A conversa foi excluída.',
+  'error.unanswered': 'A pergunta não foi respondida, ou não até o fim.',
+  'notice.forgotten': 'O assistente não se lembra do que foi dito acima.',
+
+  // what the server does not accept
+  'invalid.string_too_long': {
+    one: 'O texto é longo demais: no máximo {count} caractere.',
+    many: 'O texto é longo demais: no máximo {count} de caracteres.',
+    other: 'O texto é longo demais: no máximo {count} caracteres.',
+  },
+  'invalid.string_too_short': 'Digite algum texto.',
+  'invalid.other': 'Não foi possível enviar.',
+
+  // errors, by reason
+  'error.busy': 'Há perguntas demais na fila. Espere uma resposta e pergunte de novo.',
+  'error.rate_limited': 'Perguntas demais em pouco tempo. Espere um momento e pergunte de novo.',
+  'error.budget_exceeded': 'A cota de respostas acabou. Pergunte de novo mais tarde.',
+  'error.conversation_full': 'A conversa está cheia. Comece uma nova.',
+  'error.unauthorized': 'Entre na sua conta para ver suas conversas.',
+  'error.unknown_topic': 'Essa conversa não existe.',
+  'error.not_subscribed': 'Abra a conversa primeiro.',
+  'error.not_found': 'Essa conversa ou mensagem não existe.',
+  'error.nothing_to_regenerate': 'Não há pergunta para responder de novo.',
+  'error.provider_unavailable': 'Não foi possível acessar o modelo de linguagem, ou ele parou no meio da resposta.',
+  'error.provider_timeout': 'O modelo de linguagem não respondeu a tempo.',
+  'error.provider_rate_limited': 'O modelo de linguagem está atendendo a solicitações demais.',
+  'error.provider_rejected': 'O modelo de linguagem recusou a solicitação. O responsável pelo site pode descobrir o motivo.',
+  'error.context_overflow': 'A pergunta é longa demais para o modelo de linguagem.',
+  'error.content_filtered': 'O filtro de conteúdo do modelo de linguagem recusou a pergunta.',
+  'error.storage_unavailable': 'Não é possível salvar a conversa no momento.',
+  'error.draining': 'O servidor está reiniciando. Tente de novo em instantes.',
+  'error.internal': 'Ocorreu um erro no servidor.',
+  'error.file_unknown': 'Esse arquivo não está mais disponível. Anexe-o de novo.',
+  'error.too_many_files': 'A mensagem contém arquivos demais.',
+  'error.content_unsupported': 'O modelo de linguagem não consegue ler esse tipo de arquivo.',
+  'error.not_waiting': 'Essa decisão não é mais necessária.',
+  'error.nothing_to_continue': 'Não há resposta para continuar.',
+  'error.tools_unsupported': 'O modelo de linguagem não pode usar ferramentas.',
+  'error.client_tools_off': 'As ferramentas desta página não são permitidas aqui.',
+
+  // notices, by reason
+  'notice.queued': 'A pergunta espera a resposta de uma anterior.',
+  'notice.context_trimmed': 'A conversa é mais longa do que o modelo consegue ler: as mensagens mais antigas foram deixadas de fora.',
+  'notice.provider_fallback': 'O modelo habitual não pode responder: {model} responde no lugar dele.',
+  'notice.draining': 'O servidor está reiniciando. A conexão será encerrada e poderá ser aberta de novo.',
+  'notice.superseded': 'A pergunta foi enviada de novo: o resto da resposta vai para a solicitação mais recente.',
+  'notice.nothing_to_stop': 'Essa resposta não estava em andamento.',
+  'notice.tools_unavailable': 'Algumas ferramentas não estão disponíveis no momento.',
+  'notice.tool_steps': 'Esta resposta não pode usar mais ferramentas.',
+};
