@@ -115,6 +115,15 @@ func (p *Page) Look(width, height int64, scheme string) {
 	call(p, emulation.SetEmulatedMedia, media)
 }
 
+// Speak shows the page anew to a reader of languages, the preferred one first, as in Accept-Language. What the
+// browser itself formats stays as it was, in English.
+func (p *Page) Speak(languages string) {
+	p.t.Helper()
+	agent := Eval[string](p, "navigator.userAgent")
+	call(p, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: languages})
+	p.Reload()
+}
+
 // SetOnline tells the browser whether it has a network; connections stay as they are.
 func (p *Page) SetOnline(online bool) {
 	p.t.Helper()
