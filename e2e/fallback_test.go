@@ -60,7 +60,7 @@ func TestFallback(t *testing.T) {
 			if text := harness.Answer(frames); text != "I am the backup." {
 				t.Errorf("the answer is %q", text)
 			}
-			notice := `{"reason":"provider_fallback","detail":"The usual model cannot answer: backup-model answers instead."}`
+			notice := `{"reason":"provider_fallback","detail":"The usual model cannot answer: backup-model answers instead.","model":"backup-model"}`
 			if !harness.SameJSON(t, string(frames[1].Payload), notice) {
 				t.Errorf("the notice is %s", frames[1].Text)
 			}

@@ -127,6 +127,7 @@ type ConversationDeletedPayload struct {
 type NoticePayload struct {
 	Reason assistant.NoticeReason `json:"reason"`
 	Detail string                 `json:"detail" doc:"A sentence for people."`
+	Model  string                 `json:"model,omitzero" doc:"The model that answers, for provider_fallback."`
 }
 
 var noticeDetails = map[assistant.NoticeReason]string{
@@ -138,11 +139,11 @@ var noticeDetails = map[assistant.NoticeReason]string{
 }
 
 func notice(reason assistant.NoticeReason) NoticePayload {
-	return NoticePayload{reason, noticeDetails[reason]}
+	return NoticePayload{Reason: reason, Detail: noticeDetails[reason]}
 }
 
 func fallbackNotice(next assistant.Source) NoticePayload {
-	return NoticePayload{assistant.NoticeProviderFallback, fmt.Sprintf("The usual model cannot answer: %s answers instead.", next.Model)}
+	return NoticePayload{assistant.NoticeProviderFallback, fmt.Sprintf("The usual model cannot answer: %s answers instead.", next.Model), next.Model}
 }
 
 // ErrorPayload is the payload of error, where the frame itself was well formed.

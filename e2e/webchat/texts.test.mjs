@@ -82,7 +82,8 @@ test('errors and notices are explained by their reason, else by what the server 
   assert.equal(german.explain({ detail: 'Said by a server of the tutorial.' }), 'Said by a server of the tutorial.');
   assert.equal(german.notice({ reason: 'queued', detail: 'Wait.' }), languages.de['notice.queued']);
   const fallback = { reason: 'provider_fallback', detail: 'It cannot answer: m answers instead.' };
-  assert.equal(german.notice(fallback), fallback.detail); // which has the name
+  assert.equal(german.notice({ ...fallback, model: 'm' }), 'Das übliche Sprachmodell kann nicht antworten: Stattdessen antwortet m.');
+  assert.equal(german.notice(fallback), fallback.detail); // an older server's, which has the name there alone
   assert.equal(german.ending('stopped'), 'Gestoppt');
   assert.equal(german.ending('new_ending'), 'new_ending');
 });

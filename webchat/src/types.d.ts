@@ -99,6 +99,8 @@ export type Words = Record<string, string | ({ other: string } & { [category: st
 export interface Notice {
   reason: string;
   detail?: string;
+  /** Of provider_fallback: the one that answers. */
+  model?: string;
 }
 
 /** What went wrong. */
