@@ -69,7 +69,7 @@ export default {
   reconnect: 'Neu verbinden',
 
   // the frames
-  view_logs: 'Protokoll anzeigen',
+  view_logs: 'Protokoll',
   logs: 'WebSocket-Protokoll',
   logs_order: 'Neueste zuerst',
   logs_clear: 'Leeren',
