@@ -90,6 +90,7 @@ func TestLanguageOfReader(t *testing.T) {
 		t.Errorf("the time is %q, want it as Germans write it", at)
 	}
 	checkTranslated(t, page, "de")
+	checkAccessible(t, page, "German")
 	page.Click("#view-logs")
 	page.WaitFor(`$("#logs-list li")`)
 	checkTranslated(t, page, "de")
@@ -102,6 +103,37 @@ func TestLanguageOfReader(t *testing.T) {
 	page.Reload() // it knows the reason alone
 	page.WaitFor(`$(".problem p")?.textContent === ` + fmt.Sprintf("%q", german["error.provider_unavailable"]))
 	checkTranslated(t, page, "de")
+}
+
+// TestLanguageRetry: when a question may be asked again is said in the reader's language, and then it may be.
+func TestLanguageRetry(t *testing.T) {
+	page := harness.Open(t, startChat(t, failing(t), "rate 1/3s"), "/assistants/")
+	page.Speak("fr")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	ask(page, "Un ?")
+	page.Type("#input", "Deux ?"+kb.Enter)
+	page.WaitFor(`$(".problem .retry")?.checkVisibility()`)
+	french := words(t, "fr")
+	said := harness.Eval[[]string](page, `[$(".problem p").textContent, $(".retry").textContent, String($(".retry").disabled)]`)
+	if said[0] != french["error.rate_limited"] || !regexp.MustCompile(`^Réessayer dans [1-3] secondes?$`).MatchString(said[1]) || said[2] != "true" {
+		t.Errorf("the problem says %q", said)
+	}
+	page.WaitFor(`!$(".retry").disabled && $(".retry").textContent === ` + fmt.Sprintf("%q", french["retry"]))
+}
+
+// TestLanguageFile: a site's file adds a language; a broken one leaves those that are built in.
+func TestLanguageFile(t *testing.T) {
+	site := strings.Replace(keptChat, "SETTINGS", "", 1) + "\nrespond /words.json `{\"nl\": {\"welcome\": \"Hoe kan ik helpen?\"}}`\nrespond /broken.json `{`\n"
+	page := harness.Open(t, harness.Start(t, chatFiles+harness.Site(site), "UPSTREAM="+failing(t).URL), "/assistants/")
+	page.Expect("SyntaxError") // which tells the site's owner
+	for file, want := range map[string]string{"/words.json": "Hoe kan ik helpen?", "/broken.json": words(t, "en")["welcome"]} {
+		page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+		page.Run(`
+			const chat = document.createElement("assistant-chat");
+			for (const [name, value] of [["lang", "nl"], ["texts", "` + file + `"]]) chat.setAttribute(name, value);
+			$("assistant-chat").replaceWith(chat)`)
+		page.WaitFor(`$("#status")?.dataset.state === "connected" && $("#welcome").textContent === ` + fmt.Sprintf("%q", want))
+	}
 }
 
 // TestLanguageRightToLeft: an Arabic page is mirrored, and no button covers what is typed, in either direction.
@@ -134,6 +166,7 @@ func TestLanguageRightToLeft(t *testing.T) {
 			page.WaitFor(answerDone + ` && $(".hl-keyword")`)
 			checkUncovered(t, page)
 			checkTranslated(t, page, "ar")
+			checkAccessible(t, page, "Arabic")
 			for what, expression := range map[string]string{
 				"the chat's direction":                      `getComputedStyle($("#chat")).direction === "rtl" && $("#chat").lang === "ar-EG"`,
 				"Send is left of what is typed":             `$("#send").getBoundingClientRect().x < innerWidth / 2`,
@@ -199,11 +232,11 @@ func TestLanguageOfElement(t *testing.T) {
 		[around.lang, around.dir] = ["nl-BE", "ltr"];
 		around.append(chat);
 		$("assistant-chat").replaceWith(around)`)
-	page.WaitFor(`$("#welcome")?.textContent === "Hallo!" && $("#input").placeholder === ` + fmt.Sprintf("%q", words(t, "en")["message_hint"]))
+	page.WaitFor(`$("#status")?.dataset.state === "connected" && $("#welcome").textContent === "Hallo!" && $("#input").placeholder === ` + fmt.Sprintf("%q", words(t, "en")["message_hint"]))
 	page.Run(`
 		const chat = document.createElement("assistant-chat");
 		chat.lang = "de";
 		chat.texts = {de: {welcome: "Moin!"}};
 		$("assistant-chat").replaceWith(chat)`)
-	page.WaitFor(`$("#welcome")?.textContent === "Moin!" && $("#new").textContent === ` + fmt.Sprintf("%q", words(t, "de")["new"]))
+	page.WaitFor(`$("#status")?.dataset.state === "connected" && $("#welcome").textContent === "Moin!" && $("#new").textContent === ` + fmt.Sprintf("%q", words(t, "de")["new"]))
 }
