@@ -8,16 +8,14 @@
 // when they are needed: markdown.js for the first answer, history.js for stored messages that have more than
 // text or that failed, highlight.js for the first block of code, manage.js to rename or delete a conversation,
 // tutorial.js for a server that knows the tutorial's actions alone, one of texts for a reader of another language
-// than English. "npm run check" compares the two folders.
-// The files are not compressed; Caddy's encode does that.
+// than English. "npm run check" compares the two folders. The files are not compressed; Caddy's encode does that.
 //
 // In src, connection.js opens the socket, notices when it is dead and opens it again. stored.js follows a stored
 // conversation through cuts and reloads; tutorial.js finds the turn that a frame belongs to in the socket's own
 // conversation. None knows a page, so Node can test them. assistant-chat.js is the element; chat.js joins what
 // it consists of: layout.js, turn.js for a question and its answer, sidebar.js for the list of conversations,
 // scroll.js, logs.js for the frames. Whatever people read is in texts, a file for each language; texts.js chooses
-// one and makes sentences of it. types.d.ts describes the frames and the seams for editors; no browser
-// loads it.
+// one and makes sentences of it. types.d.ts describes the frames and the seams for editors; no browser loads it.
 //
 // Browsers of 2024 and later can show it.
 //
@@ -34,7 +32,7 @@
 //	#welcome                what is shown until something is said
 //	.turn[data-pending]     its question is not known to be stored
 //	.message[data-role]     user or assistant, with .text, time, .model, .note (how an answer ended, if that
-//	                        is worth a word) and buttons: .copy, a question's .edit, an answer's .regenerate
+//	                        is worth a word, or that a question is queued) and buttons: .copy, a question's .edit, an answer's .regenerate
 //	                        and .usage, which shows .tokens; .reasoning is before the text, folded; a .notice
 //	                        says that there is something which this page cannot show
 //	.message[data-state]    of a question: queued, sent; of an answer: streaming, ended
