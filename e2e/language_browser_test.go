@@ -174,6 +174,7 @@ func TestLanguageRightToLeft(t *testing.T) {
 				"the conversations are right of it":         `!$("#conversations").checkVisibility() || middle($("#conversations")) > middle($("#panel"))`,
 				"an English sentence goes left to right":    `getComputedStyle($$(".text p").find(({textContent}) => textContent.startsWith("Some"))).direction === "ltr"`,
 				"an Arabic sentence goes right to left":     `getComputedStyle($(".text p")).direction === "rtl"`,
+				"the menu's icon is mirrored":               `!$("#menu").checkVisibility() || getComputedStyle($("#menu svg")).transform.startsWith("matrix(-1,")`,
 				"code goes left to right":                   `getComputedStyle($(".code")).direction === "ltr"`,
 				"the first of the buttons is the rightmost": `$(".meta time").getBoundingClientRect().x > $(".meta .copy").getBoundingClientRect().x`,
 			} {

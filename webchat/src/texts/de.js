@@ -13,7 +13,7 @@ export default {
 
   // the question
   message: 'Ihre Nachricht',
-  message_hint: 'Nachricht eingeben …',
+  message_hint: 'Nachricht eingeben …',
   send: 'Senden',
   send_key: 'Senden (Eingabetaste)',
   stop: 'Stoppen',
@@ -25,7 +25,7 @@ export default {
   edit: 'Bearbeiten',
   regenerate: 'Neu beantworten',
   queued: 'In der Warteschlange',
-  answering: 'Antwort wird geschrieben …',
+  answering: 'Antwort wird geschrieben …',
   reasoning: 'Gedankengang',
   usage: 'Tokenverbrauch',
   tokens: 'Tokens: {input} Eingabe, {output} Ausgabe',

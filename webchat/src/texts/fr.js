@@ -7,7 +7,7 @@ export default {
   cancel: 'Annuler',
   copy: 'Copier',
   copied: 'Copié',
-  welcome: 'Comment puis-je vous aider ?',
+  welcome: 'Comment puis-je vous aider ?',
   messages: 'Messages',
   latest: 'Aller à la fin',
 
@@ -28,8 +28,8 @@ export default {
   answering: 'Réponse en cours…',
   reasoning: 'Raisonnement',
   usage: 'Jetons utilisés',
-  tokens: 'Jetons : {input} en entrée, {output} en sortie',
-  tokens_estimated: 'Jetons : {input} en entrée, {output} en sortie (estimation)',
+  tokens: 'Jetons : {input} en entrée, {output} en sortie',
+  tokens_estimated: 'Jetons : {input} en entrée, {output} en sortie (estimation)',
   retry: 'Réessayer',
   retry_later: 'Réessayer {when}',
   unshown: 'Cette page ne peut pas afficher une partie du contenu.',
@@ -39,9 +39,9 @@ export default {
   // how an answer ended
   'ending.stop': '',
   'ending.stopped': 'Arrêtée',
-  'ending.length': 'Coupée : longueur maximale atteinte',
+  'ending.length': 'Coupée : longueur maximale atteinte',
   'ending.content_filter': 'Coupée par le filtre de contenu',
-  'ending.budget': 'Coupée : quota épuisé',
+  'ending.budget': 'Coupée : quota épuisé',
   'ending.interrupted': 'Interrompue',
   'ending.waiting': 'En attente d’une décision',
   'ending.error': 'Incomplète',
@@ -55,7 +55,7 @@ export default {
   title: 'Titre',
   delete: 'Supprimer',
   delete_title: 'Supprimer {title}',
-  delete_question: 'Supprimer cette conversation ?',
+  delete_question: 'Supprimer cette conversation ?',
 
   // the connection
   'state.connecting': 'Connexion en cours',
@@ -79,7 +79,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': 'La connexion a été perdue.',
-  'error.connection_ended': 'Le serveur a mis fin à la connexion : {detail}.',
+  'error.connection_ended': 'Le serveur a mis fin à la connexion : {detail}.',
   'error.message_too_large': 'Le message est trop volumineux.',
   'error.conversation_deleted': 'La conversation a été supprimée.',
   'error.unanswered': 'La question est restée sans réponse, ou la réponse est incomplète.',
@@ -87,9 +87,9 @@ export default {
 
   // what the server does not accept
   'invalid.string_too_long': {
-    one: 'Le texte est trop long : {count} caractère au maximum.',
-    many: 'Le texte est trop long : {count} de caractères au maximum.',
-    other: 'Le texte est trop long : {count} caractères au maximum.',
+    one: 'Le texte est trop long : {count} caractère au maximum.',
+    many: 'Le texte est trop long : {count} de caractères au maximum.',
+    other: 'Le texte est trop long : {count} caractères au maximum.',
   },
   'invalid.string_too_short': 'Veuillez saisir un texte.',
   'invalid.other': 'L’envoi n’a pas pu aboutir.',
@@ -123,10 +123,10 @@ export default {
 
   // notices, by reason
   'notice.queued': 'La question attend la réponse à une question précédente.',
-  'notice.context_trimmed': 'La conversation est plus longue que ce que le modèle peut lire : les messages les plus anciens ont été laissés de côté.',
-  'notice.provider_fallback': 'Le modèle habituel ne peut pas répondre : {model} répond à sa place.',
+  'notice.context_trimmed': 'La conversation est plus longue que ce que le modèle peut lire : les messages les plus anciens ont été laissés de côté.',
+  'notice.provider_fallback': 'Le modèle habituel ne peut pas répondre : {model} répond à sa place.',
   'notice.draining': 'Le serveur redémarre. La connexion va se fermer et pourra être rouverte.',
-  'notice.superseded': 'La question a été envoyée à nouveau : la suite de la réponse va à la demande la plus récente.',
+  'notice.superseded': 'La question a été envoyée à nouveau : la suite de la réponse va à la demande la plus récente.',
   'notice.nothing_to_stop': 'Cette réponse n’était plus en cours.',
   'notice.tools_unavailable': 'Certains outils ne sont pas disponibles pour le moment.',
   'notice.tool_steps': 'Cette réponse ne peut pas utiliser d’autres outils.',
