@@ -116,6 +116,23 @@ func AllMatching(takes, expected string, allowed func(string) bool) Form[[]strin
 	return f
 }
 
+// Lines is one or more texts, a line for each.
+func Lines(takes string, field *[]string) Value {
+	v := Texts(takes).Into(field)
+	text := Text(takes)
+	v.repeatable = true
+	v.read = func(d *caddyfile.Dispenser) error {
+		words := d.RemainingArgs()
+		line, ok := text.Parse(words)
+		if !ok {
+			return expected(text.Expected, words...)
+		}
+		*field = append(*field, line)
+		return nil
+	}
+	return v
+}
+
 // Choice is one of a few words.
 func Choice(words ...string) Form[string] {
 	return Matching(strings.Join(words, " | "), enumerate(words), func(word string) bool { return slices.Contains(words, word) })

@@ -16,6 +16,7 @@ import (
 type module struct {
 	text     string
 	texts    []string
+	lines    []string
 	choice   string
 	on       bool
 	number   int
@@ -32,6 +33,7 @@ func (m *module) settings() Table {
 	return Table{{
 		{Name: "text", Value: Text("<text>").Into(&m.text), Default: `"two words"`},
 		{Name: "texts", Value: AllMatching("<text...>", "texts without x", func(s string) bool { return s != "x" }).Into(&m.texts), Default: "a b"},
+		{Name: "lines", Value: Lines("<text>", &m.lines)},
 		{Name: "choice", Value: Choice("one", "two", "three").Into(&m.choice), Default: "two"},
 		{Name: "on", Value: Switch().Into(&m.on), Default: "off"},
 	}, {
@@ -59,6 +61,9 @@ func TestRead(t *testing.T) {
 		"texts a b c":     "",
 		"texts":           `m: texts: expected texts without x, found nothing`,
 		"texts a x b":     `m: texts: expected texts without x, found "x"`,
+		"lines a":         "",
+		"lines a b":       `m: lines: expected one value, in quotes where it has spaces, found "a b"`,
+		"lines":           `m: lines: expected one value, in quotes where it has spaces, found nothing`,
 		"choice three":    "",
 		"choice four":     `m: choice: expected one, two or three, found "four"`,
 		"on on":           "",
@@ -85,10 +90,11 @@ func TestRead(t *testing.T) {
 		"number {\n x\n}": `m: number: expected a whole number from 1 to 9, found nothing`,
 
 		"text a\ntext b":             `m: text is given twice`,
+		"lines a\nlines b":           "",
 		"pairs a 1\npairs b 2":       "",
 		"pairs a 1\npairs a 2":       `m: pairs: a is given twice`,
 		"texts a x\nnot read at all": `m: texts: expected texts without x, found "x"`,
-		"unknown":                    `m: unknown subdirective "unknown"; allowed are choice, decimal, duration, keep, number, on, pairs, secret, seed, size, text, texts`,
+		"unknown":                    `m: unknown subdirective "unknown"; allowed are choice, decimal, duration, keep, lines, number, on, pairs, secret, seed, size, text, texts`,
 	} {
 		got := ""
 		if err := new(module).settings().Read(caddyfile.NewTestDispenser("m {\n"+line+"\n}"), "m"); err != nil {
