@@ -20,7 +20,9 @@ func init() { caddy.RegisterModule(App{}) }
 // App is where the handlers of one configuration meet: it starts and drains them, and rejects two with the same name
 // or store. It has no settings, and Caddy loads it by itself.
 type App struct {
-	handlers []*Handler // complete once the configuration is provisioned
+	// complete once the configuration is provisioned
+	handlers []*Handler
+	pages    map[string]string // paths of chat pages, by the handler that they talk to
 }
 
 // CaddyModule returns the Caddy module information.
@@ -99,6 +101,14 @@ func Running() []*Handler {
 
 // Handlers returns the handlers of the configuration, by name.
 func (a *App) Handlers() []*Handler { return slices.Clone(a.handlers) }
+
+// HasPage notes that the handler of that name has a chat page, for who opens the socket's address in a browser.
+func (a *App) HasPage(handler, path string) {
+	if a.pages == nil {
+		a.pages = map[string]string{}
+	}
+	a.pages[handler] = path
+}
 
 // Protocol is the same for all handlers.
 var Protocol = session.Protocol()

@@ -25,8 +25,8 @@ import (
 // Handler upgrades requests to WebSocket and serves each connection with a streaming AI assistant.
 //
 // Match it by path only: the extended CONNECT of HTTP/2 and HTTP/3 is not a GET and has no Upgrade header. A
-// request that is not a WebSocket handshake is answered with 426, one from a foreign origin with 403;
-// handle_errors sees both.
+// request that is not a WebSocket handshake is answered with 426 and a sentence of text, one from a foreign origin
+// with 403; the site's handle_errors sees both.
 type Handler struct {
 	// The channel's name in the AsyncAPI document: letters, digits and underscores. Two handlers may not have the
 	// same. Default: assistants
@@ -147,6 +147,7 @@ type Handler struct {
 	// conversation answers a further question with the error conversation_full. Default: no limit
 	MaxMessages int `json:"max_messages,omitempty"`
 
+	app       *App
 	chain     *chain.Chain
 	storeKey  string
 	storeName string
@@ -184,11 +185,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.settings = h.engine()
-	app, err := AppOf(ctx)
-	if err != nil {
+	var err error
+	if h.app, err = AppOf(ctx); err != nil {
 		return err
 	}
-	return app.Add(h)
+	return h.app.Add(h)
 }
 
 // start opens the store, unless an earlier configuration has opened it. From then on all sessions of the handler
@@ -287,7 +288,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if err != nil {
 		restore()
 		refused, _ := errors.AsType[*ws.HandshakeError](err)
-		return caddyhttp.Error(refused.Status, err)
+		err = caddyhttp.Error(refused.Status, err)
+		if refused.Status == http.StatusUpgradeRequired && !handlesErrors(r) {
+			observe.Refused(h.Name, err)
+			return h.explain(w)
+		}
+		return err
 	}
 	served = h.serve(conn, peer, r, release)
 	return nil
