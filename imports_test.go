@@ -111,7 +111,7 @@ func TestRooms(t *testing.T) {
 		"observe":            nil,
 		"providers":          {setting},
 		"stores":             {setting},
-		"chatpage":           {setting},
+		"chatpage":           {"endpoint", "observe", setting},
 		setting:              nil,
 		"internal/caddytest": {setting}, // for tests alone
 	}

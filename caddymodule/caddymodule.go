@@ -2,6 +2,7 @@
 //
 //	http.handlers.assistant             endpoint.Handler: the WebSocket endpoint
 //	assistant                           endpoint.App: where the handlers of one configuration meet
+//	http.handlers.assistant_chat        chatpage.ChatPage: the chat page and the element's files
 //	http.handlers.asyncapi              docs.AsyncAPI: their document and its page
 //	http.assistant.providers.openai     providers.OpenAI: models behind OpenAI's API
 //	http.assistant.providers.demo       providers.Demo: the built-in model without a network
@@ -9,12 +10,12 @@
 //	http.assistant.stores.sqlite        stores.SQLite: in a file
 //	http.assistant.stores.postgres      stores.Postgres: in a database, which several nodes may share
 //	admin.api.assistant                 admin.Admin: /assistant/ of Caddy's admin API
-//	caddy.fs.assistant_chat             chatpage.ChatPage: the chat page as a file system
 //
 // Package command adds "caddy assistant". All of them translate configuration and requests; what they do not
 // decide is decided in packages that know nothing of Caddy. They import each other one way:
 //
 //	command ─► admin, docs ─► endpoint ─► observe
+//	                chatpage ─► endpoint
 //
 // Providers and stores stand alone, and endpoint finds them by their names. Modules of others in their
 // namespaces implement endpoint.ProviderSource and endpoint.StoreSource.

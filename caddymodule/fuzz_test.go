@@ -51,7 +51,7 @@ func checkModules(t *testing.T, config []byte) {
 	var elements []json.RawMessage
 	switch {
 	case json.Unmarshal(config, &members) == nil:
-		for _, handler := range []string{"assistant", "asyncapi"} {
+		for _, handler := range []string{"assistant", "assistant_chat", "asyncapi"} {
 			if string(members["handler"]) == `"`+handler+`"` {
 				checkModule(t, "http.handlers."+handler, "handler", config)
 			}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/chatpage"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/docs"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/providers"
@@ -31,6 +32,7 @@ var modules = []struct {
 	{"provider openai [<label>]", "[openai] the label is its name in logs and metrics", new(providers.OpenAI)},
 	{"provider demo [<label>]", "", new(providers.Demo)},
 	{"store memory", "", new(stores.Memory)},
+	{"assistant_chat [<matcher>]", "", new(chatpage.ChatPage)},
 	{"asyncapi [<matcher>]", "", new(docs.AsyncAPI)},
 }
 

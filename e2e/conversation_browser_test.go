@@ -26,21 +26,17 @@ const keptChat = `
 	}
 ` + chatPage
 
-const (
-	chatFiles = "{\n filesystem chat assistant_chat\n}\n"
-	chatPage  = `
-	handle_path /assistants/* {
-		file_server {
-			fs chat
-		}
+const chatPage = `
+	assistant_chat /assistants/* {
+		socket /ws/assistants/
+		logs on
 	}
 `
-)
 
 // startChat runs the chat page in front of upstream. Its readers are anonymous, unless settings say who they are.
 func startChat(t *testing.T, upstream *harness.Upstream, settings string) *harness.Caddy {
 	t.Helper()
-	return harness.Start(t, chatFiles+harness.Site(strings.Replace(keptChat, "SETTINGS", settings, 1)), "UPSTREAM="+upstream.URL)
+	return harness.Start(t, harness.Site(strings.Replace(keptChat, "SETTINGS", settings, 1)), "UPSTREAM="+upstream.URL)
 }
 
 const (
@@ -204,7 +200,7 @@ func TestConversationWithTutorial(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	c := harness.Start(t, chatFiles+harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
+	c := harness.Start(t, harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
 	page := harness.Open(t, c, "/assistants/#00000000-0000-4000-8000-000000000000")
 	page.WaitFor(`$("#chat")?.dataset.kept === "false" && !location.hash`)
 	page.Type("#input", "Hello"+kb.Enter)
@@ -247,7 +243,7 @@ func TestConversationUnknownPart(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	c := harness.Start(t, chatFiles+harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
+	c := harness.Start(t, harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
 	page := harness.Open(t, c, "/assistants/#"+id)
 	page.WaitFor(answerText + ` === "There." && $("[data-role=assistant] .notice")?.textContent === "There is something this page cannot show."`)
 	if n := harness.Eval[int](page, `$$(".notice").length`); n != 1 {

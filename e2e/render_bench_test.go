@@ -20,7 +20,7 @@ func BenchmarkRender(b *testing.B) {
 		call.Pieces(words...)
 		call.Finish()
 	})
-	c := harness.Start(b, chatFiles+harness.Site(strings.Replace(keptChat, "SETTINGS", "", 1)), "UPSTREAM="+upstream.URL)
+	c := harness.Start(b, harness.Site(strings.Replace(keptChat, "SETTINGS", "", 1)), "UPSTREAM="+upstream.URL)
 	for b.Loop() {
 		page := harness.Open(b, c, "/assistants/")
 		page.WaitFor(`$("#status")?.dataset.state === "connected"`)

@@ -76,9 +76,8 @@ func TestModules(t *testing.T) {
 	}
 	modules := strings.Fields(string(out))
 	for _, module := range []string{
-		"http.handlers.assistant", "http.handlers.asyncapi",
+		"http.handlers.assistant", "http.handlers.assistant_chat", "http.handlers.asyncapi",
 		"http.assistant.providers.demo", "http.assistant.providers.openai",
-		"caddy.fs.assistant_chat",
 	} {
 		if !slices.Contains(modules, module) {
 			t.Errorf("no module %s", module)

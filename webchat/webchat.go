@@ -8,7 +8,8 @@
 // when they are needed: markdown.js for the first answer, history.js for stored messages that have more than
 // text or that failed, highlight.js for the first block of code, manage.js to rename or delete a conversation,
 // tutorial.js for a server that knows the tutorial's actions alone, one of texts for a reader of another language
-// than English. "npm run check" compares the two folders. The files are not compressed; Caddy's encode does that.
+// than English. "npm run check" compares the two folders. The files are not compressed; the directive assistant_chat
+// does that.
 //
 // In src, connection.js opens the socket, notices when it is dead and opens it again. stored.js follows a stored
 // conversation through cuts and reloads; tutorial.js finds the turn that a frame belongs to in the socket's own
@@ -29,7 +30,7 @@
 //	#status[data-state]     connecting, connected, reconnecting, offline, closed
 //	#banner #reconnect      what to know while there is no connection
 //	#log > #messages        the conversation: a .turn for each question, a .notice for what concerns none
-//	#welcome                what is shown until something is said
+//	#welcome                what is shown until something is said, with a .suggestion for each offered question
 //	.turn[data-pending]     its question is not known to be stored
 //	.message[data-role]     user or assistant, with .text, time, .model, .note (how an answer ended, if that
 //	                        is worth a word, or that a question is queued) and buttons: .copy, a question's .edit, an answer's .regenerate
@@ -43,7 +44,8 @@
 //	#menu #conversations    the sidebar: #search, and #list with an li[data-id] for each conversation:
 //	                        .title (aria-current: the one shown), .rename, .delete
 //	#confirm                the dialog that asks before it deletes: .cancel, .confirm
-//	#view-logs #logs        the dialog with #logs-list > [data-kind], #logs-clear, #logs-close;
+//	#disclaimer #privacy    a line under #input, and the link in it
+//	#view-logs #logs        with the attribute logs: the dialog with #logs-list > [data-kind], #logs-clear, #logs-close;
 //	                        kinds are sent, received, connection
 //	#launcher #close        of a floating chat
 //

@@ -1,103 +1,162 @@
-// Package chatpage is the built-in chat page as a module of Caddy's file server.
+// Package chatpage is the built-in chat page as a handler of Caddy's.
 package chatpage
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"time"
+	"net/http"
+	"strings"
 
-	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
-	"github.com/caddy-assistant/caddy-assistant/webchat"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func init() { caddy.RegisterModule(ChatPage{}) }
 
-// ChatPage is the built-in chat page as a file system, to be served by file_server:
+// ChatPage serves the chat page, and the files of the element <assistant-chat> that other pages embed. All of them are
+// built in, compressed and cached by ETag. The page has a strict Content-Security-Policy, no site may frame it, and
+// pages of every origin may load the scripts.
 //
-//	{
-//		filesystem assistant_chat assistant_chat
-//	}
-//	example.com {
-//		file_server {
-//			fs assistant_chat
-//		}
-//	}
+// Answers are 404 for what is no file of it, and 405 for methods other than GET and HEAD; handle_errors sees both.
 type ChatPage struct {
-	fs.FS `json:"-"`
+	// The path of the page, which ends with a slash; without the slash it redirects there. A Caddyfile takes it from
+	// the directive's path matcher. Without it the end of a request's path decides, so that the handler can be behind
+	// what strips or matches the rest: handle_path, handle and route. Default: the matcher's
+	Path string `json:"path,omitempty"`
+
+	// The assistant's WebSocket: its path on this site, or a URL such as wss://chat.example.com/ws/assistants/. It is
+	// required if this site has several assistants, or none. Default: this site's assistant
+	Socket string `json:"socket,omitempty"`
+
+	// The page's title, in the browser's tab. Default: Assistant
+	Title string `json:"title,omitempty"`
+
+	// What stands above the chat. Default: the title
+	Heading string `json:"heading,omitempty"`
+
+	// A picture before the heading: its path on this site, or its URL. Default: a speech bubble
+	Logo string `json:"logo,omitempty"`
+
+	// The language of the page and of the texts here, such as de or pt-BR. Default: the reader's
+	Language string `json:"language,omitempty"`
+
+	// What is shown until something is said. Default: How can I help?
+	Greeting string `json:"greeting,omitempty"`
+
+	// Questions that are offered until something is said; a click asks one. Default: none
+	Suggest []string `json:"suggest,omitempty"`
+
+	// A line under the input, such as "Answers can be wrong." Default: none
+	Disclaimer string `json:"disclaimer,omitempty"`
+
+	// What the link Privacy under the input leads to: a path on this site, or a URL. Default: none
+	Privacy string `json:"privacy,omitempty"`
+
+	// A JSON file, an object, with the page's own words in further languages or in other words. It may be a
+	// placeholder; it is read when the configuration is loaded. Default: none
+	Texts string `json:"texts,omitempty"`
+
+	// Whether the page offers "View Logs", the frames that it sent and received. Default: false
+	Logs bool `json:"logs,omitempty"`
+
+	files files
 }
 
 // CaddyModule returns the Caddy module information.
 func (ChatPage) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "caddy.fs.assistant_chat", New: func() caddy.Module { return &ChatPage{builtFS{webchat.Files}} }}
+	return caddy.ModuleInfo{ID: "http.handlers.assistant_chat", New: func() caddy.Module { return new(ChatPage) }}
 }
 
-// UnmarshalCaddyfile reads the name; the file system has no settings.
-func (*ChatPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return setting.Table{}.Read(d, "filesystem assistant_chat")
-}
-
-// builtFS gives embedded files, which have no modification time, that of the running program. file_server makes ETags
-// of it, so they change with every upgrade.
-type builtFS struct{ fs.FS }
-
-func (b builtFS) Open(name string) (fs.File, error) {
-	f, err := b.FS.Open(name)
+// Provision checks the settings, finds the assistant, and makes the page.
+func (p *ChatPage) Provision(ctx caddy.Context) error {
+	if err := p.Settings().Check(); err != nil {
+		return err
+	}
+	texts, err := readTexts(p.Texts)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return builtFile{f}, nil
-}
-
-// builtFile is an embedded file or folder, with the abilities that file_server looks for.
-type builtFile struct{ fs.File }
-
-func (f builtFile) Stat() (fs.FileInfo, error) {
-	info, err := f.File.Stat()
+	socket, err := p.findSocket(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return builtInfo{info}, nil
-}
-
-func (f builtFile) Seek(offset int64, whence int) (int64, error) {
-	if s, ok := f.File.(interface {
-		Seek(int64, int) (int64, error)
-	}); ok {
-		return s.Seek(offset, whence)
-	}
-	return 0, fmt.Errorf("seek: %w", errors.ErrUnsupported)
-}
-
-func (f builtFile) ReadDir(n int) ([]fs.DirEntry, error) {
-	if d, ok := f.File.(fs.ReadDirFile); ok {
-		return d.ReadDir(n)
-	}
-	return nil, fmt.Errorf("read folder: %w", errors.ErrUnsupported)
-}
-
-type builtInfo struct{ fs.FileInfo }
-
-func (builtInfo) ModTime() time.Time { return built() }
-
-// built returns when the running program was written to disk. If that is unknown it returns the zero Unix time, for
-// which file_server makes no ETag.
-func built() time.Time {
-	path, err := os.Executable()
+	index, policy, err := p.index(socket)
 	if err != nil {
-		return time.Unix(0, 0)
+		return err
 	}
-	info, err := os.Stat(path)
+	p.files, err = withPage(index, policy, texts)
+	return err
+}
+
+// findSocket returns the address of the assistant. It tells the assistant where its page is, if that is known.
+func (p *ChatPage) findSocket(ctx caddy.Context) (string, error) {
+	assistants, err := endpoint.OnSite(ctx)
 	if err != nil {
-		return time.Unix(0, 0)
+		return "", err
 	}
-	return info.ModTime()
+	var places []string
+	for _, a := range assistants {
+		places = append(places, fmt.Sprintf("%s (%s)", a.Address, a.Name))
+	}
+	switch {
+	case p.Socket == "" && len(assistants) == 0:
+		return "", errors.New("socket: expected the URL of an assistant, since this site has none; found nothing")
+	case p.Socket == "" && len(assistants) > 1:
+		return "", fmt.Errorf("socket: expected one of this site's assistants, %s; found nothing", strings.Join(places, ", "))
+	}
+	for _, a := range assistants {
+		if p.Socket == "" || p.Socket == a.Address {
+			return a.Address, p.announce(ctx, a.Name)
+		}
+	}
+	return p.Socket, nil
+}
+
+func (p *ChatPage) announce(ctx caddy.Context, assistant string) error {
+	if p.Path == "" {
+		return nil
+	}
+	app, err := endpoint.AppOf(ctx)
+	if err != nil {
+		return err
+	}
+	app.HasPage(assistant, p.Path)
+	return nil
+}
+
+// ServeHTTP serves a file.
+func (p *ChatPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return caddyhttp.Error(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not allowed", r.Method))
+	}
+	name, ok := p.fileName(r)
+	file := p.files[name]
+	switch {
+	case !ok || file == nil:
+		return caddyhttp.Error(http.StatusNotFound, errors.New("no such file of the chat page"))
+	case name == "" && !strings.HasSuffix(original(r).Path, "/"):
+		redirect(w, r)
+	default:
+		file.serve(w, r)
+	}
+	return nil
+}
+
+// fileName returns the name of the file that r asks for, "" for the page itself.
+func (p *ChatPage) fileName(r *http.Request) (name string, ok bool) {
+	if p.Path == "" {
+		return r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:], true
+	}
+	if r.URL.Path+"/" == p.Path {
+		return "", true
+	}
+	return strings.CutPrefix(r.URL.Path, p.Path)
 }
 
 var (
-	_ fs.FS                 = (*ChatPage)(nil)
-	_ caddyfile.Unmarshaler = (*ChatPage)(nil)
+	_ caddy.Provisioner           = (*ChatPage)(nil)
+	_ caddyhttp.MiddlewareHandler = (*ChatPage)(nil)
 )

@@ -25,12 +25,7 @@ const site = `
 			model gpt-4o
 		}
 	}
-	handle_path /assistants/* {
-		header Access-Control-Allow-Origin *
-		file_server {
-			fs chat
-		}
-	}
+	assistant_chat /assistants/*
 `
 
 // answers are what the model says, by a word of the question.
@@ -53,7 +48,7 @@ func start(t *testing.T) *harness.Caddy {
 		}
 		call.Finish()
 	})
-	return harness.Start(t, "{\n filesystem chat assistant_chat\n}\n"+harness.Site(site), "UPSTREAM="+upstream.URL, "OPENAI_API_KEY=none")
+	return harness.Start(t, harness.Site(site), "UPSTREAM="+upstream.URL, "OPENAI_API_KEY=none")
 }
 
 func ask(page *harness.Page, question string) {

@@ -19,8 +19,14 @@ import { inherited, textsFor } from './texts.js';
  *   texts     URL of a JSON file with words of the site's own, by language and key: {"nl": {"send": "Verstuur"}}.
  *             They add languages, or win over those built in; the keys are those of src/texts. A property of the
  *             same name, set before the element is connected, holds them as an object
+ *   heading   its heading; default: Assistant
+ *   logo      URL of a picture before the heading
+ *   greeting  what is shown until something is said; default: How can I help?
+ *   suggest   questions that are offered until something is said, one a line
+ *   disclaimer, privacy  a line under the input; the URL of a link there
+ *   logs      offers "View Logs"
  *
- * Its content is shown until something is said; what has slot="heading" is its heading.
+ * Its content is shown instead of the greeting; what has slot="heading" is its heading.
  */
 export class AssistantChat extends HTMLElement {
   /** @type {Chat | undefined} */ #chat;
@@ -89,13 +95,21 @@ export class AssistantChat extends HTMLElement {
 
   #begin() {
     const isPage = this.#is('page');
+    const text = (attribute) => this.getAttribute(attribute) ?? '';
     this.#chat = new Chat(this.#root, {
       texts: this.#texts,
       url: this.#url,
+      heading: text('heading'),
+      logo: text('logo'),
+      greeting: text('greeting'),
+      suggestions: text('suggest').split('\n').map((line) => line.trim()).filter(Boolean),
+      disclaimer: text('disclaimer'),
+      privacy: text('privacy'),
+      hasLogs: this.#is('logs'),
       id: isPage ? location.hash.slice(1) : this.#kept[this.#key],
       isPage,
       isFloating: this.#is('floating'),
-      named: (id, title) => (isPage ? nameDocument(id, title || this.#texts.say('assistant')) : (this.#kept[this.#key] = id ?? '')),
+      named: (id, title) => (isPage ? nameDocument(id, title || ownTitle || this.#texts.say('assistant')) : (this.#kept[this.#key] = id ?? '')),
       close: () => this.#toggle(false),
     });
   }
@@ -127,6 +141,8 @@ export class AssistantChat extends HTMLElement {
     if (takesFocus) (isOpen ? this.#chat : this.#launcher).focus();
   }
 }
+
+const { title: ownTitle } = document;
 
 function nameDocument(id, title) {
   document.title = title;

@@ -10,6 +10,7 @@ import { Sidebar } from './sidebar.js';
 import { isUnknownAction, StoredConversation } from './stored.js';
 import { Turn } from './turn.js';
 /** @import { Texts } from './texts.js' */
+/** @import { Looks } from './types.d.ts' */
 
 /** What is said of closed connections, by the code of RFC 6455, section 7.4. */
 const losses = { 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
@@ -23,7 +24,7 @@ export class Chat {
   #key; // of what the browser keeps
   #connection;
   #texts;
-  #logs;
+  /** @type {Logs | undefined} */ #logs;
   #sidebar;
   #scroll;
   /** @type {any} */ #conversation;
@@ -40,26 +41,26 @@ export class Chat {
 
   /**
    * @param {ShadowRoot} root
-   * @param {{ texts: Texts, url: string, id: string, isPage: boolean, isFloating: boolean, named: (id?: string, title?: string) => void, close: () => void }} options
+   * @param {Looks & { texts: Texts, url: string, id: string, hasLogs: boolean, named: (id?: string, title?: string) => void, close: () => void }} options
    *   id: of the conversation to begin with, if any
    */
-  constructor(root, { texts, url, id, isPage, isFloating, named, close }) {
+  constructor(root, { texts, url, id, hasLogs, named, close, ...looks }) {
     this.#root = root;
     this.#texts = texts;
-    this.#logs = new Logs(texts);
     this.#find = (id) => /** @type {any} */ (root.getElementById(id));
     this.#named = named;
     this.#key = `assistant ${url}`;
+    if (hasLogs) this.#logs = new Logs(texts);
     this.#connection = new Connection(url, {
       state: () => this.#stateChanged(),
       lost: (code, reason) => this.#tellLoss(code, reason),
       frame: (frame) => this.#receive(frame),
-      log: (kind, text) => this.#logs.record(kind, text),
+      log: (kind, text) => this.#logs?.record(kind, text),
       isHidden: () => document.hidden,
     });
     this.#sidebar = new Sidebar(this.#key, { send: this.#send, open: (id) => this.open(id) }, texts);
     const { search, list } = this.#sidebar;
-    root.append(layout({ texts, search, list, dialog: this.#logs.dialog, isPage, isFloating }));
+    root.append(layout({ texts, search, list, dialog: this.#logs?.dialog, ask: (question) => this.#suggested(question) }, looks));
     this.#target = this.#find('messages');
     this.#scroll = new Scroll(this.#find('log'), (isFollowing, top) => {
       if (top < 200) this.#conversation.page?.();
@@ -127,7 +128,7 @@ export class Chat {
     on('chat', ({ target, currentTarget }) => {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
     });
-    on('view-logs', () => this.#logs.open());
+    if (this.#logs) on('view-logs', () => this.#logs.open());
     on('close', close);
     this.#find('input').oninput = () => this.#edited();
     this.#find('input').onkeydown = (event) => this.#pressed(event);
@@ -233,6 +234,11 @@ export class Chat {
     if (sent) this.#scroll.toEnd();
     this.#showButtons();
     return sent;
+  }
+
+  #suggested(question) {
+    if (!this.#ask(question)) this.#edit(question);
+    this.focus();
   }
 
   #submit(event) {

@@ -4,9 +4,13 @@ import { icon, iconButton } from './buttons.js';
 import { h } from './dom.js';
 /** @import { Texts } from './texts.js' */
 
-/** @param {{ texts: Texts, search: Element, list: Element, dialog: Element, isPage: boolean, isFloating: boolean }} parts */
-export function layout({ texts, search, list, dialog, isPage, isFloating }) {
+/**
+ * @param {{ texts: Texts, search: Element, list: Element, dialog?: Element, ask: (question: string) => void }} parts
+ * @param {import('./types.d.ts').Looks} looks
+ */
+export function layout({ texts, search, list, dialog, ask }, { heading, logo, greeting, suggestions, disclaimer, privacy, isPage, isFloating }) {
   const { locale, say } = texts;
+  const mark = () => (logo ? h('img', { src: logo, alt: '' }) : icon('mark'));
   return h(
     'div',
     { id: 'chat', lang: locale },
@@ -24,10 +28,10 @@ export function layout({ texts, search, list, dialog, isPage, isFloating }) {
         'header',
         {},
         iconButton('menu', say('conversations'), { id: 'menu', ariaExpanded: 'false' }),
-        h('div', { id: 'mark' }, icon('mark')),
-        slot('heading', h(isPage ? 'h1' : 'h2', {}, say('assistant'))),
+        h('div', { id: 'mark' }, mark()),
+        slot('heading', h(isPage ? 'h1' : 'h2', {}, heading || say('assistant'))),
         h('p', { id: 'status' }),
-        h('button', { id: 'view-logs', hidden: !isPage }, say('view_logs')),
+        ...(dialog ? [h('button', { id: 'view-logs' }, say('view_logs'))] : []),
         iconButton('close', say('close'), { id: 'close', hidden: !isFloating }),
       ),
       h('p', { id: 'banner', hidden: true }, h('span'), h('button', { id: 'reconnect' }, say('reconnect'))),
@@ -39,7 +43,7 @@ export function layout({ texts, search, list, dialog, isPage, isFloating }) {
           'div',
           { id: 'log', role: 'log', ariaLive: 'off', ariaLabel: say('messages'), tabIndex: 0 },
           h('div', { id: 'messages' }),
-          h('div', { id: 'welcome' }, icon('mark'), slot('', h('p', {}, say('welcome')))),
+          h('div', { id: 'welcome' }, mark(), slot('', h('p', {}, greeting || say('welcome'))), ...suggested(suggestions, ask)),
         ),
         iconButton('down', say('latest'), { id: 'latest', hidden: true }),
       ),
@@ -51,10 +55,24 @@ export function layout({ texts, search, list, dialog, isPage, isFloating }) {
         h('textarea', { id: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), enterKeyHint: 'send', rows: 1 }),
         iconButton('send', say('send'), { id: 'send', type: 'submit', title: say('send_key') }),
         iconButton('stop', say('stop'), { id: 'stop', title: say('stop_key'), hidden: true }),
+        ...footer(texts, disclaimer, privacy),
       ),
     ),
-    dialog,
+    ...(dialog ? [dialog] : []),
   );
+}
+
+/** @param {string[]} questions @param {(question: string) => void} ask */
+function suggested(questions, ask) {
+  const buttons = questions.map((question) => h('button', { className: 'suggestion', dir: 'auto', onclick: () => ask(question) }, question));
+  return buttons.length ? [h('div', { id: 'suggestions' }, ...buttons)] : [];
+}
+
+/** @param {Texts} texts @param {string} disclaimer @param {string} privacy */
+function footer(texts, disclaimer, privacy) {
+  const href = privacy && URL.canParse(privacy, document.baseURI) ? new URL(privacy, document.baseURI).href : '';
+  const link = /^https?:/.test(href) ? [h('a', { id: 'privacy', href, target: '_blank', rel: 'noreferrer' }, texts.say('privacy'))] : [];
+  return disclaimer || link.length ? [h('p', { id: 'disclaimer' }, h('span', { dir: 'auto' }, disclaimer), ' ', ...link)] : [];
 }
 
 function slot(name, fallback) {

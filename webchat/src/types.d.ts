@@ -177,3 +177,15 @@ export interface StoredView extends View {
   /** The server keeps no conversations; these questions were not asked. */
   fallback(questions: string[]): void;
 }
+
+/** What a page's author says about the look of a chat. What is empty is not shown, or has a default. */
+export interface Looks {
+  heading: string;
+  logo: string; // URL
+  greeting: string;
+  suggestions: string[];
+  disclaimer: string;
+  privacy: string; // URL
+  isPage: boolean;
+  isFloating: boolean;
+}

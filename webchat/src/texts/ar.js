@@ -19,6 +19,7 @@ export default {
   stop: 'إيقاف',
   stop_key: 'إيقاف (Esc)',
   editing: 'سيحل محل السؤال وكل ما بعده.',
+  privacy: 'الخصوصية',
 
   // a turn
   you: 'أنت',

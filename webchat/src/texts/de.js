@@ -19,6 +19,7 @@ export default {
   stop: 'Stoppen',
   stop_key: 'Stoppen (Esc)',
   editing: 'Ersetzt die Frage und alles danach.',
+  privacy: 'Datenschutz',
 
   // a turn
   you: 'Sie',

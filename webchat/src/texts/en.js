@@ -19,6 +19,7 @@ export default {
   stop: 'Stop',
   stop_key: 'Stop (Escape)',
   editing: 'Replaces the question and all after it.',
+  privacy: 'Privacy',
 
   // a turn
   you: 'You',

@@ -19,6 +19,7 @@ export default {
   stop: 'Detener',
   stop_key: 'Detener (Escape)',
   editing: 'Sustituye la pregunta y todo lo que sigue.',
+  privacy: 'Privacidad',
 
   // a turn
   you: 'Usted',

@@ -19,6 +19,7 @@ export default {
   stop: 'Arrêter',
   stop_key: 'Arrêter (Échap)',
   editing: 'Remplace la question et tout ce qui suit.',
+  privacy: 'Confidentialité',
 
   // a turn
   you: 'Vous',

@@ -19,6 +19,7 @@ export default {
   stop: '停止',
   stop_key: '停止（Esc）',
   editing: 'この質問とそれ以降の内容を置き換えます。',
+  privacy: 'プライバシー',
 
   // a turn
   you: 'あなた',

@@ -19,6 +19,7 @@ export default {
   stop: 'Parar',
   stop_key: 'Parar (Esc)',
   editing: 'Substitui a pergunta e tudo o que vem depois.',
+  privacy: 'Privacidade',
 
   // a turn
   you: 'Você',

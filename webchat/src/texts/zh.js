@@ -19,6 +19,7 @@ export default {
   stop: '停止',
   stop_key: '停止（Esc）',
   editing: '将替换该问题及其后的所有内容。',
+  privacy: '隐私',
 
   // a turn
   you: '您',

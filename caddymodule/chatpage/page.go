@@ -1,0 +1,131 @@
+package chatpage
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/caddy-assistant/caddy-assistant/webchat"
+	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/html"
+)
+
+// index returns index.html with the settings in it, and its Content-Security-Policy. The policy is the one that the
+// file has for those who host it elsewhere, with the origins of the settings, and with what only a header can say.
+func (p *ChatPage) index(socket string) (page []byte, policy string, err error) {
+	source, err := fs.ReadFile(webchat.Files, indexFile)
+	if err != nil {
+		return nil, "", err
+	}
+	document, err := html.Parse(bytes.NewReader(source))
+	if err != nil {
+		return nil, "", err
+	}
+	for node := range document.Descendants() {
+		switch node.Data {
+		case "html":
+			set(node, "lang", p.Language)
+		case "title":
+			if p.Title != "" {
+				node.FirstChild.Data = p.Title
+			}
+		case "assistant-chat":
+			p.describe(node, socket)
+		}
+	}
+	for node := range document.Descendants() {
+		if node.Data == "meta" && get(node, "http-equiv") == "Content-Security-Policy" {
+			policy = extend(get(node, "content"), map[string]string{"connect-src": origin(socket), "img-src": origin(p.Logo)})
+			node.Parent.RemoveChild(node)
+			break
+		}
+	}
+	if policy == "" {
+		return nil, "", errors.New("the page has no Content-Security-Policy")
+	}
+	var b bytes.Buffer
+	err = html.Render(&b, document)
+	return b.Bytes(), policy, err
+}
+
+// describe writes the settings into the element, as attributes.
+func (p *ChatPage) describe(element *html.Node, socket string) {
+	for name, value := range map[string]string{
+		"url": socket, "heading": cmp.Or(p.Heading, p.Title), "logo": p.Logo, "lang": p.Language, "greeting": p.Greeting,
+		"suggest": strings.Join(p.Suggest, "\n"), "disclaimer": p.Disclaimer, "privacy": p.Privacy,
+	} {
+		set(element, name, value)
+	}
+	if p.Texts != "" {
+		set(element, "texts", textsFile)
+	}
+	if p.Logs {
+		element.Attr = append(element.Attr, html.Attribute{Key: "logs"})
+	}
+	slices.SortFunc(element.Attr, func(a, b html.Attribute) int { return cmp.Compare(a.Key, b.Key) })
+}
+
+func get(node *html.Node, name string) string {
+	for _, a := range node.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// set sets an attribute, unless the value is empty.
+func set(node *html.Node, name, value string) {
+	if value == "" {
+		return
+	}
+	node.Attr = slices.DeleteFunc(node.Attr, func(a html.Attribute) bool { return a.Key == name })
+	node.Attr = append(node.Attr, html.Attribute{Key: name, Val: value})
+}
+
+// extend adds sources to directives of a policy.
+func extend(policy string, sources map[string]string) string {
+	directives := strings.Split(policy, "; ")
+	for i, directive := range directives {
+		name, _, _ := strings.Cut(directive, " ")
+		directives[i] = strings.TrimSpace(directive + " " + sources[name])
+	}
+	return strings.Join(append(directives, "frame-ancestors 'none'"), "; ")
+}
+
+// origin returns the origin of a URL, for a policy: of a socket that of its WebSocket, which allows HTTP there too. It
+// returns "" for a path.
+func origin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// readTexts reads the file of texts, which may be a placeholder.
+func readTexts(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	path, err := caddy.NewReplacer().ReplaceOrErr(file, true, true)
+	if err != nil {
+		return nil, fmt.Errorf("texts: %w", err)
+	}
+	texts, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("texts: %w", err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(texts, &object); err != nil {
+		return nil, fmt.Errorf("texts: expected a JSON object in %s: %w", path, err)
+	}
+	return texts, nil
+}

@@ -1,0 +1,121 @@
+package endpoint
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// Mount is an assistant of a site.
+type Mount struct {
+	Name    string
+	Address string // the path where clients reach it
+}
+
+// OnSite returns the assistants of the site that the module of ctx belongs to, in the configuration's order. It is for
+// the module's Provision, and finds assistants that are not provisioned yet, too.
+//
+// A site is what one server routes for the same hosts. A module in a named route or in an error route belongs to all
+// sites of its server.
+func OnSite(ctx caddy.Context) ([]Mount, error) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return nil, errors.New("find assistants: not a module of an HTTP server")
+	}
+	s := search{named: server.NamedRoutes, invoked: map[string]bool{}}
+	// Routes are provisioned in order, so the first without handlers is the one that is provisioned now.
+	here := slices.IndexFunc(server.Routes, func(r caddyhttp.Route) bool { return r.Handlers == nil && r.HandlersRaw != nil })
+	for _, route := range server.Routes {
+		if here < 0 || hosts(route) == hosts(server.Routes[here]) {
+			s.route(route)
+		}
+	}
+	return s.found, s.err
+}
+
+// hosts returns the hosts that a route matches as one text, "" for all.
+func hosts(route caddyhttp.Route) string {
+	var names []string
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
+				names = append(names, *host...)
+			}
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// search finds assistants in routes, of which some are provisioned.
+type search struct {
+	named   map[string]*caddyhttp.Route
+	invoked map[string]bool
+	found   []Mount
+	err     error // the first
+}
+
+func (s *search) route(route caddyhttp.Route) {
+	for _, raw := range route.HandlersRaw { // empty once they are provisioned
+		var handler any
+		s.err = cmp.Or(s.err, json.Unmarshal(raw, &handler))
+		s.raw(handler)
+	}
+	for _, handler := range route.Handlers {
+		switch h := handler.(type) {
+		case *Handler:
+			s.add(h)
+		case *caddyhttp.Invoke:
+			s.invoke(h.Name)
+		case *caddyhttp.Subroute:
+			for _, route := range h.Routes {
+				s.route(route)
+			}
+		}
+	}
+}
+
+// raw looks into a value of a route's JSON.
+func (s *search) raw(value any) {
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			s.raw(item)
+		}
+	case map[string]any:
+		name, _ := v["name"].(string)
+		switch v["handler"] {
+		case "assistant":
+			address, _ := v["address"].(string)
+			h := &Handler{Name: name, Address: address}
+			s.err = cmp.Or(s.err, h.SetDefaults())
+			s.add(h)
+			return
+		case "invoke":
+			s.invoke(name)
+			return
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			s.raw(v[key])
+		}
+	}
+}
+
+func (s *search) invoke(name string) {
+	if route := s.named[name]; route != nil && !s.invoked[name] {
+		s.invoked[name] = true
+		s.route(*route)
+	}
+}
+
+func (s *search) add(h *Handler) {
+	if !slices.ContainsFunc(s.found, func(m Mount) bool { return m.Name == h.Name }) {
+		s.found = append(s.found, Mount{h.Name, h.Address})
+	}
+}
