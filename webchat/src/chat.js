@@ -236,8 +236,9 @@ export class Chat {
     return sent;
   }
 
+  // Until there is a connection, it waits in the input, as what is typed does.
   #suggested(question) {
-    if (!this.#ask(question)) this.#edit(question);
+    if (this.#connection.state !== 'connected' || !this.#ask(question)) this.#edit(question);
     this.focus();
   }
 
