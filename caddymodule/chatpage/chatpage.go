@@ -53,8 +53,9 @@ type ChatPage struct {
 	// What the link Privacy under the input leads to: a path on this site, or a URL. Default: none
 	Privacy string `json:"privacy,omitempty"`
 
-	// A JSON file, an object, with the page's own words in further languages or in other words. It may be a
-	// placeholder; it is read when the configuration is loaded. Default: none
+	// A JSON file with the page's own words in further languages, or in other words than the built-in ones: an object
+	// of languages, such as {"nl": {"send": "Verstuur"}}. It may be a placeholder, and is read when the configuration
+	// is loaded. Default: none
 	Texts string `json:"texts,omitempty"`
 
 	// Whether the page offers "View Logs", the frames that it sent and received. Default: false
@@ -132,10 +133,9 @@ func (p *ChatPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 		w.Header().Set("Allow", "GET, HEAD")
 		return caddyhttp.Error(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not allowed", r.Method))
 	}
-	name, ok := p.fileName(r)
-	file := p.files[name]
+	name, file := p.find(r.URL.Path)
 	switch {
-	case !ok || file == nil:
+	case file == nil:
 		return caddyhttp.Error(http.StatusNotFound, errors.New("no such file of the chat page"))
 	case name == "" && !strings.HasSuffix(original(r).Path, "/"):
 		redirect(w, r)
@@ -145,15 +145,18 @@ func (p *ChatPage) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 	return nil
 }
 
-// fileName returns the name of the file that r asks for, "" for the page itself.
-func (p *ChatPage) fileName(r *http.Request) (name string, ok bool) {
+// find returns the file at a path and its name, "" for the page itself, or no file.
+func (p *ChatPage) find(path string) (name string, found *file) {
 	if p.Path == "" {
-		return r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:], true
+		return p.files.ending(path)
 	}
-	if r.URL.Path+"/" == p.Path {
-		return "", true
+	if path+"/" == p.Path {
+		return "", p.files[""]
 	}
-	return strings.CutPrefix(r.URL.Path, p.Path)
+	if name, ok := strings.CutPrefix(path, p.Path); ok {
+		return name, p.files[name]
+	}
+	return "", nil
 }
 
 var (

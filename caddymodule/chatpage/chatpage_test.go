@@ -25,7 +25,9 @@ func ask(s *caddytest.Site, method, path string, header ...string) (*http.Respon
 		s.T.Fatal(err)
 	}
 	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
+		if req.Header.Set(header[i], header[i+1]); header[i] == "Host" {
+			req.Host = header[i+1]
+		}
 	}
 	res, err := (&http.Transport{DisableCompression: true, DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
@@ -90,6 +92,25 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("without the slash: %s to %q, want %q", res.Status, res.Header.Get("Location"), want)
 			}
 		})
+	}
+}
+
+// TestSites holds that a page talks to the assistant of its own site, and that it may stand before and after it.
+func TestSites(t *testing.T) {
+	s := caddytest.NewSite(t)
+	assistant := func(address string) string {
+		return fmt.Sprintf("handle %s* {\n assistant %s* {\n name %s\n provider counting\n}\n}\n", address, address, caddytest.Fresh())
+	}
+	s.MustLoad(assistant("/ws/one/") + "assistant_chat /chat/*\nhandle /early/* {\n assistant_chat\n}\n}\n" +
+		fmt.Sprintf("http://localhost:%d, http://*.localhost:%d {\n", s.Port, s.Port) + "handle /a/* {\n assistant_chat\n}\n" + assistant("/ws/two/") + "assistant_chat /chat/*\n}\n" +
+		fmt.Sprintf("http://:%d {\n", s.Port) + assistant("/ws/three/") + "assistant_chat /chat/*\n")
+	for at, want := range map[string]string{
+		"127.0.0.1 /chat/": "/ws/one/", "127.0.0.1 /early/": "/ws/one/", "localhost /chat/": "/ws/two/", "x.localhost /a/": "/ws/two/", "example.com /chat/": "/ws/three/",
+	} {
+		host, path, _ := strings.Cut(at, " ")
+		if res, body := ask(s, "GET", path, "Host", host); res.StatusCode != http.StatusOK || !strings.Contains(body, `url="`+want+`"`) {
+			t.Errorf("%s is %s, want the socket %s\n%s", at, res.Status, want, body)
+		}
 	}
 }
 
@@ -204,6 +225,12 @@ func TestSettings(t *testing.T) {
 	}
 	if res, body := ask(s, "GET", "/chat/texts.json"); res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "application/json" || !strings.Contains(body, "Verstuur") {
 		t.Errorf("the texts are %s %s", res.Status, body)
+	}
+	if err := os.WriteFile(texts, []byte(`{"send":"Verstuur"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Load(caddytest.Handler("", "") + "assistant_chat /chat/* {\n texts {env.TEXTS}\n}"); err == nil || !strings.Contains(err.Error(), `texts: expected JSON like`) {
+		t.Errorf("texts without languages: %v", err)
 	}
 	_, body = ask(s, "GET", "/plain/")
 	for _, not := range []string{"logs", "suggest", "greeting", "disclaimer", "privacy", "texts", "logo", "heading"} {

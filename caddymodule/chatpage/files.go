@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,19 +44,16 @@ var contentTypes = map[string]string{
 
 // built returns the files that are the same for all handlers, so that each is compressed once.
 var built = sync.OnceValues(func() (files, error) {
-	names, err := fs.ReadDir(webchat.Files, ".")
-	if err != nil {
-		return nil, err
-	}
 	all := files{}
-	for _, entry := range names {
-		content, err := fs.ReadFile(webchat.Files, entry.Name())
-		if err != nil {
-			return nil, err
+	err := fs.WalkDir(webchat.Files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
 		}
-		all[entry.Name()] = public(entry.Name(), content)
-	}
-	return all, nil
+		content, err := fs.ReadFile(webchat.Files, name)
+		all[name] = public(name, content)
+		return err
+	})
+	return all, err
 })
 
 // withPage returns the files of a handler.
@@ -73,6 +71,18 @@ func withPage(index []byte, policy string, texts []byte) (files, error) {
 		all[textsFile] = public(textsFile, texts)
 	}
 	return all, nil
+}
+
+// ending returns the file with which a path ends, by its longest name.
+func (f files) ending(path string) (name string, found *file) {
+	for found == nil {
+		var slash bool
+		if _, name, slash = strings.Cut(path, "/"); !slash {
+			return "", nil
+		}
+		path, found = name, f[name]
+	}
+	return name, found
 }
 
 // public makes a file that pages of every origin may load.

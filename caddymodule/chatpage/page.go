@@ -123,9 +123,9 @@ func readTexts(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("texts: %w", err)
 	}
-	var object map[string]any
-	if err := json.Unmarshal(texts, &object); err != nil {
-		return nil, fmt.Errorf("texts: expected a JSON object in %s: %w", path, err)
+	var languages map[string]map[string]any
+	if err := json.Unmarshal(texts, &languages); err != nil {
+		return nil, fmt.Errorf("texts: expected JSON like {\"nl\": {\"send\": \"Verstuur\"}} in %s: %w", path, err)
 	}
 	return texts, nil
 }
