@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,29 +12,27 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
 )
 
-// firstSnippet is the README's first Caddyfile with the test's address, and conversations in a file.
-func firstSnippet(t *testing.T) string {
+// readmeSite is the README's first Caddyfile that contains text, with the test's address.
+func readmeSite(t *testing.T, text string) string {
 	t.Helper()
 	readme, err := os.ReadFile(filepath.Join(harness.Root(t), "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)```caddyfile\n(.*?)```").FindSubmatch(readme)
-	if found == nil {
-		t.Fatal("the README has no Caddyfile")
+	for _, found := range regexp.MustCompile("(?s)```caddyfile\nchat.example.com {\n(.*?)```").FindAllStringSubmatch(string(readme), -1) {
+		if strings.Contains(found[1], text) {
+			return "http://{$SITE} {\nbind 127.0.0.1\n" + found[1]
+		}
 	}
-	const site, assistant = "chat.example.com {\n", "assistant /ws/assistants/* {\n"
-	text := string(found[1])
-	if !strings.Contains(text, site) || !strings.Contains(text, assistant) {
-		t.Fatalf("the README's first Caddyfile is\n%s", text)
-	}
-	return strings.NewReplacer(site, "http://{$SITE} {\nbind 127.0.0.1\n", assistant, assistant+"store sqlite\n").Replace(text)
+	t.Fatalf("the README has no Caddyfile with %q", text)
+	return ""
 }
 
 // TestFirstSnippet: the README's first Caddyfile shows the chat and none of the machine's files, also where Caddy is
 // started in /, as its packages do.
 func TestFirstSnippet(t *testing.T) {
-	c := harness.StartIn(t, []string{"env", "-C", "/"}, firstSnippet(t), "OPENAI_API_KEY="+canary)
+	const assistant = "assistant /ws/assistants/* {\n"
+	c := harness.StartIn(t, []string{"env", "-C", "/"}, strings.Replace(readmeSite(t, assistant), assistant, assistant+"store sqlite\n", 1), "OPENAI_API_KEY="+canary)
 	database := filepath.Join(c.Home, "data", "caddy", "assistant", "assistants.db")
 	for _, file := range []string{"/etc/passwd", database} {
 		if _, err := os.Stat(file); err != nil {
@@ -59,4 +58,35 @@ func TestFirstSnippet(t *testing.T) {
 		t.Errorf("/ leads to %s, want /assistants/", path)
 	}
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+}
+
+// TestProtectedSnippets: the README's ways to sign in protect the page, its files and the socket.
+func TestProtectedSnippets(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Cookie") == "" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		w.Header().Set("Remote-User", "ann")
+	}))
+	t.Cleanup(service.Close)
+	for _, directive := range []string{"basic_auth", "forward_auth"} {
+		t.Run(directive, func(t *testing.T) {
+			text := strings.Replace(readmeSite(t, directive), "localhost:9091", strings.TrimPrefix(service.URL, "http://"), 1)
+			c := harness.Start(t, text, "OPENAI_API_KEY="+canary)
+			for path, want := range map[string]int{
+				"/assistants": http.StatusPermanentRedirect, "/assistants/": http.StatusOK, "/assistants/assistant-chat.js": http.StatusOK,
+				harness.AssistantPath: http.StatusUpgradeRequired,
+			} {
+				if response, _ := c.Get(t, path); response.StatusCode != http.StatusUnauthorized {
+					t.Errorf("%s without sign-in: %s", path, response.Status)
+				}
+				if directive == "basic_auth" {
+					continue // nobody knows the password
+				}
+				if response, _ := harness.Fetch(t, c.URL(path), http.Header{"Cookie": {"session=1"}}); response.StatusCode != want {
+					t.Errorf("%s after sign-in: %s", path, response.Status)
+				}
+			}
+		})
+	}
 }
