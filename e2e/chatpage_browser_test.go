@@ -77,6 +77,7 @@ func TestTwoPages(t *testing.T) {
 	page.WaitFor(`document.title === "Ask <b>Acme</b>" && $(".suggestion").checkVisibility()`)
 
 	page = harness.Open(t, c, "/internal/")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
 	page.Type("#input", "hello"+kb.Enter)
 	page.WaitFor(answerDone + ` && ` + answerText + ` === "internal: hello"`)
 	if bare := harness.Eval[bool](page, `$("#view-logs").checkVisibility() && $("h1").textContent === "Internal" && !$("#disclaimer") && !$(".suggestion")`); !bare {

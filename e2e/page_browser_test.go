@@ -182,6 +182,7 @@ func TestPageReasoning(t *testing.T) {
 		call.Finish()
 	}), "")
 	page := harness.Open(t, c, "/assistants/")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
 	page.Type("#input", "hi"+kb.Enter)
 	page.WaitFor(answerDone)
 	const inside = `$(".reasoning p")`
