@@ -124,7 +124,7 @@ func TestLanguageRetry(t *testing.T) {
 // TestLanguageFile: a site's file adds a language; a broken one leaves those that are built in.
 func TestLanguageFile(t *testing.T) {
 	site := strings.Replace(keptChat, "SETTINGS", "", 1) + "\nrespond /words.json `{\"nl\": {\"welcome\": \"Hoe kan ik helpen?\"}}`\nrespond /broken.json `{`\n"
-	page := harness.Open(t, harness.Start(t, chatFiles+harness.Site(site), "UPSTREAM="+failing(t).URL), "/assistants/")
+	page := harness.Open(t, harness.Start(t, harness.Site(site), "UPSTREAM="+failing(t).URL), "/assistants/")
 	page.Expect("SyntaxError") // which tells the site's owner
 	for file, want := range map[string]string{"/words.json": "Hoe kan ik helpen?", "/broken.json": words(t, "en")["welcome"]} {
 		page.WaitFor(`$("#status")?.dataset.state === "connected"`)
