@@ -71,9 +71,10 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "window"}
+	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "window"}
 	arrows := map[string][]string{
-		"window": {domain, "limits"}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
+		"window": {domain, "limits"}, "think": {}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
+		"openai": {domain, "openai/answer", "openai/sse", "think"}, "openai/answer": {domain, "openai/sse", "think"}, "openai/sse": {},
 		"feed": {domain, "stream"}, "conversation": engine, "session": append(engine, "conversation", "wire"),
 		"memory": {domain, "internal/chunk"}, "sqlite": {domain, "internal/chunk"}, "postgres": {domain, "internal/chunk"},
 		"session/sessiontest": nil, "assistanttest": {domain}, "assistanttest/storetest": {domain},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"github.com/caddy-assistant/caddy-assistant/assistant/think"
 	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
 )
@@ -55,6 +56,7 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 	var usage *assistant.Usage
 	source := t.assistant.Provider.Source()
 	defer func() { t.assistant.Observer.Titled(source, *m.Pay(usage)) }()
+	var tags think.Splitter // a title is no place for reasoning, wherever the service leaves it
 	var b strings.Builder
 	for d, err := range t.assistant.Provider.Stream(ctx, req) {
 		if err != nil {
@@ -69,10 +71,13 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 		if !m.Add(d.Text + d.Reasoning) {
 			return "", errBudget
 		}
-		if b.WriteString(d.Text); b.Len() > 4*maxModelTitle {
+		text, _ := tags.Split(d.Text)
+		if b.WriteString(text); b.Len() > 4*maxModelTitle {
 			break
 		}
 	}
+	rest, _ := tags.Rest()
+	b.WriteString(rest)
 	title = strings.Trim(strings.Join(strings.Fields(b.String()), " "), `"'.*#`)
 	if runes := []rune(title); len(runes) > maxModelTitle {
 		title = string(runes[:maxModelTitle])

@@ -7,8 +7,9 @@ import (
 )
 
 // Select selects what the model receives of a conversation: the newest whole turns that fit into limit
-// tokens together with what has been used already. Questions without an answer are left out: many models insist
-// that roles alternate, and what failed once would fail again.
+// tokens together with what has been used already. Questions without an answer are left out, also those whose
+// answer shows nothing: many models insist that roles alternate and that messages have text, and what failed once
+// would fail again.
 func Select(messages []assistant.Message, used, limit int) (turns []assistant.Turn, trimmed bool) {
 	first := len(messages)
 	for i := len(messages) - 1; i > 0; i-- {
@@ -46,7 +47,7 @@ func Turn(m assistant.Message) assistant.Turn {
 }
 
 func answers(question, answer assistant.Message) bool {
-	return question.Role == assistant.RoleUser && answer.Role == assistant.RoleAssistant && answer.Content != ""
+	return question.Role == assistant.RoleUser && answer.Role == assistant.RoleAssistant && !assistant.IsBlank(answer.Content)
 }
 
 // Tokens estimates the tokens of all turns.

@@ -1,0 +1,14 @@
+package assistant
+
+import (
+	"strings"
+	"unicode"
+)
+
+// IsBlank reports whether a text shows nothing: it is empty, or consists of white space, control characters and
+// characters without width.
+func IsBlank(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return !unicode.IsSpace(r) && !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r)
+	})
+}
