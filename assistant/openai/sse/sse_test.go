@@ -1,0 +1,150 @@
+package sse
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// oddities are streams and what they mean, one line for each event.
+var oddities = []struct{ name, stream, want string }{
+	{"plain", "data: a\n\ndata: b\n\n", "a|b|EOF"},
+	{"nothing", "", "EOF"},
+	{"only comments", ": hi\n\n:\n\n", "EOF"},
+	{"no space", "data:a\n\n", "a|EOF"},
+	{"two spaces and a tab behind", "data:  a\t \n\n", "a|EOF"},
+	{"space before", "  data: a\n\t data: b\n\n", "a\nb|EOF"},
+	{"a line of spaces ends the event", "data: a\n \t\ndata: b\n\n", "a|b|EOF"},
+	{"several lines", "data: {\"a\":\ndata: 1}\n\n", "{\"a\":\n1}|EOF"},
+	{"names, ids, retries, unknown fields", "retry: 1\nid: 7\nevent: x\nother: y\ndata: a\n\ndata: b\n\n", "x:a|b|EOF"},
+	{"a name without data", "event: x\n\ndata: a\n\n", "a|EOF"},
+	{"data without a value", "data\n\ndata:\n\ndata: a\n\n", "a|EOF"},
+	{"no empty line between events", "data: {\"a\":1}\ndata: {\"b\":2}\ndata: [DONE]\n", `{"a":1}|{"b":2}|[DONE]|EOF`},
+	{"a byte-order mark", "\uFEFFdata: a\n\n\uFEFFdata: b\n\n", "a|b|EOF"},
+	{"no line end at the end", "data: a\n\ndata: b", "a|b|EOF"},
+	{"a field named error", `error: {"code":500}` + "\n\n", `error:{"code":500}|EOF`},
+	{"an event named error", "event: error\ndata: {}\n\ndata: a\n\n", "error:{}|a|EOF"},
+	{"JSON alone", `{"a":1}`, `{"a":1}|EOF`},
+	{"JSON with line ends", "\n \uFEFF{\n\n  \"a\": 1\n}\n", "{\n\"a\": 1\n}|EOF"},
+	{"JSON in an array", "[{\n\"a\":1}]", "[{\n\"a\":1}]|EOF"},
+	{"JSON in lines", "{\"a\":1}\n{\"b\":2}\n\n{\"c\":3}", `{"a":1}|{"b":2}|{"c":3}|EOF`},
+	{"JSON whose members look like fields", "{\n\"x\":\n\"data: y\"\n}", "{\n\"x\":\n\"data: y\"\n}|EOF"},
+	{"JSON in the middle is no data", "data: a\n\n{\"b\":1}\n\ndata: c\n\n", "a|c|EOF"},
+	{"a page", "<html>\n<p>Bad gateway</p>", "no event stream: <html>\n<p>Bad gateway</p>\n"},
+	{"words", "upstream connect error: reset", "no event stream: upstream connect error: reset\n"},
+	{"words before the events", "hello\ndata: a\n\n", "a|EOF"},
+}
+
+// TestReader reads the oddities with every line end, whole and byte by byte.
+func TestReader(t *testing.T) {
+	for _, test := range oddities {
+		for end, stream := range map[string]string{
+			"LF": test.stream, "CRLF": strings.ReplaceAll(test.stream, "\n", "\r\n"), "CR": strings.ReplaceAll(test.stream, "\n", "\r"),
+		} {
+			for pace, r := range map[string]io.Reader{
+				"whole": strings.NewReader(stream), "bytes": iotest.OneByteReader(strings.NewReader(stream)),
+				"end with EOF": iotest.DataErrReader(strings.NewReader(stream)),
+			} {
+				if got := read(r); got != test.want {
+					t.Errorf("%s, %s, %s: got %q, want %q", test.name, end, pace, got, test.want)
+				}
+			}
+		}
+	}
+}
+
+func read(r io.Reader) string {
+	var out []string
+	for events := NewReader(r); ; {
+		e, err := events.Next()
+		switch {
+		case err != nil:
+			return strings.Join(append(out, err.Error()), "|")
+		case len(e.Name) > 0:
+			out = append(out, fmt.Sprintf("%s:%s", e.Name, e.Data))
+		default:
+			out = append(out, string(e.Data))
+		}
+	}
+}
+
+// TestPrompt checks that an event is returned before the byte after it arrives, whatever the line end.
+func TestPrompt(t *testing.T) {
+	for _, end := range []string{"\n", "\r\n", "\r"} {
+		r, w := io.Pipe()
+		go func() { _, _ = io.WriteString(w, "data: Hi"+end+end) }()
+		if e, err := NewReader(r).Next(); string(e.Data) != "Hi" || err != nil {
+			t.Errorf("with %q: got %q, %v", end, e.Data, err)
+		}
+		_ = r.Close()
+	}
+}
+
+// TestBounds checks that nothing a server sends takes more memory than the limits allow.
+func TestBounds(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for _, test := range []struct {
+		name, first, then string
+		want              error
+	}{
+		{"endless line", "data: ", long, ErrTooLong},
+		{"endless comment", ": ", long, ErrTooLong},
+		{"endless event", "", "data: " + long + "\n", ErrTooLong},
+		{"endless JSON", "{", long + "\n", ErrTooLong},
+		{"endless page", "<p>", long, ErrTooLong},
+	} {
+		events := NewReader(io.MultiReader(strings.NewReader(test.first), &repeated{text: test.then}))
+		if e, err := events.Next(); !errors.Is(err, test.want) {
+			t.Errorf("%s: got %d bytes, %v", test.name, len(e.Data), err)
+		}
+	}
+	broken := errors.New("broken")
+	events := NewReader(io.MultiReader(strings.NewReader("data: a\n\ndata: {"), iotest.ErrReader(broken)))
+	if e, err := events.Next(); string(e.Data) != "a" || err != nil {
+		t.Errorf("got %q, %v", e.Data, err)
+	}
+	if _, err := events.Next(); !errors.Is(err, broken) {
+		t.Errorf("got %v, want %v", err, broken)
+	}
+	pages := NewReader(strings.NewReader(strings.Repeat(long+"\n", 5000)))
+	if _, err := pages.Next(); len(err.Error()) > 2*maxStart {
+		t.Errorf("an error of %d bytes", len(err.Error()))
+	}
+}
+
+type repeated struct{ text, rest string }
+
+func (r *repeated) Read(p []byte) (int, error) {
+	if r.rest == "" {
+		r.rest = r.text
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// FuzzReader checks that events have data, and do not depend on how the bytes arrive.
+func FuzzReader(f *testing.F) {
+	for _, test := range oddities {
+		f.Add([]byte(test.stream))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		for events := NewReader(bytes.NewReader(stream)); ; {
+			e, err := events.Next()
+			if err != nil {
+				break
+			}
+			if len(bytes.TrimSpace(e.Data)) == 0 {
+				t.Errorf("an event without data: %q", e.Data)
+			}
+		}
+		whole, single := read(bytes.NewReader(stream)), read(iotest.OneByteReader(bytes.NewReader(stream)))
+		if whole != single {
+			t.Errorf("in single bytes it reads %q, and whole %q", single, whole)
+		}
+	})
+}
