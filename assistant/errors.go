@@ -27,6 +27,8 @@ const (
 	ReasonProviderRejected    Reason = "provider_rejected"
 	ReasonContextOverflow     Reason = "context_overflow"
 	ReasonContentFiltered     Reason = "content_filtered"
+	ReasonEmptyAnswer         Reason = "empty_answer"
+	ReasonToolsUnsupported    Reason = "tools_unsupported"
 	ReasonStorageUnavailable  Reason = "storage_unavailable"
 	ReasonDraining            Reason = "draining"
 	ReasonInternal            Reason = "internal"
@@ -56,6 +58,8 @@ var reasons = []Explanation{
 	{ReasonProviderRejected, false, "The language model refused the request. The site's operator can find out why."},
 	{ReasonContextOverflow, false, "The question is too long for the language model."},
 	{ReasonContentFiltered, false, "The language model's content filter refused the question."},
+	{ReasonEmptyAnswer, true, "The language model sent an answer without text."},
+	{ReasonToolsUnsupported, false, "The language model asked for a tool, which is not available here."},
 	{ReasonStorageUnavailable, true, "The conversation cannot be stored right now."},
 	{ReasonDraining, true, "The server is restarting. Try again in a moment."},
 	{ReasonInternal, true, "Something went wrong on the server."},

@@ -62,7 +62,7 @@ type Delta struct {
 	Text         string       // the next piece of the answer, valid UTF-8
 	Reasoning    string       // the next piece of the model's reasoning, valid UTF-8
 	FinishReason FinishReason // set once, when the model says that the answer is complete
-	Usage        *Usage       // set at most once, at or after the finish reason
+	Usage        *Usage       // set at most once: at or after the finish reason, or alone right before the error
 	Fallback     *Fallback    // set alone and before any text: another provider answers
 }
 

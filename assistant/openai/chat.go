@@ -5,11 +5,13 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/answer"
 )
 
 // chat is the chat completions API, which every compatible server has.
 type chat struct {
-	params sdk.ChatCompletionNewParams // all but the messages
+	params    sdk.ChatCompletionNewParams // all but the messages
+	thinkTags bool
 }
 
 func newChat(c Config) *chat {
@@ -30,7 +32,7 @@ func newChat(c Config) *chat {
 		params.MaxTokens = sdk.Int(c.MaxTokens)
 	}
 	params.SetExtraFields(c.extraFields())
-	return &chat{params}
+	return &chat{params, c.ThinkTags}
 }
 
 func (a *chat) request(req assistant.Request) (path string, params any) {
@@ -41,10 +43,10 @@ func (a *chat) request(req assistant.Request) (path string, params any) {
 
 func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
 	list := make([]sdk.ChatCompletionMessageParamUnion, 0, len(req.Turns)+1)
-	if req.Instructions != "" {
+	if !assistant.IsBlank(req.Instructions) {
 		list = append(list, sdk.SystemMessage(req.Instructions))
 	}
-	for _, turn := range req.Turns {
+	for _, turn := range turnsOf(req) {
 		if turn.Role == assistant.RoleAssistant {
 			list = append(list, sdk.AssistantMessage(turn.Content))
 		} else {
@@ -54,4 +56,4 @@ func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
 	return list
 }
 
-func (a *chat) translator() translator { return new(chunks) }
+func (a *chat) translator() answer.Translator { return answer.Chat(a.thinkTags) }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Config chooses a service, a model and its parameters. A zero value means the default. The JSON names are
@@ -25,9 +27,20 @@ type Config struct {
 	Organization string `json:"organization,omitempty"`
 	// The project that is billed, for keys that belong to several. Default: the key's own
 	Project string `json:"project,omitempty"`
-	// The URL of the API: any server that speaks OpenAI's, such as http://localhost:11434/v1 for Ollama.
+	// The URL of the API: any server that speaks OpenAI's, such as http://localhost:11434/v1 for Ollama. A Unix socket
+	// is unix//run/model.sock, and unix//run/model.sock:/path where the API is not at /v1.
 	// Default: https://api.openai.com/v1
 	BaseURL string `json:"base_url,omitempty"`
+	// Further headers of every request, by name, such as api-key for Azure or what a gateway asks for. The values
+	// appear in no log and no error.
+	Header map[string]string `json:"header,omitempty"`
+	// Parameters in the URL of every request, by name, such as api-version for Azure. The values appear in no log and
+	// no error.
+	Query map[string]string `json:"query,omitempty"`
+	// The URL of a proxy to the service: http, https or socks5. Default: none; HTTP_PROXY and the like are ignored
+	Proxy string `json:"proxy,omitempty"`
+	// Certificates for a server of one's own. Default: the system's authorities
+	TLS *TLS `json:"tls,omitempty"`
 	// Which API: "chat" for chat completions, which every compatible server has, or "responses", OpenAI's
 	// newer one. The latter can send summaries of the model's reasoning; it has neither seed nor stop.
 	// Default: chat
@@ -35,9 +48,10 @@ type Config struct {
 	// The model's name at the service. Default: gpt-4o
 	Model string `json:"model,omitempty"`
 
-	// How freely the model chooses its words, from 0 to 2. Default: 0.7. When reasoning_effort is given, and
-	// for OpenAI's reasoning models (o1, o3, gpt-5 and later), which refuse the field: the service's
-	Temperature *float64 `json:"temperature,omitempty"`
+	// How freely the model chooses its words, from 0 to 2, or "off" to send none. Default: 0.7 at OpenAI. It is the
+	// service's with base_url, top_p or reasoning_effort, and for OpenAI's models that refuse the field: those that
+	// reason (o1, o3, gpt-5 and later) or search
+	Temperature *Temperature `json:"temperature,omitempty"`
 	// The share of the likeliest words that the model chooses from, from 0 to 1. Default: the service's
 	TopP *float64 `json:"top_p,omitempty"`
 	// The longest answer, in tokens. It is sent to OpenAI and its reasoning models as
@@ -54,6 +68,9 @@ type Config struct {
 	// How detailed the summary of the model's reasoning is: auto, concise or detailed. Only with the
 	// Responses API; OpenAI requires a verified organization. Default: none
 	ReasoningSummary string `json:"reasoning_summary,omitempty"`
+	// Text between <think> and </think> at the start of an answer is reasoning, for servers that leave it there.
+	// Default: off (false)
+	ThinkTags bool `json:"think_tags,omitempty"`
 	// Any further fields of the request, by name. They override the fields that are sent by default, so
 	// stream_options null helps with a server that does not know stream_options.
 	Extra map[string]json.RawMessage `json:"extra,omitempty"`
@@ -69,6 +86,9 @@ type Config struct {
 	StallTimeout time.Duration `json:"stall_timeout,omitempty"`
 	// The longest time that one answer may take. Default: 10m
 	MaxDuration time.Duration `json:"max_duration,omitempty"`
+
+	// Where finish reasons go that nobody knows, once for each answer; nil means nowhere.
+	Logger *zap.Logger `json:"-"`
 }
 
 // The values of api.
@@ -97,6 +117,27 @@ var reasoningModels = regexp.MustCompile(`(^|[/:])(o[1-9]|gpt-([5-9]|[1-9]\d))`)
 
 func (c Config) reasons() bool { return reasoningModels.MatchString(c.model()) }
 
+// searchModels matches the names of OpenAI's models that search the web, which accept no temperature.
+var searchModels = regexp.MustCompile(`-search-(preview|api)`)
+
+// defaultTemperature is that of the tutorial.
+const defaultTemperature = 0.7
+
+// temperature returns the temperature to send, nil to leave it to the service. The default is for OpenAI alone: the
+// names of other servers' models do not tell whether they take one, and Claude refuses it beside top_p.
+func (c Config) temperature() *float64 {
+	switch {
+	case c.Temperature != nil && c.Temperature.Off:
+		return nil
+	case c.Temperature != nil:
+		return &c.Temperature.Value
+	case !c.isOpenAI(), c.TopP != nil, c.ReasoningEffort != "", c.reasons(), searchModels.MatchString(c.model()):
+		return nil
+	default:
+		return new(defaultTemperature)
+	}
+}
+
 // isOpenAI reports whether the service is OpenAI itself, in any region.
 func (c Config) isOpenAI() bool {
 	u, err := url.Parse(c.baseURL())
@@ -119,8 +160,11 @@ func (c Config) validate() error {
 		checkHeader("organization", c.Organization),
 		checkHeader("project", c.Project),
 		c.checkBaseURL(),
+		c.checkProxy(),
+		checkFields("header", c.Header, ownHeaders),
+		checkFields("query", c.Query, nil),
 		c.checkAPI(),
-		checkRange("temperature", c.Temperature, 2),
+		c.Temperature.check(),
 		checkRange("top_p", c.TopP, 1),
 		checkPositive("max_tokens", c.MaxTokens),
 		checkPositive("max_retries", c.maxRetries()),
@@ -142,10 +186,16 @@ func (c Config) checkKey() error {
 }
 
 func (c Config) checkBaseURL() error {
+	if socket, path, isUnix := cutUnix(c.baseURL()); isUnix {
+		if !strings.HasPrefix(socket, "/") || strings.ContainsAny(path, "?#") {
+			return expected("base_url", "a Unix socket's absolute path behind unix/", c.BaseURL)
+		}
+		return nil
+	}
 	u, err := url.Parse(c.baseURL())
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
 		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return expected("base_url", "an http or https URL without user, query and fragment", redact(redactURL(c.BaseURL), c.APIKey))
+		return expected("base_url", "an http or https URL without user, query and fragment", newSecrets(c).redact(redactURL(c.BaseURL)))
 	}
 	return nil
 }
@@ -189,7 +239,32 @@ func (c Config) checkExtra() error {
 			return expected("extra", "a field that is not one of "+strings.Join(taken, ", "), name)
 		}
 		if !json.Valid(c.Extra[name]) {
-			return expected("extra "+name, "JSON", redact(string(c.Extra[name]), c.APIKey))
+			return expected("extra "+name, "JSON", newSecrets(c).redact(string(c.Extra[name])))
+		}
+	}
+	return nil
+}
+
+// ownHeaders are those that belong to the request's form.
+var ownHeaders = []string{"Host", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection", "Accept", "Accept-Encoding"}
+
+// token matches the name of a header (RFC 9110 section 5.6.2).
+var token = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
+
+// checkFields rejects names that cannot be, and values that net/http would reject only when the request is sent. It
+// repeats no value.
+func checkFields(setting string, fields map[string]string, taken []string) error {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[name]
+		switch {
+		case !token.MatchString(name):
+			return expected(setting, "a name of letters, digits and dashes", name)
+		case slices.ContainsFunc(taken, func(own string) bool { return strings.EqualFold(own, name) }):
+			return expected(setting, "a name that is none of "+strings.Join(taken, ", "), name)
+		case value == "":
+			return fmt.Errorf("%s %s: expected a value, found nothing", setting, name)
+		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			return fmt.Errorf("%s %s: expected no control characters in the value, found some", setting, name)
 		}
 	}
 	return nil

@@ -1,9 +1,7 @@
 package openai
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -11,133 +9,28 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/answer"
 )
 
 // maxErrorText is how much of an error's text is kept, in bytes.
 const maxErrorText = 400
 
-// fault is an error that the service reported. All of its text comes from outside.
-type fault struct {
-	status     int // of HTTP; 0 = in the middle of a stream
-	kind       string
-	code       string
-	message    string
+// refusedError is an HTTP response that is no answer.
+type refusedError struct {
+	*answer.Fault
 	retryAfter time.Duration
 }
 
-func (f *fault) Error() string {
-	text := "error in the stream"
-	if f.status != 0 {
-		text = fmt.Sprintf("status %d", f.status)
-	}
-	for _, part := range []struct{ name, value string }{{"type", f.kind}, {"code", f.code}, {"message", f.message}} {
-		if part.value != "" {
-			text += fmt.Sprintf(", %s %q", part.name, part.value)
-		}
-	}
-	return text
-}
+func (e *refusedError) Unwrap() error { return e.Fault }
 
-// newFault reads a response that is not a stream.
-func newFault(res *http.Response, body []byte) *fault {
-	f := &fault{status: res.StatusCode, message: string(body), retryAfter: retryAfter(res.Header)}
-	var envelope struct {
-		Error jsontext.Value `json:"error"`
+// newRefusal reads a response that is no answer.
+func newRefusal(res *http.Response, body []byte) *refusedError {
+	f := answer.FaultOfBody(res.StatusCode, body)
+	if res.StatusCode < http.StatusBadRequest {
+		f.Message = "redirects are not followed; base_url must be the final address"
 	}
-	if json.Unmarshal(body, &envelope, lenient) == nil && given(envelope.Error) {
-		f.read(envelope.Error)
-		return f
-	}
-	switch {
-	case res.StatusCode < 300:
-		f.message = fmt.Sprintf("%s instead of text/event-stream: %s", res.Header.Get("Content-Type"), body)
-	case res.StatusCode < 400:
-		f.message = "redirects are not followed; base_url must be the final address"
-	}
-	return f
-}
-
-// faultOf returns the fault in an error object from the middle of a stream.
-func faultOf(value jsontext.Value) *fault {
-	f := new(fault)
-	f.read(value)
-	return f
-}
-
-// read decodes an error object, or any other value that a server puts in its place.
-func (f *fault) read(value jsontext.Value) {
-	var object struct {
-		Type    string         `json:"type"`
-		Code    jsontext.Value `json:"code"` // a string, a number or null
-		Message string         `json:"message"`
-	}
-	if json.Unmarshal(value, &object, lenient) == nil {
-		f.kind, f.code = object.Type, unquote(object.Code)
-	}
-	f.message = cmp.Or(object.Message, unquote(value))
-}
-
-// unquote returns a JSON string's text, and any other value as it is.
-func unquote(value jsontext.Value) string {
-	var text string
-	if json.Unmarshal(value, &text, lenient) == nil {
-		return text
-	}
-	return string(value)
-}
-
-// codes maps the types and codes of errors that say more than the status.
-var codes = map[string]assistant.Reason{
-	"context_length_exceeded":   assistant.ReasonContextOverflow,
-	"exceed_context_size_error": assistant.ReasonContextOverflow, // llama.cpp
-	"content_filter":            assistant.ReasonContentFiltered,
-	"content_policy_violation":  assistant.ReasonContentFiltered,
-	"invalid_prompt":            assistant.ReasonContentFiltered, // of the Responses API, like the next
-	"bio_policy":                assistant.ReasonContentFiltered,
-	"insufficient_quota":        assistant.ReasonProviderRejected, // a 429, but waiting does not help
-	"rate_limit_exceeded":       assistant.ReasonProviderRateLimited,
-	"invalid_request_error":     assistant.ReasonProviderRejected,
-}
-
-func (f *fault) reason() assistant.Reason {
-	if strings.Contains(f.message, "maximum context length") { // vLLM, DeepSeek and brokers give no code
-		return assistant.ReasonContextOverflow
-	}
-	for _, name := range []string{f.code, f.kind} {
-		if reason, ok := codes[name]; ok {
-			return reason
-		}
-	}
-	switch status := f.toldStatus(); {
-	case status == http.StatusTooManyRequests:
-		return assistant.ReasonProviderRateLimited
-	case status == http.StatusRequestTimeout:
-		return assistant.ReasonProviderTimeout
-	case status == http.StatusRequestEntityTooLarge:
-		return assistant.ReasonContextOverflow
-	case status >= 300 && status < 500:
-		return assistant.ReasonProviderRejected
-	default:
-		return assistant.ReasonProviderUnavailable
-	}
-}
-
-// toldStatus returns the HTTP status, or the status in the code of an error in a stream.
-func (f *fault) toldStatus() int {
-	if code, err := strconv.Atoi(f.code); err == nil && f.status < 300 {
-		return code
-	}
-	return f.status
-}
-
-// ofQuestion reports whether the service rejected only this question. 401, 403 and 404 concern all questions:
-// the key, the address or the model's name is wrong.
-func (f *fault) ofQuestion() bool {
-	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, f.toldStatus())
+	return &refusedError{f, retryAfter(res.Header)}
 }
 
 // providerError classifies err. It keeps only the redacted text of err, which may contain anything that the
@@ -146,27 +39,66 @@ func (p *Provider) providerError(err error) *assistant.ProviderError {
 	if known, ok := errors.AsType[*assistant.ProviderError](err); ok {
 		return known // a limit of our own
 	}
-	out := &assistant.ProviderError{
-		Reason: assistant.ReasonProviderUnavailable,
-		Err:    errors.New(shorten(redact(err.Error(), p.key), maxErrorText)),
+	out := &assistant.ProviderError{Reason: assistant.ReasonProviderUnavailable, Err: errors.New(p.secrets.shorten(err.Error(), maxErrorText))}
+	if f, ok := errors.AsType[*answer.Fault](err); ok {
+		out.Reason, out.OfQuestion = reasonOf(f), isOfQuestion(f)
 	}
-	if f, ok := errors.AsType[*fault](err); ok {
-		out.Reason, out.RetryAfter, out.OfQuestion = f.reason(), f.retryAfter, f.ofQuestion()
+	if r, ok := errors.AsType[*refusedError](err); ok {
+		out.RetryAfter = r.retryAfter
+	}
+	switch {
+	case errors.Is(err, answer.ErrEmpty):
+		out.Reason = assistant.ReasonEmptyAnswer
+	case errors.Is(err, answer.ErrTools):
+		out.Reason, out.OfQuestion = assistant.ReasonToolsUnsupported, true
 	}
 	return out
+}
+
+// isOfQuestion reports whether the service rejected only this question. 401, 403 and 404 concern all questions:
+// the key, the address or the model's name is wrong.
+func isOfQuestion(f *answer.Fault) bool {
+	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, f.ToldStatus())
+}
+
+// secrets are the texts that no log may contain: the key, and what the headers, the query and the proxy's URL hold.
+type secrets []string
+
+// minSecret is the length of the shortest secret, in bytes. Servers that need no key are given one such as x or
+// none, which is a part of many words.
+const minSecret = 8
+
+func newSecrets(c Config) secrets {
+	s := secrets{c.APIKey}
+	for _, values := range []map[string]string{c.Header, c.Query} {
+		for _, value := range values {
+			s = append(s, value)
+			s = append(s, strings.Fields(value)...) // the key behind Bearer
+		}
+	}
+	if u := c.proxyURL(); u != nil {
+		password, _ := u.User.Password()
+		s = append(s, password)
+	}
+	s = slices.DeleteFunc(s, func(secret string) bool { return len(secret) < minSecret })
+	slices.SortFunc(s, func(a, b string) int { return len(b) - len(a) }) // one may contain another
+	return s
 }
 
 // keys matches anything that looks like a key: ours, or one that a service repeats in part.
 var keys = regexp.MustCompile(`(?i)\b(bearer\s+|sk-)[^\s"']+`)
 
-func redact(text, key string) string {
-	if key != "" {
-		text = strings.ReplaceAll(text, key, "[redacted]")
+// redact hides the secrets in a text, and all that looks like one.
+func (s secrets) redact(text string) string {
+	for _, secret := range s {
+		text = strings.ReplaceAll(text, secret, "[redacted]")
 	}
 	return keys.ReplaceAllString(text, "[redacted]")
 }
 
-func shorten(text string, size int) string {
+// shorten returns the beginning of a redacted text.
+func (s secrets) shorten(text string, size int) string {
+	text = s.redact(text)
 	if len(text) <= size {
 		return text
 	}

@@ -10,12 +10,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/answer"
 )
 
 // TestProviderErrorText checks that the text for the log is short, valid UTF-8, and contains nothing that
 // looks like a key.
 func TestProviderErrorText(t *testing.T) {
-	p := &Provider{key: canary}
+	p := &Provider{secrets: newSecrets(Config{APIKey: canary})}
 	for _, test := range []struct{ in, want string }{
 		{"dial tcp: connection refused", "dial tcp: connection refused"},
 		{"key " + canary + " is wrong", "key [redacted] is wrong"},
@@ -38,25 +39,25 @@ func TestProviderErrorText(t *testing.T) {
 // TestFaultOfQuestion checks which faults concern a single question only.
 func TestFaultOfQuestion(t *testing.T) {
 	for _, test := range []struct {
-		fault fault
+		fault answer.Fault
 		want  bool
 	}{
-		{fault{status: 400, kind: "invalid_request_error"}, true},
-		{fault{status: 400, code: "content_filter"}, true},
-		{fault{status: 413}, true},
-		{fault{status: 422}, true},
-		{fault{code: "400"}, true}, // in a stream
-		{fault{status: 200, code: "422"}, true},
-		{fault{status: 307}, false},
-		{fault{status: 401, kind: "invalid_request_error", code: "invalid_api_key"}, false},
-		{fault{status: 403}, false},
-		{fault{status: 404, kind: "invalid_request_error", code: "model_not_found"}, false},
-		{fault{status: 404, code: "400"}, false},
-		{fault{status: 408}, false},
-		{fault{status: 429, code: "insufficient_quota"}, false},
-		{fault{status: 500}, false},
-		{fault{code: "server_error"}, false},
-		{fault{kind: "invalid_request_error"}, false},
+		{answer.Fault{Status: 400, Type: "invalid_request_error"}, true},
+		{answer.Fault{Status: 400, Code: "content_filter"}, true},
+		{answer.Fault{Status: 413}, true},
+		{answer.Fault{Status: 422}, true},
+		{answer.Fault{Code: "400"}, true}, // in a stream
+		{answer.Fault{Status: 200, Code: "422"}, true},
+		{answer.Fault{Status: 307}, false},
+		{answer.Fault{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key"}, false},
+		{answer.Fault{Status: 403}, false},
+		{answer.Fault{Status: 404, Type: "invalid_request_error", Code: "model_not_found"}, false},
+		{answer.Fault{Status: 404, Code: "400"}, false},
+		{answer.Fault{Status: 408}, false},
+		{answer.Fault{Status: 429, Code: "insufficient_quota"}, false},
+		{answer.Fault{Status: 500}, false},
+		{answer.Fault{Code: "server_error"}, false},
+		{answer.Fault{Type: "invalid_request_error"}, false},
 	} {
 		if got := new(Provider).providerError(&test.fault); got.OfQuestion != test.want {
 			t.Errorf("%v: of the question: %v", got, got.OfQuestion)

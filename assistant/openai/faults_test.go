@@ -30,6 +30,12 @@ func TestFaults(t *testing.T) {
 			w.Fail(429, js, failure("requests", "rate_limit_exceeded"))
 		}
 	}
+	typed := func(contentType string) func(*reply) {
+		return func(w *reply) {
+			w.Header().Set("Content-Type", contentType)
+			w.Stream(w.piece("Hello"), w.finish(), w.done())
+		}
+	}
 	good := func(w *reply) { w.Stream(w.piece("Hello"), w.finish(), w.done()) }
 
 	const (
@@ -65,8 +71,11 @@ func TestFaults(t *testing.T) {
 		{name: "404 page", answer: func(w *reply) { w.Fail(404, html, "<h1>Not here</h1>\n") }, reason: rejected, log: `"<h1>Not here</h1>\n"`},
 		{name: "404 nothing", answer: fail(404, ""), reason: rejected, log: "status 404"},
 		{name: "408", answer: fail(408, ""), reason: timeout, took: 1125 * time.Millisecond, requests: 3},
+		{name: "408 of a general type", answer: fail(408, failure("invalid_request_error", "408")), reason: timeout, took: 1125 * time.Millisecond, requests: 3},
+		{name: "504", answer: fail(504, ""), reason: timeout, took: 1125 * time.Millisecond, requests: 3},
+		{name: "413 of a rate", answer: fail(413, failure("tokens", "rate_limit_exceeded")), reason: overflow},
 		{name: "413", answer: fail(413, ""), reason: overflow},
-		{name: "422", answer: fail(422, `{"detail":"extra inputs"}`), reason: rejected, log: `{\"detail\":\"extra inputs\"}`},
+		{name: "422", answer: fail(422, `{"detail":"extra inputs"}`), reason: rejected, log: `status 422, message "extra inputs"`},
 		{name: "429 without quota", answer: func(w *reply) {
 			w.Header().Set("X-Should-Retry", "false")
 			w.Fail(429, js, failure("insufficient_quota", "insufficient_quota"))
@@ -111,16 +120,34 @@ func TestFaults(t *testing.T) {
 		}, text: "Hello", took: 375 * time.Millisecond, requests: 2},
 
 		// 200, but no stream
-		{name: "page", answer: func(w *reply) { w.Fail(200, html, said) }, reason: unavailable, log: `"text/html; charset=utf-8 instead of text/event-stream: Incorrect`},
+		{name: "page", answer: func(w *reply) { w.Fail(200, html, said) }, reason: unavailable, log: `text/html; charset=utf-8 instead of text/event-stream: "Incorrect`},
 		{name: "JSON error", answer: fail(200, failure("server_error", "")), reason: unavailable, log: `type "server_error"`},
 		{name: "JSON error with a code", answer: fail(200, `{"error":{"code":429,"message":"slow down"}}`), reason: limit},
-		{name: "whole answer as JSON", answer: fail(200, `{"choices":[{"message":{"content":"Hello"}}]}`), reason: unavailable, log: "application/json instead of"},
+		{name: "JSON error as a stream", answer: func(w *reply) { w.Fail(200, sse, failure("server_error", "")) }, reason: unavailable, log: `type "server_error"`},
+		{name: "JSON error, created", answer: fail(201, `{"error":{"code":429,"message":"slow down"}}`), reason: limit},
+		{name: "JSON error of another kind", answer: fail(200, `{"base_resp":{"status_code":1004,"status_msg":"login fail"}}`), reason: unavailable, log: "login fail"},
+		{name: "whole answer as JSON", answer: func(w *reply) { w.Fail(200, js, w.whole("Hello")) }, text: "Hello"},
+		{name: "JSON of nothing", answer: fail(200, `{}`), reason: unavailable, log: "without a finish reason; unknown event: {}"},
+		{name: "no content", answer: func(w *reply) { w.WriteHeader(204) }, reason: unavailable, log: "without a finish reason"},
 		{name: "redirect", answer: func(w *reply) { http.Redirect(w, w.r, "http://elsewhere.test/", http.StatusTemporaryRedirect) }, reason: rejected, log: "redirects are not followed"},
 		{name: "redirect to itself", answer: func(w *reply) { http.Redirect(w, w.r, w.r.URL.Path, http.StatusMovedPermanently) }, reason: rejected},
 		{name: "no content type", answer: func(w *reply) {
 			w.Header()["Content-Type"] = nil
 			good(w)
 		}, text: "Hello"},
+
+		{name: "created", answer: func(w *reply) { w.Header().Set("Content-Type", sse); w.WriteHeader(201); good(w) }, text: "Hello"},
+		{name: "plain text", answer: typed("text/plain; charset=utf-8"), text: "Hello"},
+		{name: "the type twice", answer: typed("text/event-stream, text/event-stream"), text: "Hello"},
+		{name: "bytes", answer: typed("application/octet-stream"), text: "Hello"},
+		{name: "another charset", answer: typed("text/event-stream; charset=ISO-8859-1"), text: "Hello"},
+		{name: "a malformed type", answer: typed("text/event-stream;;charset"), text: "Hello"},
+		{name: "JSON lines", answer: typed("application/x-ndjson"), text: "Hello"},
+
+		// answers that are none
+		{name: "no text", answer: func(w *reply) { w.Stream(w.finish(), w.done()) }, reason: assistant.ReasonEmptyAnswer, log: "answer without text"},
+		{name: "white space", answer: func(w *reply) { w.Stream(w.piece("\n "), w.finish(), w.done()) }, reason: assistant.ReasonEmptyAnswer},
+		{name: "a tool", answer: func(w *reply) { w.Stream(w.tool(), w.finish(), w.done()) }, reason: assistant.ReasonToolsUnsupported, log: "the model asked for a tool"},
 
 		// streams that break
 		{name: "cut before text", answer: func(w *reply) { w.Stream(": hi\n\n"); w.Cut() }, reason: unavailable, log: "read stream: unexpected EOF"},
@@ -169,7 +196,7 @@ func TestFaults(t *testing.T) {
 		{name: "busy after the finish", answer: func(w *reply) {
 			w.Stream(w.piece("Hello"), w.finish())
 			for w.r.Context().Err() == nil {
-				w.Stream(": hi\n\n", w.piece(" there"))
+				w.Stream(": hi\n\n")
 				w.Sleep(time.Second)
 			}
 		}, text: "Hello", took: 5 * time.Second, tookResponses: drainTime},

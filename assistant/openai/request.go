@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -16,45 +14,23 @@ import (
 	"github.com/openai/openai-go/v3/packages/param"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/answer"
 )
 
 const (
-	// defaultTemperature is that of the tutorial.
-	defaultTemperature = 0.7
 	// maxRetryDelay is the longest wait before a retry. When the service asks for more, the client gets an
 	// error with that time at once, so that users do not wait without knowing it.
 	maxRetryDelay = 5 * time.Second
 	// maxErrorBody is how much of an error's body is read, in bytes; the SDK itself has no bound.
 	maxErrorBody = 64 << 10
-	// maxHeader is how much of a response's header is read, in bytes; net/http's own bound is 10 MB.
-	maxHeader = 64 << 10
 )
-
-// newTransport returns the transport of one provider. HTTP_PROXY and the like are ignored.
-func newTransport() *http.Transport {
-	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		DialContext:            dialer.DialContext,
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxResponseHeaderBytes: maxHeader,
-		// HTTP/2 if TLS negotiates it. With HTTP/1.1 each answer has its own connection: keeping only
-		// net/http's default of 2 idle ones would open a new one for nearly every short answer.
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 256,
-		IdleConnTimeout:     90 * time.Second,
-		// Without pings a connection that died silently would swallow every request sent on it.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second},
-		// A compressor holds back pieces until it has enough of them.
-		DisableCompression: true,
-	}
-}
 
 // api is one of the two APIs of a service: how to ask a question, and how to read its answer.
 type api interface {
 	// request returns the path to post a question to, below the base URL, and the SDK's parameters.
 	request(req assistant.Request) (path string, params any)
 	// translator returns a new translator for one answer.
-	translator() translator
+	translator() answer.Translator
 }
 
 func newAPI(c Config) api {
@@ -72,7 +48,7 @@ type postFunc func(ctx context.Context, path string, params, res any, options ..
 // type that is known at run time may have them as a field.
 func newPost(c Config, transport http.RoundTripper) postFunc {
 	options := []option.RequestOption{
-		option.WithBaseURL(c.baseURL()),
+		option.WithBaseURL(c.requestURL()),
 		option.WithHTTPClient(&http.Client{
 			Transport: transport,
 			// No API redirects a question, and the target would receive the whole conversation.
@@ -89,6 +65,12 @@ func newPost(c Config, transport http.RoundTripper) postFunc {
 	if c.Project != "" {
 		options = append(options, option.WithProject(c.Project))
 	}
+	for name, value := range c.Header {
+		options = append(options, option.WithHeader(name, value))
+	}
+	for name, value := range c.Query {
+		options = append(options, option.WithQuery(name, value))
+	}
 	return (&sdk.Client{Options: options}).Post
 }
 
@@ -102,14 +84,6 @@ func (c Config) extraFields() map[string]any {
 	return extra
 }
 
-// temperature returns the temperature to send, nil to leave it to the service.
-func (c Config) temperature() *float64 {
-	if c.Temperature == nil && c.ReasoningEffort == "" && !c.reasons() {
-		return new(defaultTemperature)
-	}
-	return c.Temperature
-}
-
 // optional returns a field of a request that is sent only if value is not nil.
 func optional[T comparable](value *T) param.Opt[T] {
 	if value == nil {
@@ -118,8 +92,8 @@ func optional[T comparable](value *T) param.Opt[T] {
 	return param.NewOpt(*value)
 }
 
-// send asks the service, with retries. It returns the stream of the answer, which the caller closes.
-func (p *Provider) send(ctx context.Context, req assistant.Request) (io.ReadCloser, error) {
+// send asks the service, with retries. It returns the response with the answer, whose body the caller closes.
+func (p *Provider) send(ctx context.Context, req assistant.Request) (*http.Response, error) {
 	path, params := p.api.request(req)
 	var res *http.Response
 	err := p.post(ctx, path, params, &res)
@@ -129,20 +103,13 @@ func (p *Provider) send(ctx context.Context, req assistant.Request) (io.ReadClos
 		}
 		return nil, fmt.Errorf("send question: %w", err)
 	}
-	if err == nil && res.StatusCode == http.StatusOK && isEventStream(res.Header) {
-		return res.Body, nil
+	if err == nil && res.StatusCode < http.StatusMultipleChoices {
+		return res, nil
 	}
 	// The SDK has already read an error's body, but its own error contains less.
 	defer func() { _ = res.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	return nil, newFault(res, body)
-}
-
-// isEventStream reports whether the response is an event stream. A missing Content-Type counts as one.
-func isEventStream(h http.Header) bool {
-	contentType := h.Get("Content-Type")
-	media, _, _ := mime.ParseMediaType(contentType)
-	return contentType == "" || media == "text/event-stream"
+	return nil, newRefusal(res, body)
 }
 
 func boundErrors(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {

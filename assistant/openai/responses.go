@@ -6,11 +6,13 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/answer"
 )
 
 // responsesAPI is OpenAI's newer API. The service stores nothing: each request contains the whole conversation.
 type responsesAPI struct {
-	params responses.ResponseNewParams // all but instructions and input
+	params    responses.ResponseNewParams // all but instructions and input
+	thinkTags bool
 }
 
 func newResponses(c Config) *responsesAPI {
@@ -28,15 +30,15 @@ func newResponses(c Config) *responsesAPI {
 		params.MaxOutputTokens = sdk.Int(c.MaxTokens)
 	}
 	params.SetExtraFields(c.extraFields())
-	return &responsesAPI{params}
+	return &responsesAPI{params, c.ThinkTags}
 }
 
 func (a *responsesAPI) request(req assistant.Request) (path string, params any) {
 	p := a.params
-	if req.Instructions != "" {
+	if !assistant.IsBlank(req.Instructions) {
 		p.Instructions = sdk.String(req.Instructions)
 	}
-	for _, turn := range req.Turns {
+	for _, turn := range turnsOf(req) {
 		role := responses.EasyInputMessageRoleUser
 		if turn.Role == assistant.RoleAssistant {
 			role = responses.EasyInputMessageRoleAssistant
@@ -46,4 +48,4 @@ func (a *responsesAPI) request(req assistant.Request) (path string, params any) 
 	return "responses", p
 }
 
-func (a *responsesAPI) translator() translator { return new(responseEvents) }
+func (a *responsesAPI) translator() answer.Translator { return answer.Responses(a.thinkTags) }

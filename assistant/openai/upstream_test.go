@@ -20,6 +20,19 @@ const (
 	done   = "data: [DONE]\n\n"
 )
 
+// openaiURL is a base URL as OpenAI's own, over connections that the tests make.
+const openaiURL = "http://api.openai.com/v1"
+
+// piece is a chunk with text.
+func piece(text string) string {
+	return fmt.Sprintf("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":%q},\"finish_reason\":null}]}\n\n", text)
+}
+
+// outputText is an event of the Responses API with text.
+func outputText(text string) string {
+	return fmt.Sprintf("event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":%q}\n\n", text)
+}
+
 // completed is the last event of the Responses API.
 const completed = `data: {"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":9,"output_tokens":5,"total_tokens":14}}}` + "\n\n"
 
@@ -99,7 +112,7 @@ func (u *upstream) Requests() []request {
 }
 
 func (u *upstream) dial(ctx context.Context, _, address string) (net.Conn, error) {
-	if address != "model.test:80" {
+	if address != "model.test:80" && address != "api.openai.com:80" {
 		return nil, fmt.Errorf("dialed %s, neither the server nor its port", address)
 	}
 	near, far := net.Pipe()
@@ -154,11 +167,27 @@ func (w *reply) finish() string {
 	return finish("stop")
 }
 
+// tool is a call of a tool.
+func (w *reply) tool() string {
+	if w.responses() {
+		return `data: {"type":"response.output_item.added","item":{"type":"function_call","name":"f"}}` + "\n\n"
+	}
+	return `data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f"}}]}}]}` + "\n\n"
+}
+
 func (w *reply) done() string {
 	if w.responses() {
 		return "" // there is no end marker
 	}
 	return done
+}
+
+// whole is a whole answer that is no stream.
+func (w *reply) whole(text string) string {
+	if w.responses() {
+		return fmt.Sprintf(`{"object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":%q}]}]}`, text)
+	}
+	return fmt.Sprintf(`{"object":"chat.completion","choices":[{"message":{"content":%q},"finish_reason":"stop"}]}`, text)
 }
 
 func (w *reply) responses() bool { return w.r.URL.Path == "/v1/responses" }
@@ -195,8 +224,8 @@ func (w *reply) Sleep(d time.Duration) {
 // Cut drops the connection.
 func (w *reply) Cut() { panic(http.ErrAbortHandler) }
 
-// answer is everything that Stream yielded.
-type answer struct {
+// outcome is everything that Stream yielded.
+type outcome struct {
 	text, reasoning string
 	finish          assistant.FinishReason
 	usage           *assistant.Usage
@@ -204,8 +233,8 @@ type answer struct {
 	first, took     time.Duration // until the first piece, and in all
 }
 
-func ask(ctx context.Context, p *Provider) answer {
-	var a answer
+func ask(ctx context.Context, p *Provider) outcome {
+	var a outcome
 	begin := time.Now()
 	for d, err := range p.Stream(ctx, question) {
 		if a.first == 0 && d.Text+d.Reasoning != "" {

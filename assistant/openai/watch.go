@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/answer"
 )
 
 const (
@@ -22,22 +23,12 @@ type limits struct {
 	first, stall, total time.Duration
 }
 
-// phase is how far an answer has come.
-type phase int
-
-const (
-	waiting   phase = iota // for the first piece
-	streaming              // pieces come
-	finishing              // the finish reason has come
-	draining               // the end marker has come
-)
-
 // watch cancels its context when the limit of a phase has passed.
 type watch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	limits limits
-	phase  phase
+	phase  answer.Phase
 	total  *time.Timer
 	timer  *time.Timer // of the phase; while streaming, it runs only during reads
 }
@@ -59,19 +50,19 @@ func (w *watch) after(limit time.Duration, cause error) *time.Timer {
 }
 
 // enter is called after every event. Each phase has its own timer, because the causes differ.
-func (w *watch) enter(p phase) {
+func (w *watch) enter(p answer.Phase) {
 	if p == w.phase {
 		return
 	}
 	w.timer.Stop()
 	w.phase = p
 	switch p {
-	case streaming:
+	case answer.Streaming:
 		w.timer = w.after(w.limits.stall, late("stall_timeout: nothing received", w.limits.stall))
 		w.timer.Stop()
-	case finishing:
+	case answer.Finishing:
 		w.timer = w.after(min(finishTime, w.limits.stall), nil) // the answer is complete, so no cause is needed
-	case draining:
+	case answer.Draining:
 		w.timer = w.after(drainTime, nil)
 	}
 }
@@ -100,7 +91,7 @@ type watchedReader struct {
 }
 
 func (r watchedReader) Read(p []byte) (int, error) {
-	if r.phase == streaming {
+	if r.phase == answer.Streaming {
 		r.timer.Reset(r.limits.stall)
 		defer r.timer.Stop()
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/openai"
@@ -22,9 +21,9 @@ func init() { caddy.RegisterModule(OpenAI{}) }
 // OpenAI is a model behind OpenAI's chat completions or Responses API: OpenAI's own or any compatible
 // server's, such as Ollama, llama.cpp, vLLM or LiteLLM.
 //
-// In api_key, organization, project and base_url, placeholders like {env.OPENAI_API_KEY} and
-// {file./run/secrets/openai} are replaced when the configuration is loaded. Dumps of the configuration do not show
-// their values.
+// In all texts, placeholders like {env.OPENAI_API_KEY} and {file./run/secrets/openai} are replaced when the configuration
+// is loaded. Dumps of the configuration do not show their values. One that stands for nothing is an error, except in
+// api_key with base_url, and in organization and project.
 type OpenAI struct {
 	openai.Config
 
@@ -51,21 +50,58 @@ func (o *OpenAI) Settings() setting.Table {
 		{Name: "api_key", Value: setting.Secret("<key>", &o.APIKey), Without: "{env.OPENAI_API_KEY}, unless base_url is given"},
 		{Name: "organization", Value: setting.Text("<id>").Into(&o.Organization), Without: "{env.OPENAI_ORG}, unless base_url is given"},
 		{Name: "project", Value: setting.Text("<id>").Into(&o.Project), Without: "the key's own"},
-		{Name: "base_url", Value: setting.Text("<url>").Into(&o.BaseURL), Without: "https://api.openai.com/v1"},
+		{Name: "base_url", Value: setting.Text("<url>").Into(&o.BaseURL), Without: "https://api.openai.com/v1", Help: "a Unix socket is unix//run/model.sock"},
+		{Name: "header", Value: setting.SecretPair("<name> <value>", "a name and a value, in quotes where it has spaces", &o.Header), Help: "of every request, such as api-key for Azure; may be repeated"},
+		{Name: "query", Value: setting.SecretPair("<name> <value>", "a name and a value, in quotes where it has spaces", &o.Query), Help: "in every request's URL, such as api-version for Azure; may be repeated"},
+		{Name: "proxy", Value: setting.Secret("<url>", &o.Proxy), Without: "none", Help: "to the service: http, https or socks5"},
+		{Name: "tls", Value: setting.Block(&o.TLS, tlsSettings), Without: "the system's authorities", Help: "ca <file>; client_cert <file> <key file>"},
 		{Name: "api", Value: setting.Choice("chat", "responses").Into(&o.API), Default: "chat", Help: "responses has neither seed nor stop"},
 		{Name: "model", Value: setting.Text("<name>").Into(&o.Model), Default: "gpt-4o"},
-		{Name: "temperature", Value: setting.Decimal(0, 2).IntoOptional(&o.Temperature), Without: "0.7; for reasoning models, the service's"},
+		{Name: "temperature", Value: temperature().IntoOptional(&o.Temperature), Without: "0.7 at OpenAI; the service's with base_url, top_p or a reasoning model"},
 		{Name: "top_p", Value: setting.Decimal(0, 1).IntoOptional(&o.TopP), Without: "the service's"},
 		{Name: "max_tokens", Value: setting.Number[int64]("<n>", 1, math.MaxInt32).Into(&o.MaxTokens), Without: "the service's", Help: "the longest answer"},
 		{Name: "seed", Value: setting.Number[int64]("<n>", math.MinInt64, math.MaxInt64).IntoOptional(&o.Seed), Without: "a new one each time"},
 		{Name: "stop", Value: setting.Texts("<text...>").Into(&o.Stop), Without: "none", Help: "texts before which the model stops"},
 		{Name: "reasoning_effort", Value: setting.Text("<effort>").Into(&o.ReasoningEffort), Without: "the service's", Help: "such as low, medium or high"},
 		{Name: "reasoning_summary", Value: setting.Choice("auto", "concise", "detailed").Into(&o.ReasoningSummary), Without: "none", Help: "with api responses; OpenAI wants a verified organization"},
+		{Name: "think_tags", Value: setting.Switch().Into(&o.ThinkTags), Default: "off", Help: "<think>…</think> at the start of the text is reasoning"},
 		{Name: "extra", Value: setting.Pair("<field> <json>", "a field and a JSON value", &o.Extra, parseJSON), Help: "any further field of the request; may be repeated"},
 		{Name: "max_retries", Value: setting.Number[int]("<n>", 0, 10).IntoOptional(&o.MaxRetries), Default: "2", Help: "before the first piece only"},
 		{Name: "timeout", Value: setting.Duration().Into(&o.Timeout), Default: "60s", Help: "to the first piece"},
 		{Name: "stall_timeout", Value: setting.Duration().Into(&o.StallTimeout), Default: "30s", Help: "between pieces"},
 		{Name: "max_duration", Value: setting.Duration().Into(&o.MaxDuration), Default: "10m", Help: "of one answer"},
+	}}
+}
+
+// temperature is a number or off.
+func temperature() setting.Form[openai.Temperature] {
+	number := setting.Decimal(0, 2)
+	return setting.Form[openai.Temperature]{
+		Takes: number.Takes + " | off", Expected: number.Expected + ", or off",
+		Parse: func(words []string) (t openai.Temperature, ok bool) {
+			if len(words) != 1 {
+				return t, false
+			}
+			t, err := openai.ParseTemperature(words[0])
+			return t, err == nil
+		},
+		Fault: func(t openai.Temperature) (string, bool) {
+			if t.Off {
+				return "", false
+			}
+			_, bad := number.Fault(t.Value)
+			return t.String(), bad
+		},
+	}
+}
+
+func tlsSettings(t *openai.TLS) setting.Table {
+	files := setting.Texts("<file> <key file>")
+	files.Expected = "the certificate's file and its key's"
+	files.Fault = func(values []string) (string, bool) { return strings.Join(values, " "), len(values) != 2 }
+	return setting.Table{{
+		{Name: "ca", Value: setting.Text("<file>").Into(&t.CA), Without: "the system's"},
+		{Name: "client_cert", Value: files.Into(&t.ClientCert), Without: "none"},
 	}}
 }
 
@@ -77,21 +113,10 @@ func (o *OpenAI) Provision(ctx caddy.Context) error {
 	if err := cmp.Or(o.Settings().Check(), o.Settings().SetDefaults()); err != nil {
 		return fmt.Errorf("%s: %w", o.title(), err)
 	}
-	repl := caddy.NewReplacer()
-	c := o.Config
-	c.BaseURL = repl.ReplaceAll(c.BaseURL, "")
-	if c.BaseURL == "" {
-		c.APIKey = cmp.Or(c.APIKey, "{env.OPENAI_API_KEY}")
-		c.Organization = cmp.Or(c.Organization, "{env.OPENAI_ORG}")
+	c, err := o.config(ctx.Logger())
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.title(), err)
 	}
-	key := repl.ReplaceAll(c.APIKey, "")
-	if key == c.APIKey && key != "" {
-		ctx.Logger().Warn("the configuration and its dumps contain api_key in clear text; use a placeholder like {env.OPENAI_API_KEY}")
-	}
-	c.APIKey = key
-	c.Organization, c.Project = repl.ReplaceAll(c.Organization, ""), repl.ReplaceAll(c.Project, "")
-	c.Timeout, c.StallTimeout, c.MaxDuration = time.Duration(o.Timeout), time.Duration(o.StallTimeout), time.Duration(o.MaxDuration)
-	var err error
 	if o.provider, err = openai.New(c); err != nil {
 		return fmt.Errorf("%s: %w", o.title(), err)
 	}

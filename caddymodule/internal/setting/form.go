@@ -270,6 +270,48 @@ func Pair[T any](takes, expect string, field *map[string]T, parse func(word stri
 	}
 }
 
+// SecretPair is Pair for values that no message repeats: "header <name> <value>".
+func SecretPair(takes, expect string, field *map[string]string) Value {
+	v := Pair(takes, expect, field, parsed)
+	v.read = func(d *caddyfile.Dispenser) error {
+		words := d.RemainingArgs()
+		switch {
+		case len(words) != 2:
+			return mistake(fmt.Sprintf("expected %s, found words: %d", expect, len(words)))
+		case *field == nil:
+			*field = map[string]string{}
+		}
+		if _, twice := (*field)[words[0]]; twice {
+			return mistake(words[0] + " is given twice")
+		}
+		(*field)[words[0]] = words[1]
+		return nil
+	}
+	return v
+}
+
+// Block is a block with a table of its own, for a field that is nil without it.
+func Block[T any](field **T, settings func(*T) Table) Value {
+	return Value{
+		Takes: "{ … }", Field: field, unset: func() bool { return *field == nil },
+		read: func(d *caddyfile.Dispenser) error {
+			name, module := d.Val(), new(T)
+			table := settings(module)
+			if err := table.readBlock(d, name); err != nil {
+				return err
+			}
+			for row := range table.rows {
+				if !row.Value.unset() {
+					*field = module
+					return nil
+				}
+			}
+			return expected("a block with settings")
+		},
+		check: func() error { return settings(*field).Check() },
+	}
+}
+
 var label = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // CheckLabel checks a provider's label, which distinguishes it from others of its kind.

@@ -27,6 +27,13 @@ type module struct {
 	size     int
 	secret   string
 	pairs    map[string]int
+	hidden   map[string]string
+	block    *inner
+}
+
+type inner struct {
+	word  string
+	words []string
 }
 
 func (m *module) settings() Table {
@@ -47,6 +54,13 @@ func (m *module) settings() Table {
 		{Name: "pairs", Value: Pair("<name> <n>", "a name and a number", &m.pairs, func(s string) (int, bool) {
 			n, err := strconv.Atoi(s)
 			return n, err == nil
+		})},
+		{Name: "hidden", Value: SecretPair("<name> <value>", "a name and a value", &m.hidden)},
+		{Name: "block", Value: Block(&m.block, func(i *inner) Table {
+			return Table{{
+				{Name: "word", Value: Choice("one", "two").Into(&i.word)},
+				{Name: "words", Value: Texts("<text...>").Into(&i.words)},
+			}}
 		})},
 	}}
 }
@@ -89,12 +103,23 @@ func TestRead(t *testing.T) {
 		"pairs a one":     `m: pairs: expected a name and a number, found "a one"`,
 		"number {\n x\n}": `m: number: expected a whole number from 1 to 9, found nothing`,
 
+		"hidden a b":                      "",
+		"hidden a":                        `m: hidden: expected a name and a value, found words: 1`,
+		"hidden a Bearer s3cret":          `m: hidden: expected a name and a value, found words: 3`,
+		"hidden a s3cret\nhidden a b":     `m: hidden: a is given twice`,
+		"block {\nword one\nwords a b\n}": "",
+		"block":                           `m: block: expected a block with settings, found nothing`,
+		"block x":                         `block: expected a block, found argument "x"`,
+		"block {\nword three\n}":          `block: word: expected one or two, found "three"`,
+		"block {\nword one\nword two\n}":  `block: word is given twice`,
+		"block {\nother\n}":               `block: unknown subdirective "other"; allowed are word, words`,
+
 		"text a\ntext b":             `m: text is given twice`,
 		"lines a\nlines b":           "",
 		"pairs a 1\npairs b 2":       "",
 		"pairs a 1\npairs a 2":       `m: pairs: a is given twice`,
 		"texts a x\nnot read at all": `m: texts: expected texts without x, found "x"`,
-		"unknown":                    `m: unknown subdirective "unknown"; allowed are choice, decimal, duration, keep, lines, number, on, pairs, secret, seed, size, text, texts`,
+		"unknown":                    `m: unknown subdirective "unknown"; allowed are block, choice, decimal, duration, hidden, keep, lines, number, on, pairs, secret, seed, size, text, texts`,
 	} {
 		got := ""
 		if err := new(module).settings().Read(caddyfile.NewTestDispenser("m {\n"+line+"\n}"), "m"); err != nil {

@@ -1,0 +1,169 @@
+package answer
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/sse"
+)
+
+// chunk is a chunk of chat completions, with the fields that are used here; also a whole completion.
+type chunk struct {
+	Choices list[choice]   `json:"choices"`
+	Usage   jsontext.Value `json:"usage"`
+	Groq    object[struct {
+		Usage jsontext.Value `json:"usage"`
+		Error jsontext.Value `json:"error"`
+	}] `json:"x_groq"`
+	Error jsontext.Value `json:"error"`
+}
+
+type choice struct {
+	Index        number          `json:"index"`
+	Delta        object[message] `json:"delta"`
+	Message      object[message] `json:"message"` // of a whole completion, also as the last chunk
+	Text         jsontext.Value  `json:"text"`    // of completions that are no chat
+	FinishReason jsontext.Value  `json:"finish_reason"`
+	Usage        jsontext.Value  `json:"usage"` // Moonshot
+	Error        jsontext.Value  `json:"error"` // OpenRouter
+}
+
+type message struct {
+	Content          jsontext.Value `json:"content"`
+	Refusal          jsontext.Value `json:"refusal"`
+	ReasoningContent jsontext.Value `json:"reasoning_content"` // DeepSeek, llama.cpp, vLLM
+	Reasoning        jsontext.Value `json:"reasoning"`         // Ollama, OpenRouter, newer vLLM
+	ToolCalls        jsontext.Value `json:"tool_calls"`
+	FunctionCall     jsontext.Value `json:"function_call"`
+	Usage            jsontext.Value `json:"usage"`
+}
+
+// chat is the translator of chat completions. The finish reason and the usage come in any order.
+type chat struct {
+	progress
+	chunk chunk // the last one; its memory is reused
+}
+
+// Chat returns a translator of chat completions. With thinkTags, what stands between <think> and </think> at the
+// start of the text is reasoning.
+func Chat(thinkTags bool) Translator { return &chat{progress: newProgress(thinkTags)} }
+
+func (t *chat) Translate(e sse.Event) (assistant.Delta, error) {
+	if t.done {
+		return assistant.Delta{}, nil
+	}
+	if isEndMarker(e.Data) {
+		t.done = true
+		return assistant.Delta{}, nil
+	}
+	t.chunk = chunk{Choices: t.chunk.Choices[:0]}
+	if err := json.Unmarshal(asObject(e.Data), &t.chunk, lenient); err != nil {
+		return assistant.Delta{}, undecoded(e, "chunk", err)
+	}
+	t.count(t.chunk.Usage, t.chunk.Groq.V.Usage)
+	if err := t.fault(e); err != nil {
+		return assistant.Delta{}, err
+	}
+	var delta assistant.Delta
+	for i := range t.chunk.Choices {
+		if c := &t.chunk.Choices[i].V; c.Index == 0 {
+			d, err := t.choice(c)
+			if err != nil {
+				return assistant.Delta{}, err
+			}
+			delta.Text, delta.Reasoning = delta.Text+d.Text, delta.Reasoning+d.Reasoning
+		}
+	}
+	return delta, nil
+}
+
+// fault returns the error that an event reports, if it is one.
+func (t *chat) fault(e sse.Event) error {
+	if f := faultOf(t.chunk.Error); f != nil {
+		return faultIn(string(e.Name), e.Data) // which also reads what stands around it
+	}
+	if f := faultOf(t.chunk.Groq.V.Error); f != nil {
+		return f
+	}
+	if len(t.chunk.Choices) > 0 && string(e.Name) != "error" {
+		return nil
+	}
+	if f := faultIn(string(e.Name), e.Data); f != nil {
+		return f
+	}
+	if !given(t.chunk.Usage) {
+		t.ignore(e.Data)
+	}
+	return nil
+}
+
+func (t *chat) choice(c *choice) (assistant.Delta, error) {
+	if f := faultOf(c.Error); f != nil {
+		return assistant.Delta{}, f
+	}
+	t.count(c.Usage, c.Delta.V.Usage, c.Message.V.Usage)
+	text, reasoning := t.message(&c.Delta.V)
+	whole := false
+	if text == "" && reasoning == "" && t.pieces == 0 {
+		text, reasoning = t.message(&c.Message.V)
+		whole = text != ""
+	}
+	if text == "" {
+		text = t.textOf(c.Text)
+	}
+	before := t.pieces
+	delta, err := t.add(text, reasoning)
+	pieces := t.pieces - before
+	reason := ""
+	if c.FinishReason.Kind() == '"' {
+		reason = plain(c.FinishReason)
+	}
+	if whole { // nothing follows
+		pieces = 0
+		if endingOf(reason) == endNone {
+			reason = "stop"
+		}
+	}
+	t.finish(reason, pieces)
+	return delta, err
+}
+
+// message returns the text and the reasoning of a message or of a piece of one.
+func (t *chat) message(m *message) (text, reasoning string) {
+	t.called = t.called || given(m.ToolCalls) || given(m.FunctionCall)
+	text, reasoning = t.content(m.Content)
+	refusal := t.textOf(m.Refusal)
+	t.refused = t.refused || refusal != ""
+	if given(m.ReasoningContent) { // some send the same under both names
+		m.Reasoning = m.ReasoningContent
+	}
+	if thought := t.reasoningOf(m.Reasoning); thought != "" {
+		reasoning = thought
+	}
+	return text + refusal, reasoning
+}
+
+// undecoded returns the error for an event whose data is no JSON. That of an error is its message.
+func undecoded(e sse.Event, what string, err error) error {
+	if f := faultIn(string(e.Name), e.Data); f != nil {
+		return f
+	}
+	return fmt.Errorf("decode %s: %w", what, err)
+}
+
+// isEndMarker reports whether data is [DONE].
+func isEndMarker(data []byte) bool { return len(data) < 10 && bytes.EqualFold(data, []byte("[DONE]")) }
+
+// asObject returns the object in a list of one, as Google writes errors, and any other data as it is.
+func asObject(data []byte) []byte {
+	if len(data) > 1 && data[0] == '[' && data[len(data)-1] == ']' {
+		if inside := bytes.TrimSpace(data[1 : len(data)-1]); len(inside) > 0 && inside[0] == '{' {
+			return inside
+		}
+	}
+	return data
+}

@@ -1,0 +1,155 @@
+package answer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/think"
+)
+
+// maxAnswer is the longest answer, reasoning included, in bytes.
+const maxAnswer = 16 << 20
+
+// progress is the part of a translator that both APIs share.
+type progress struct {
+	textHalf, reasoningHalf half            // of characters
+	tags                    *think.Splitter // nil: tags are text
+	size, pieces            int             // of text and reasoning; the size in bytes
+	blank                   string          // held back until text follows, or for ever
+	said                    bool            // text has been shown
+	refused                 bool            // by the model, in the text
+	called                  bool            // a tool
+
+	ending ending
+	reason string // the finish reason, as it came
+	vague  bool   // what finish reasons say of the stream's end means nothing, since text came with or after them
+	done   bool   // the end marker has come
+	usage  *assistant.Usage
+	stray  string // the beginning of the first event that means nothing
+}
+
+func newProgress(thinkTags bool) progress {
+	if thinkTags {
+		return progress{tags: new(think.Splitter)}
+	}
+	return progress{}
+}
+
+// add counts a piece and returns what of it is to be shown. White space waits until it is known to be a part of
+// something: an answer of it alone is none.
+func (p *progress) add(text, reasoning string) (assistant.Delta, error) {
+	if text == "" && reasoning == "" {
+		return assistant.Delta{}, nil
+	}
+	p.pieces++
+	if p.size += len(text) + len(reasoning); p.size > maxAnswer {
+		return assistant.Delta{}, ErrTooLong
+	}
+	if p.tags != nil {
+		shown, thought := p.tags.Split(text)
+		text, reasoning = shown, reasoning+thought
+	}
+	return assistant.Delta{Text: p.show(text), Reasoning: reasoning}, nil
+}
+
+func (p *progress) show(text string) string {
+	if p.said || text == "" {
+		return text
+	}
+	text = p.blank + text
+	if assistant.IsBlank(text) {
+		p.blank = text
+		return ""
+	}
+	p.blank, p.said = "", true
+	return text
+}
+
+// finish takes a finish reason, "" if an event has none, that came with that many pieces. The last one counts.
+//
+// Gateways to Gemini write stop into every chunk, others already at the end of the reasoning. Their finish reasons
+// do not say that the stream ends.
+func (p *progress) finish(reason string, pieces int) {
+	e := endingOf(reason)
+	first := pieces > 0 && pieces == p.pieces
+	p.vague = p.vague || pieces > 0 && p.ending != endNone || first && e != endNone
+	if e == endNone {
+		return
+	}
+	p.ending, p.reason = e, cut(reason, 100)
+}
+
+func (p *progress) Unknown() string {
+	if p.ending != endUnknown {
+		return ""
+	}
+	return p.reason
+}
+
+// complete reports whether a finish reason has said that nothing follows.
+func (p *progress) complete() bool {
+	explains := p.ending == endLength || p.ending == endFilter
+	return p.ending != endNone && !p.vague && (p.said || explains)
+}
+
+func (p *progress) End(err error) (assistant.Delta, error) {
+	last := assistant.Delta{Usage: p.usage}
+	if p.tags != nil {
+		last.Text, last.Reasoning = p.tags.Rest()
+		last.Text = p.show(last.Text)
+	}
+	finish, err := p.verdict(err)
+	last.FinishReason = finish
+	return last, err
+}
+
+// verdict returns how the answer ended, given the error that ended the stream.
+func (p *progress) verdict(err error) (assistant.FinishReason, error) {
+	stopped := p.ending == endStop || p.ending == endNone || p.ending == endUnknown
+	switch {
+	case !p.complete() && !p.done && !errors.Is(err, io.EOF):
+		return "", err // it broke off, or is an error that the service reports
+	case p.ending == endTools, stopped && p.called && !p.said:
+		return "", ErrTools
+	case p.ending == endFailure:
+		return "", fmt.Errorf("finish reason %q", p.reason)
+	case p.ending == endNone && !p.done:
+		return "", p.explain(ErrCut)
+	case stopped && !p.said:
+		return "", p.explain(ErrEmpty)
+	case stopped && p.refused:
+		return assistant.FinishContentFilter, nil
+	default:
+		return p.ending.finishReason(), nil
+	}
+}
+
+// explain adds the event that means nothing: it may be the cause.
+func (p *progress) explain(err error) error {
+	if p.stray == "" {
+		return err
+	}
+	return fmt.Errorf("%w; unknown event: %s", err, p.stray)
+}
+
+// ignore keeps the first event that means nothing.
+func (p *progress) ignore(data []byte) {
+	if p.stray == "" {
+		p.stray = cut(string(data), 200)
+	}
+}
+
+func (p *progress) Phase() Phase {
+	switch {
+	case p.done:
+		return Draining
+	case p.complete():
+		return Finishing
+	case p.size > 0:
+		return Streaming
+	default:
+		return Waiting
+	}
+}

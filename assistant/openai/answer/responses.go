@@ -1,0 +1,165 @@
+package answer
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/openai/sse"
+)
+
+// event is an event of the Responses API, with the fields that are used here.
+type event struct {
+	Type     jsontext.Value   `json:"type"`
+	Object   jsontext.Value   `json:"object"` // of a response that is no event
+	Delta    jsontext.Value   `json:"delta"`
+	Error    jsontext.Value   `json:"error"`
+	Item     object[item]     `json:"item"`
+	Response object[response] `json:"response"`
+}
+
+type response struct {
+	Status     jsontext.Value `json:"status"`
+	Error      jsontext.Value `json:"error"`
+	Incomplete object[struct {
+		Reason jsontext.Value `json:"reason"`
+	}] `json:"incomplete_details"`
+	Output list[item]     `json:"output"`
+	Usage  jsontext.Value `json:"usage"`
+}
+
+// item is an item of a response's output: a message, reasoning, or a call.
+type item struct {
+	Type    jsontext.Value `json:"type"`
+	Content jsontext.Value `json:"content"`
+	Summary jsontext.Value `json:"summary"`
+}
+
+// isCall reports whether the item is a call that somebody has to answer; a web_search_call is the service's own.
+func (i item) isCall() bool {
+	kind := plain(i.Type)
+	return kind == "function_call" || kind == "custom_tool_call"
+}
+
+// responses is the translator of the Responses API. Only a whole response completes an answer. Events after it are
+// ignored.
+type responses struct {
+	progress
+	event event // the last one
+	parts int   // of the reasoning's summary
+}
+
+// Responses returns a translator of the Responses API. With thinkTags, what stands between <think> and </think> at the
+// start of the text is reasoning.
+func Responses(thinkTags bool) Translator { return &responses{progress: newProgress(thinkTags)} }
+
+func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
+	if t.done || isEndMarker(e.Data) { // which some servers send out of habit
+		return assistant.Delta{}, nil
+	}
+	t.event = event{}
+	if err := json.Unmarshal(asObject(e.Data), &t.event, lenient); err != nil {
+		return assistant.Delta{}, undecoded(e, "event", err)
+	}
+	switch kind := plain(t.event.Type); kind {
+	case "response.output_text.delta":
+		return t.add(t.textOf(t.event.Delta), "")
+	case "response.refusal.delta":
+		t.refused = true
+		return t.add(t.textOf(t.event.Delta), "")
+	case "response.reasoning_summary_text.delta", "response.reasoning_text.delta":
+		return t.add("", t.reasoningOf(t.event.Delta))
+	case "response.reasoning_summary_part.added":
+		return t.nextPart()
+	case "response.output_item.added", "response.output_item.done":
+		t.called = t.called || t.event.Item.V.isCall()
+		return assistant.Delta{}, nil
+	case "response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled":
+		return t.end(&t.event.Response.V, strings.TrimPrefix(kind, "response."))
+	default:
+		return t.other(e, kind)
+	}
+}
+
+// other reads an event that is none of the above: a response that is no event, an error in any shape, or nothing.
+func (t *responses) other(e sse.Event, kind string) (assistant.Delta, error) {
+	if kind == "" && plain(t.event.Object) == "response" {
+		var r response
+		if err := json.Unmarshal(asObject(e.Data), &r, lenient); err != nil {
+			return assistant.Delta{}, fmt.Errorf("decode response: %w", err)
+		}
+		return t.end(&r, "")
+	}
+	if f := faultIn(string(e.Name), e.Data); f != nil {
+		return assistant.Delta{}, f
+	}
+	if !strings.HasPrefix(kind, "response.") {
+		t.ignore(e.Data)
+	}
+	return assistant.Delta{}, nil
+}
+
+// nextPart separates the parts of the reasoning's summary. Each part is one or more paragraphs.
+func (t *responses) nextPart() (assistant.Delta, error) {
+	if t.parts++; t.parts == 1 {
+		return assistant.Delta{}, nil
+	}
+	return t.add("", "\n\n")
+}
+
+// end takes the whole response. Its status says how the answer ended, whatever the event's name is; told stands for
+// a status that is absent.
+func (t *responses) end(r *response, told string) (delta assistant.Delta, err error) {
+	t.count(r.Usage)
+	switch status := cmp.Or(firstOf(r.Status), told); status {
+	case "failed", "cancelled", "canceled":
+		return delta, t.failed(r, status)
+	case "incomplete":
+		reason := firstOf(r.Incomplete.V.Reason)
+		e := endingOf(reason)
+		if e != endLength && e != endFilter {
+			return delta, fmt.Errorf("incomplete for reason %q", cut(reason, 100))
+		}
+		t.ending = e
+	default:
+		if f := faultOf(r.Error); f != nil {
+			return delta, f
+		}
+		t.ending = endStop
+	}
+	delta, err = t.output(r)
+	t.done = err == nil
+	return delta, err
+}
+
+func (t *responses) failed(r *response, status string) error {
+	for _, value := range []jsontext.Value{r.Error, t.event.Error} {
+		if f := faultOf(value); f != nil {
+			return f
+		}
+	}
+	return fmt.Errorf("response %s without an error", cut(status, 100))
+}
+
+// output returns what a response contains, if nothing of it has come before: some servers send no pieces.
+func (t *responses) output(r *response) (assistant.Delta, error) {
+	before := t.pieces
+	var text, reasoning string
+	for i := range r.Output {
+		it := &r.Output[i].V
+		t.called = t.called || it.isCall()
+		switch kind := plain(it.Type); {
+		case before > 0:
+		case kind == "message", kind == "":
+			said, thought := t.content(it.Content)
+			text, reasoning = text+said, reasoning+thought
+		case kind == "reasoning":
+			reasoning += t.reasoningOf(it.Summary) + t.reasoningOf(it.Content)
+		}
+	}
+	return t.add(text, reasoning)
+}
