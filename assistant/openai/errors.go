@@ -16,6 +16,9 @@ import (
 // maxErrorText is how much of an error's text is kept, in bytes.
 const maxErrorText = 400
 
+// maxReasonText is how much of an unknown finish reason is logged, in bytes.
+const maxReasonText = 100
+
 // refusedError is an HTTP response that is no answer.
 type refusedError struct {
 	*answer.Fault

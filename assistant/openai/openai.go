@@ -103,7 +103,7 @@ func (p *Provider) answer(ctx context.Context, req assistant.Request, yield func
 		}
 	}
 	if reason := t.Unknown(); reason != "" {
-		p.log.Warn("unknown finish reason, taken for stop", zap.Inline(p.source), zap.String("finish_reason", p.secrets.redact(reason)))
+		p.log.Warn("unknown finish reason, taken for stop", zap.Inline(p.source), zap.String("finish_reason", p.secrets.shorten(reason, maxReasonText)))
 	}
 	return nil
 }

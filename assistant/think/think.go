@@ -7,6 +7,8 @@ const (
 	begin = "<think>"
 	end   = "</think>"
 	space = " \t\r\n"
+	// maxSpace is about how much white space is held back for a tag to follow, in bytes.
+	maxSpace = 1 << 10
 )
 
 // Splitter separates one answer while it arrives. Only tags at the start of the text count, after white space:
@@ -20,6 +22,7 @@ type state int
 
 const (
 	before state = iota // the text or <think> may come
+	opened              // white space after <think>
 	inside              // the reasoning
 	behind              // white space after </think>
 	done                // the text
@@ -34,6 +37,11 @@ func (s *Splitter) Split(piece string) (text, reasoning string) {
 	s.held += piece
 	if s.state == before && !s.begin() {
 		return s.take(), ""
+	}
+	if s.state == opened {
+		if s.held = strings.TrimLeft(s.held, space); s.held != "" {
+			s.state = inside
+		}
 	}
 	if s.state == inside {
 		reasoning = s.reasoning()
@@ -52,29 +60,33 @@ func (s *Splitter) Split(piece string) (text, reasoning string) {
 func (s *Splitter) begin() bool {
 	start := strings.TrimLeft(s.held, space)
 	if rest, found := strings.CutPrefix(start, begin); found {
-		s.held, s.state = rest, inside
+		s.held, s.state = rest, opened
 		return true
 	}
-	if strings.HasPrefix(begin, start) {
+	if strings.HasPrefix(begin, start) && len(s.held) < maxSpace {
 		return true
 	}
 	s.state = done
 	return false
 }
 
-// reasoning returns what cannot be a part of </think>.
+// reasoning returns what cannot be a part of </think>, or white space before it.
 func (s *Splitter) reasoning() string {
 	reasoning, rest, found := strings.Cut(s.held, end)
 	if found {
 		s.held, s.state = rest, behind
-		return reasoning
+		return strings.TrimRight(reasoning, space)
 	}
 	n := min(len(end)-1, len(s.held))
 	for n > 0 && !strings.HasPrefix(end, s.held[len(s.held)-n:]) {
 		n--
 	}
-	reasoning, s.held = s.held[:len(s.held)-n], s.held[len(s.held)-n:]
-	return reasoning
+	sure := s.held[:len(s.held)-n]
+	if trimmed := strings.TrimRight(sure, space); len(sure)-len(trimmed) < maxSpace {
+		sure = trimmed
+	}
+	s.held = s.held[len(sure):]
+	return sure
 }
 
 // Rest returns what is still held back when the answer has ended.
@@ -82,8 +94,8 @@ func (s *Splitter) Rest() (text, reasoning string) {
 	switch s.state {
 	case before:
 		return s.take(), ""
-	case inside:
-		return "", s.take()
+	case opened, inside:
+		return "", strings.TrimRight(s.take(), space)
 	default:
 		return "", ""
 	}

@@ -34,7 +34,7 @@ type Translator interface {
 	End(err error) (assistant.Delta, error)
 	// Phase returns how far the answer has come.
 	Phase() Phase
-	// Unknown returns the finish reason that the service gave and nobody knows, cut to 100 bytes; "" if there was
+	// Unknown returns the finish reason that the service gave and nobody knows, cut to 1,000 bytes; "" if there was
 	// none. Such a reason counts as stop.
 	Unknown() string
 }

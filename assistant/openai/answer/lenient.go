@@ -104,10 +104,10 @@ func isHighSurrogate(s []byte) bool {
 // backslashes counts those at the end of s.
 func backslashes(s []byte) int { return len(s) - len(bytes.TrimRight(s, `\`)) }
 
-// cut returns at most so many bytes of text from outside.
-func cut(text string, size int) string {
-	if len(text) <= size {
-		return strings.ToValidUTF8(text, "\uFFFD")
-	}
-	return strings.ToValidUTF8(text[:size], "") + "…"
+// maxQuote is how much of a text from outside is kept for an error, in bytes. Whoever logs it shows less, once secrets
+// are out of it: here one might be cut in two.
+const maxQuote = 1000
+
+func cut(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxQuote)], "\uFFFD")
 }

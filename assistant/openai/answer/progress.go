@@ -12,6 +12,9 @@ import (
 // maxAnswer is the longest answer, reasoning included, in bytes.
 const maxAnswer = 16 << 20
 
+// maxBlank is about how much white space before the text is kept, in bytes; the rest is dropped.
+const maxBlank = 1 << 10
+
 // progress is the part of a translator that both APIs share.
 type progress struct {
 	textHalf, reasoningHalf half            // of characters
@@ -58,11 +61,13 @@ func (p *progress) show(text string) string {
 	if p.said || text == "" {
 		return text
 	}
-	text = p.blank + text
 	if assistant.IsBlank(text) {
-		p.blank = text
+		if len(p.blank) < maxBlank {
+			p.blank += text
+		}
 		return ""
 	}
+	text = p.blank + text
 	p.blank, p.said = "", true
 	return text
 }
@@ -78,7 +83,7 @@ func (p *progress) finish(reason string, pieces int) {
 	if e == endNone {
 		return
 	}
-	p.ending, p.reason = e, cut(reason, 100)
+	p.ending, p.reason = e, cut(reason)
 }
 
 func (p *progress) Unknown() string {
@@ -137,7 +142,7 @@ func (p *progress) explain(err error) error {
 // ignore keeps the first event that means nothing.
 func (p *progress) ignore(data []byte) {
 	if p.stray == "" {
-		p.stray = cut(string(data), 200)
+		p.stray = cut(string(data))
 	}
 }
 

@@ -122,7 +122,7 @@ func (t *responses) end(r *response, told string) (delta assistant.Delta, err er
 		reason := firstOf(r.Incomplete.V.Reason)
 		e := endingOf(reason)
 		if e != endLength && e != endFilter {
-			return delta, fmt.Errorf("incomplete for reason %q", cut(reason, 100))
+			return delta, fmt.Errorf("incomplete for reason %q", cut(reason))
 		}
 		t.ending = e
 	default:
@@ -142,7 +142,7 @@ func (t *responses) failed(r *response, status string) error {
 			return f
 		}
 	}
-	return fmt.Errorf("response %s without an error", cut(status, 100))
+	return fmt.Errorf("response %s without an error", cut(status))
 }
 
 // output returns what a response contains, if nothing of it has come before: some servers send no pieces.

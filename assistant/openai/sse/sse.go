@@ -17,13 +17,17 @@ import (
 // MaxEvent is the longest event, and the longest line, of a stream, in bytes.
 const MaxEvent = 1 << 20
 
-// maxStart is how much is kept of what is no event stream, in bytes.
-const maxStart = 400
+const (
+	// maxStart is how much is kept of what is no event stream, in bytes.
+	maxStart = 1000
+	// maxSkipped is how much may come before an event stream begins, in bytes.
+	maxSkipped = 64 << 10
+)
 
 // ErrTooLong is returned for an event that is longer than MaxEvent.
 var ErrTooLong = errors.New("event longer than 1 MiB")
 
-// NoStreamError is returned at the end of what was no event stream, such as a page of HTML.
+// NoStreamError is returned for what is no event stream, such as a page of HTML.
 type NoStreamError struct{ Start string }
 
 func (e *NoStreamError) Error() string { return fmt.Sprintf("no event stream: %s", e.Start) }
@@ -36,13 +40,14 @@ type Event struct {
 
 // Reader reads events. It ignores ids and comments, and skips events without data.
 type Reader struct {
-	lines *bufio.Scanner
-	name  []byte
-	data  []byte
-	ahead []byte // data that begins the next event
-	start []byte // of what is no event stream
-	begun bool   // a line of an event stream has come
-	bare  bool   // JSON stands there without events
+	lines   *bufio.Scanner
+	name    []byte
+	data    []byte
+	ahead   []byte // data that begins the next event
+	start   []byte // of what is no event stream
+	skipped int    // bytes of it
+	begun   bool   // a line of an event stream has come
+	bare    bool   // JSON stands there without events
 }
 
 // NewReader returns a reader of the events in r.
@@ -111,11 +116,22 @@ func (r *Reader) take(line []byte) (ended bool, err error) {
 	case "", "id", "retry":
 		r.begun = true
 	default:
-		if !r.begun && len(r.start) < maxStart {
-			r.start = append(append(r.start, line[:min(len(line), maxStart-len(r.start))]...), '\n')
+		if !r.begun {
+			return false, r.skip(line)
 		}
 	}
 	return false, nil
+}
+
+// skip passes over a line before the event stream begins.
+func (r *Reader) skip(line []byte) error {
+	if len(r.start) < maxStart {
+		r.start = append(append(r.start, line[:min(len(line), maxStart-len(r.start))]...), '\n')
+	}
+	if r.skipped += len(line) + 1; r.skipped > maxSkipped {
+		return &NoStreamError{string(r.start)}
+	}
+	return nil
 }
 
 // add adds a line of data. Where no JSON value can go on with it, it begins the next event.

@@ -110,13 +110,16 @@ func TestBounds(t *testing.T) {
 	if _, err := events.Next(); !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v", err, broken)
 	}
-	pages := NewReader(strings.NewReader(strings.Repeat(long+"\n", 5000)))
-	if _, err := pages.Next(); len(err.Error()) > 2*maxStart {
-		t.Errorf("an error of %d bytes", len(err.Error()))
+	page := &repeated{text: long + "\n"}
+	if _, err := NewReader(page).Next(); len(err.Error()) > 2*maxStart || page.read > 2*maxSkipped {
+		t.Errorf("an error of %d bytes after %d", len(err.Error()), page.read)
 	}
 }
 
-type repeated struct{ text, rest string }
+type repeated struct {
+	text, rest string
+	read       int
+}
 
 func (r *repeated) Read(p []byte) (int, error) {
 	if r.rest == "" {
@@ -124,6 +127,7 @@ func (r *repeated) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
+	r.read += n
 	return n, nil
 }
 
