@@ -84,6 +84,7 @@ func (c *Chain) Health() []Health {
 func (c *Chain) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
 		var faults []error
+		var spent assistant.Usage
 		from, why := 0, error(nil)
 		for i, a := c.first(); a != nil; i, a = c.next(i + 1) {
 			if i > 0 && why == nil {
@@ -93,13 +94,13 @@ func (c *Chain) Stream(ctx context.Context, req assistant.Request) iter.Seq2[ass
 				a.left()
 				return
 			}
-			ended, err := c.ask(ctx, req, c.links[i], a, yield)
+			ended, err := c.ask(ctx, req, c.links[i], a, &spent, yield)
 			if ended {
 				return
 			}
 			faults, from, why = append(faults, err), i, err
 		}
-		yield(assistant.Delta{}, joint(faults))
+		end(yield, spent, joint(faults))
 	}
 }
 
@@ -127,8 +128,9 @@ func (c *Chain) next(i int) (int, *attempt) {
 	return i, nil
 }
 
-// ask hands on what l says. It has not ended when l has failed so that the next may be asked.
-func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *attempt, yield func(assistant.Delta, error) bool) (ended bool, err error) {
+// ask hands on what l says. It has not ended when l has failed so that the next may be asked; what l has taken for that
+// is then in spent.
+func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *attempt, spent *assistant.Usage, yield func(assistant.Delta, error) bool) (ended bool, err error) {
 	defer a.left()
 	begun, complete := false, false
 	err = assistant.ErrUnfinished
@@ -145,6 +147,17 @@ func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *atte
 			complete = true
 			a.completed()
 		}
+		if d.Usage != nil {
+			sum := assistant.Usage{
+				InputTokens: spent.InputTokens + d.Usage.InputTokens, OutputTokens: spent.OutputTokens + d.Usage.OutputTokens,
+				TotalTokens: spent.TotalTokens + d.Usage.TotalTokens, Estimated: d.Usage.Estimated,
+			}
+			if !begun {
+				*spent = sum
+				continue
+			}
+			d.Usage = &sum
+		}
 		if !yield(d, nil) {
 			return true, nil
 		}
@@ -153,15 +166,26 @@ func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *atte
 	case complete:
 		return true, nil
 	case ctx.Err() != nil:
-		yield(assistant.Delta{}, context.Cause(ctx))
+		end(yield, *spent, context.Cause(ctx))
 		return true, nil
 	}
 	c.failed(l, a, err)
-	if begun || assistant.Describe(err).Reason == assistant.ReasonContentFiltered {
+	switch {
+	case begun:
 		yield(assistant.Delta{}, err)
-		return true, nil
+	case assistant.Describe(err).Reason == assistant.ReasonContentFiltered:
+		end(yield, *spent, err)
+	default:
+		return false, err
 	}
-	return false, err
+	return true, nil
+}
+
+// end yields the error, and before it what was spent although nothing was shown.
+func end(yield func(assistant.Delta, error) bool, spent assistant.Usage, err error) {
+	if spent == (assistant.Usage{}) || yield(assistant.Delta{Usage: &spent}, nil) {
+		yield(assistant.Delta{}, err)
+	}
 }
 
 func (c *Chain) answered(l *link, a *attempt) {
