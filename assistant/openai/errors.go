@@ -21,15 +21,15 @@ const maxReasonText = 100
 
 // refusedError is an HTTP response that is no answer.
 type refusedError struct {
-	*answer.Fault
+	*answer.ServiceError
 	retryAfter time.Duration
 }
 
-func (e *refusedError) Unwrap() error { return e.Fault }
+func (e *refusedError) Unwrap() error { return e.ServiceError }
 
 // newRefusal reads a response that is no answer.
 func newRefusal(res *http.Response, body []byte) *refusedError {
-	f := answer.FaultOfBody(res.StatusCode, body)
+	f := answer.ErrorOfBody(res.StatusCode, body)
 	if res.StatusCode < http.StatusBadRequest {
 		f.Message = "redirects are not followed; base_url must be the final address"
 	}
@@ -43,7 +43,7 @@ func (p *Provider) providerError(err error) *assistant.ProviderError {
 		return known // a limit of our own
 	}
 	out := &assistant.ProviderError{Reason: assistant.ReasonProviderUnavailable, Err: errors.New(p.secrets.shorten(err.Error(), maxErrorText))}
-	if f, ok := errors.AsType[*answer.Fault](err); ok {
+	if f, ok := errors.AsType[*answer.ServiceError](err); ok {
 		out.Reason, out.OfQuestion = reasonOf(f), isOfQuestion(f)
 	}
 	if r, ok := errors.AsType[*refusedError](err); ok {
@@ -60,7 +60,7 @@ func (p *Provider) providerError(err error) *assistant.ProviderError {
 
 // isOfQuestion reports whether the service rejected only this question. 401, 403 and 404 concern all questions:
 // the key, the address or the model's name is wrong.
-func isOfQuestion(f *answer.Fault) bool {
+func isOfQuestion(f *answer.ServiceError) bool {
 	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, f.ToldStatus())
 }
 

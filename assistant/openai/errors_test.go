@@ -39,25 +39,25 @@ func TestProviderErrorText(t *testing.T) {
 // TestFaultOfQuestion checks which faults concern a single question only.
 func TestFaultOfQuestion(t *testing.T) {
 	for _, test := range []struct {
-		fault answer.Fault
+		fault answer.ServiceError
 		want  bool
 	}{
-		{answer.Fault{Status: 400, Type: "invalid_request_error"}, true},
-		{answer.Fault{Status: 400, Code: "content_filter"}, true},
-		{answer.Fault{Status: 413}, true},
-		{answer.Fault{Status: 422}, true},
-		{answer.Fault{Code: "400"}, true}, // in a stream
-		{answer.Fault{Status: 200, Code: "422"}, true},
-		{answer.Fault{Status: 307}, false},
-		{answer.Fault{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key"}, false},
-		{answer.Fault{Status: 403}, false},
-		{answer.Fault{Status: 404, Type: "invalid_request_error", Code: "model_not_found"}, false},
-		{answer.Fault{Status: 404, Code: "400"}, false},
-		{answer.Fault{Status: 408}, false},
-		{answer.Fault{Status: 429, Code: "insufficient_quota"}, false},
-		{answer.Fault{Status: 500}, false},
-		{answer.Fault{Code: "server_error"}, false},
-		{answer.Fault{Type: "invalid_request_error"}, false},
+		{answer.ServiceError{Status: 400, Type: "invalid_request_error"}, true},
+		{answer.ServiceError{Status: 400, Code: "content_filter"}, true},
+		{answer.ServiceError{Status: 413}, true},
+		{answer.ServiceError{Status: 422}, true},
+		{answer.ServiceError{Code: "400"}, true}, // in a stream
+		{answer.ServiceError{Status: 200, Code: "422"}, true},
+		{answer.ServiceError{Status: 307}, false},
+		{answer.ServiceError{Status: 401, Type: "invalid_request_error", Code: "invalid_api_key"}, false},
+		{answer.ServiceError{Status: 403}, false},
+		{answer.ServiceError{Status: 404, Type: "invalid_request_error", Code: "model_not_found"}, false},
+		{answer.ServiceError{Status: 404, Code: "400"}, false},
+		{answer.ServiceError{Status: 408}, false},
+		{answer.ServiceError{Status: 429, Code: "insufficient_quota"}, false},
+		{answer.ServiceError{Status: 500}, false},
+		{answer.ServiceError{Code: "server_error"}, false},
+		{answer.ServiceError{Type: "invalid_request_error"}, false},
 	} {
 		if got := new(Provider).providerError(&test.fault); got.OfQuestion != test.want {
 			t.Errorf("%v: of the question: %v", got, got.OfQuestion)

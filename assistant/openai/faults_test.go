@@ -128,7 +128,7 @@ func TestFaults(t *testing.T) {
 		{name: "JSON error of another kind", answer: fail(200, `{"base_resp":{"status_code":1004,"status_msg":"login fail"}}`), reason: unavailable, log: "login fail"},
 		{name: "whole answer as JSON", answer: func(w *reply) { w.Fail(200, js, w.whole("Hello")) }, text: "Hello"},
 		{name: "JSON of nothing", answer: fail(200, `{}`), reason: unavailable, log: "without a finish reason; unknown event: {}"},
-		{name: "no content", answer: func(w *reply) { w.WriteHeader(204) }, reason: unavailable, log: "without a finish reason"},
+		{name: "no content", answer: func(w *reply) { w.WriteHeader(http.StatusNoContent) }, reason: unavailable, log: "without a finish reason"},
 		{name: "redirect", answer: func(w *reply) { http.Redirect(w, w.r, "http://elsewhere.test/", http.StatusTemporaryRedirect) }, reason: rejected, log: "redirects are not followed"},
 		{name: "redirect to itself", answer: func(w *reply) { http.Redirect(w, w.r, w.r.URL.Path, http.StatusMovedPermanently) }, reason: rejected},
 		{name: "no content type", answer: func(w *reply) {
@@ -136,7 +136,7 @@ func TestFaults(t *testing.T) {
 			good(w)
 		}, text: "Hello"},
 
-		{name: "created", answer: func(w *reply) { w.Header().Set("Content-Type", sse); w.WriteHeader(201); good(w) }, text: "Hello"},
+		{name: "created", answer: func(w *reply) { w.Header().Set("Content-Type", sse); w.WriteHeader(http.StatusCreated); good(w) }, text: "Hello"},
 		{name: "plain text", answer: typed("text/plain; charset=utf-8"), text: "Hello"},
 		{name: "the type twice", answer: typed("text/event-stream, text/event-stream"), text: "Hello"},
 		{name: "bytes", answer: typed("application/octet-stream"), text: "Hello"},

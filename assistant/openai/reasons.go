@@ -59,7 +59,7 @@ var rateWords = regexp.MustCompile(`(?i)\brate[- ]?limit|too many requests|reque
 // reasonOf maps an error of a service to the protocol's reasons. What says most comes first: the words for a question
 // that is too long, codes for one thing, the HTTP status, and last the general types such as invalid_request_error,
 // which gateways give to everything.
-func reasonOf(f *answer.Fault) assistant.Reason {
+func reasonOf(f *answer.ServiceError) assistant.Reason {
 	status := f.ToldStatus()
 	if status == http.StatusRequestEntityTooLarge || isOverflow(f, status) {
 		return assistant.ReasonContextOverflow
@@ -86,13 +86,13 @@ func reasonOf(f *answer.Fault) assistant.Reason {
 
 // isOverflow reports whether the question is too long. What concerns the key, the address, the time or the number of
 // questions may have the same words in it.
-func isOverflow(f *answer.Fault, status int) bool {
+func isOverflow(f *answer.ServiceError, status int) bool {
 	others := []int{http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooManyRequests}
 	return !slices.Contains(others, status) &&
 		(overflow.MatchString(f.Message) || overflow.MatchString(f.Code) || overflow.MatchString(f.Type))
 }
 
-func familyOf(f *answer.Fault) assistant.Reason {
+func familyOf(f *answer.ServiceError) assistant.Reason {
 	for _, name := range []string{f.Code, f.Type} {
 		for _, family := range families {
 			if family.words.MatchString(name) {

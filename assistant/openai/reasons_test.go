@@ -17,11 +17,13 @@ func TestReasons(t *testing.T) {
 		overflow    = assistant.ReasonContextOverflow
 		filtered    = assistant.ReasonContentFiltered
 	)
-	message := func(status int, text string) answer.Fault { return answer.Fault{Status: status, Message: text} }
-	general := func(status int, text string) answer.Fault {
-		return answer.Fault{Status: status, Type: "invalid_request_error", Message: text}
+	message := func(status int, text string) answer.ServiceError {
+		return answer.ServiceError{Status: status, Message: text}
 	}
-	for want, faults := range map[assistant.Reason][]answer.Fault{
+	general := func(status int, text string) answer.ServiceError {
+		return answer.ServiceError{Status: status, Type: "invalid_request_error", Message: text}
+	}
+	for want, faults := range map[assistant.Reason][]answer.ServiceError{
 		overflow: {
 			message(400, "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens."),
 			general(400, "prompt is too long: 210000 tokens > 200000 maximum"),

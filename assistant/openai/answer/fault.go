@@ -11,15 +11,15 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Fault is an error that the service reported. All of its text comes from outside.
-type Fault struct {
+// ServiceError is an error that the service reported. All of its text comes from outside.
+type ServiceError struct {
 	Status  int // of HTTP; 0 = in the middle of a stream
 	Type    string
 	Code    string
 	Message string
 }
 
-func (f *Fault) Error() string {
+func (f *ServiceError) Error() string {
 	text := "error in the stream"
 	if f.Status != 0 {
 		text = fmt.Sprintf("status %d", f.Status)
@@ -32,11 +32,11 @@ func (f *Fault) Error() string {
 	return text
 }
 
-// FaultOfBody reads a response that is no stream. Where it has no error in a known form, all of it is the message.
-func FaultOfBody(status int, body []byte) *Fault {
+// ErrorOfBody reads a response that is no stream. Where it has no error in a known form, all of it is the message.
+func ErrorOfBody(status int, body []byte) *ServiceError {
 	f := faultIn("", bytes.TrimSpace(body))
 	if f == nil {
-		f = &Fault{Message: string(body)}
+		f = &ServiceError{Message: string(body)}
 	}
 	f.Status = status
 	return f
@@ -74,13 +74,13 @@ type report struct {
 
 // faultIn returns the error that an event without an answer reports, nil if it reports none: by its name, by a member
 // for errors, or as an object that is one itself.
-func faultIn(name string, data []byte) *Fault {
+func faultIn(name string, data []byte) *ServiceError {
 	var r report
 	if json.Unmarshal(asObject(data), &r, lenient) != nil {
 		if name != "error" {
 			return nil
 		}
-		return &Fault{Message: string(data)}
+		return &ServiceError{Message: string(data)}
 	}
 	if f := faultOf(r.Error); f != nil {
 		if r.Error.Kind() != '{' { // the rest may stand around it
@@ -95,10 +95,10 @@ func faultIn(name string, data []byte) *Fault {
 		return f
 	}
 	if isFailure(r.BaseResp.V.Code) {
-		return &Fault{Code: plain(r.BaseResp.V.Code), Message: plain(r.BaseResp.V.Message)}
+		return &ServiceError{Code: plain(r.BaseResp.V.Code), Message: plain(r.BaseResp.V.Message)}
 	}
 	if r.reports(name) {
-		return &Fault{Type: r.kind(), Code: r.code(), Message: cmp.Or(r.message(), string(data))}
+		return &ServiceError{Type: r.kind(), Code: r.code(), Message: cmp.Or(r.message(), string(data))}
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (r *report) message() string {
 
 // faultOf reads an error object, or any other value that a server puts in its place. It returns nil for one that says
 // nothing: some servers write an empty error into every chunk.
-func faultOf(value jsontext.Value) *Fault {
+func faultOf(value jsontext.Value) *ServiceError {
 	if !given(value) {
 		return nil
 	}
@@ -137,13 +137,13 @@ func faultOf(value jsontext.Value) *Fault {
 	}
 	var r report
 	if value.Kind() != '{' || json.Unmarshal(value, &r, lenient) != nil {
-		return &Fault{Message: plain(value)}
+		return &ServiceError{Message: plain(value)}
 	}
 	if message := r.message(); message == "" && !given(r.Type) && !given(r.Code) && !given(r.Error) {
 		if r.isEmpty(value) {
 			return nil
 		}
-		return &Fault{Message: string(value)}
+		return &ServiceError{Message: string(value)}
 	} else if !isFailure(r.Code) && (given(r.Code) || isSuccess(message)) {
 		return nil // {"code": 200, "message": "…"}, {"message": "ok"}
 	} else if f := faultOf(r.Error); f != nil && message == "" {
@@ -153,7 +153,7 @@ func faultOf(value jsontext.Value) *Fault {
 	if kind == "" && r.Status.Kind() == '"' {
 		kind = plain(r.Status) // Google
 	}
-	return &Fault{Type: kind, Code: firstOf(r.Code, r.ErrorCode, r.StatusCode), Message: cmp.Or(r.message(), string(value))}
+	return &ServiceError{Type: kind, Code: firstOf(r.Code, r.ErrorCode, r.StatusCode), Message: cmp.Or(r.message(), string(value))}
 }
 
 // isEmpty reports whether no member says anything.
@@ -199,7 +199,7 @@ func statusIn(code string) int {
 }
 
 // ToldStatus returns the HTTP status, or the one in the code of an error in a stream; 0 if there is none.
-func (f *Fault) ToldStatus() int {
+func (f *ServiceError) ToldStatus() int {
 	if f.Status >= 300 {
 		return f.Status
 	}
