@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/openai/sse"
@@ -13,33 +12,33 @@ import (
 
 // chunk is a chunk of chat completions, with the fields that are used here; also a whole completion.
 type chunk struct {
-	Choices list[choice]   `json:"choices"`
-	Usage   jsontext.Value `json:"usage"`
+	Choices list[choice] `json:"choices"`
+	Usage   member       `json:"usage"`
 	Groq    object[struct {
-		Usage jsontext.Value `json:"usage"`
-		Error jsontext.Value `json:"error"`
+		Usage member `json:"usage"`
+		Error member `json:"error"`
 	}] `json:"x_groq"`
-	Error jsontext.Value `json:"error"`
+	Error member `json:"error"`
 }
 
 type choice struct {
 	Index        number          `json:"index"`
 	Delta        object[message] `json:"delta"`
 	Message      object[message] `json:"message"` // of a whole completion, also as the last chunk
-	Text         jsontext.Value  `json:"text"`    // of completions that are no chat
-	FinishReason jsontext.Value  `json:"finish_reason"`
-	Usage        jsontext.Value  `json:"usage"` // Moonshot
-	Error        jsontext.Value  `json:"error"` // OpenRouter
+	Text         member          `json:"text"`    // of completions that are no chat
+	FinishReason member          `json:"finish_reason"`
+	Usage        member          `json:"usage"` // Moonshot
+	Error        member          `json:"error"` // OpenRouter
 }
 
 type message struct {
-	Content          jsontext.Value `json:"content"`
-	Refusal          jsontext.Value `json:"refusal"`
-	ReasoningContent jsontext.Value `json:"reasoning_content"` // DeepSeek, llama.cpp, vLLM
-	Reasoning        jsontext.Value `json:"reasoning"`         // Ollama, OpenRouter, newer vLLM
-	ToolCalls        jsontext.Value `json:"tool_calls"`
-	FunctionCall     jsontext.Value `json:"function_call"`
-	Usage            jsontext.Value `json:"usage"`
+	Content          member `json:"content"`
+	Refusal          member `json:"refusal"`
+	ReasoningContent member `json:"reasoning_content"` // DeepSeek, llama.cpp, vLLM
+	Reasoning        member `json:"reasoning"`         // Ollama, OpenRouter, newer vLLM
+	ToolCalls        member `json:"tool_calls"`
+	FunctionCall     member `json:"function_call"`
+	Usage            member `json:"usage"`
 }
 
 // chat is the translator of chat completions. The finish reason and the usage come in any order.
@@ -60,11 +59,12 @@ func (t *chat) Translate(e sse.Event) (assistant.Delta, error) {
 		t.done = true
 		return assistant.Delta{}, nil
 	}
-	t.chunk = chunk{Choices: t.chunk.Choices[:0]}
+	t.chunk = chunk{Choices: t.chunk.Choices[:0], Usage: t.chunk.Usage, Error: t.chunk.Error}
+	t.chunk.Usage.Value, t.chunk.Error.Value = t.chunk.Usage.Value[:0], t.chunk.Error.Value[:0]
 	if err := json.Unmarshal(asObject(e.Data), &t.chunk, lenient); err != nil {
 		return assistant.Delta{}, undecoded(e, "chunk", err)
 	}
-	t.count(t.chunk.Usage, t.chunk.Groq.V.Usage)
+	t.count(t.chunk.Usage.Value, t.chunk.Groq.V.Usage.Value)
 	if err := t.fault(e); err != nil {
 		return assistant.Delta{}, err
 	}
@@ -83,10 +83,10 @@ func (t *chat) Translate(e sse.Event) (assistant.Delta, error) {
 
 // fault returns the error that an event reports, if it is one.
 func (t *chat) fault(e sse.Event) error {
-	if f := faultOf(t.chunk.Error); f != nil {
+	if f := faultOf(t.chunk.Error.Value); f != nil {
 		return faultIn(string(e.Name), e.Data) // which also reads what stands around it
 	}
-	if f := faultOf(t.chunk.Groq.V.Error); f != nil {
+	if f := faultOf(t.chunk.Groq.V.Error.Value); f != nil {
 		return f
 	}
 	if len(t.chunk.Choices) > 0 && string(e.Name) != "error" {
@@ -95,17 +95,17 @@ func (t *chat) fault(e sse.Event) error {
 	if f := faultIn(string(e.Name), e.Data); f != nil {
 		return f
 	}
-	if !given(t.chunk.Usage) {
+	if !given(t.chunk.Usage.Value) {
 		t.ignore(e.Data)
 	}
 	return nil
 }
 
 func (t *chat) choice(c *choice) (assistant.Delta, error) {
-	if f := faultOf(c.Error); f != nil {
+	if f := faultOf(c.Error.Value); f != nil {
 		return assistant.Delta{}, f
 	}
-	t.count(c.Usage, c.Delta.V.Usage, c.Message.V.Usage)
+	t.count(c.Usage.Value, c.Delta.V.Usage.Value, c.Message.V.Usage.Value)
 	text, reasoning := t.message(&c.Delta.V)
 	whole := false
 	if text == "" && reasoning == "" && t.pieces == 0 {
@@ -113,14 +113,14 @@ func (t *chat) choice(c *choice) (assistant.Delta, error) {
 		whole = text != ""
 	}
 	if text == "" {
-		text = t.textOf(c.Text)
+		text = t.textOf(c.Text.Value)
 	}
 	before := t.pieces
 	delta, err := t.add(text, reasoning)
 	pieces := t.pieces - before
 	reason := ""
 	if c.FinishReason.Kind() == '"' {
-		reason = plain(c.FinishReason)
+		reason = plain(c.FinishReason.Value)
 	}
 	if whole { // nothing follows
 		pieces = 0
@@ -134,14 +134,14 @@ func (t *chat) choice(c *choice) (assistant.Delta, error) {
 
 // message returns the text and the reasoning of a message or of a piece of one.
 func (t *chat) message(m *message) (text, reasoning string) {
-	t.called = t.called || given(m.ToolCalls) || given(m.FunctionCall)
-	text, reasoning = t.content(m.Content)
-	refusal := t.textOf(m.Refusal)
+	t.called = t.called || given(m.ToolCalls.Value) || given(m.FunctionCall.Value)
+	text, reasoning = t.content(m.Content.Value)
+	refusal := t.textOf(m.Refusal.Value)
 	t.refused = t.refused || refusal != ""
-	if given(m.ReasoningContent) { // some send the same under both names
+	if given(m.ReasoningContent.Value) { // some send the same under both names
 		m.Reasoning = m.ReasoningContent
 	}
-	if thought := t.reasoningOf(m.Reasoning); thought != "" {
+	if thought := t.reasoningOf(m.Reasoning.Value); thought != "" {
 		reasoning = thought
 	}
 	return text + refusal, reasoning

@@ -54,10 +54,15 @@ var families = []struct {
 	{endFailure, []string{"error", "fail", "abort", "cancel", "timeout", "timed_out", "interrupt", "overload", "exhaust", "insufficient", "unavailable", "rate_limit", "exception"}},
 }
 
+var separators = strings.NewReplacer("-", "_", " ", "_")
+
 // endingOf returns what a finish reason means, however it is written: MAX_TOKENS, FinishReason.SAFETY,
 // "content_filter: RECITATION".
 func endingOf(reason string) ending {
-	name := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(reason)))
+	if reason == "" {
+		return endNone
+	}
+	name := separators.Replace(strings.ToLower(strings.TrimSpace(reason)))
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "finishreason."), "finish_reason_")
 	if e, ok := endings[name]; ok {
 		return e

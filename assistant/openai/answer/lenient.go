@@ -36,13 +36,39 @@ func (l *list[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return json.UnmarshalDecode(d, (*[]object[T])(l))
 }
 
+// member is a member of any type. Null leaves it empty, and costs nothing: most members are null in most chunks.
+type member struct{ jsontext.Value }
+
+// UnmarshalJSONFrom keeps a copy of the value.
+func (m *member) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	m.Value = m.Value[:0]
+	value, err := d.ReadValue()
+	if err == nil && value.Kind() != 'n' {
+		m.Value = append(m.Value, value...)
+	}
+	return err
+}
+
 // plain returns a JSON string's text, and any other value as it is.
 func plain(value jsontext.Value) string {
 	if value.Kind() != '"' {
 		return string(value)
 	}
+	if inside := value[1 : len(value)-1]; isPlain(inside) {
+		return string(inside)
+	}
 	text, _ := jsontext.AppendUnquote(nil, value) // what is no UTF-8 becomes U+FFFD
 	return string(text)
+}
+
+// isPlain reports whether the inside of a JSON string is its text: ASCII without escapes.
+func isPlain(inside []byte) bool {
+	for _, b := range inside {
+		if b == '\\' || b >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // given reports whether a member says something: it is present and not null, empty, false or 0.

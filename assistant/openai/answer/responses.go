@@ -14,10 +14,10 @@ import (
 
 // event is an event of the Responses API, with the fields that are used here.
 type event struct {
-	Type     jsontext.Value   `json:"type"`
-	Object   jsontext.Value   `json:"object"` // of a response that is no event
-	Delta    jsontext.Value   `json:"delta"`
-	Error    jsontext.Value   `json:"error"`
+	Type     member           `json:"type"`
+	Object   member           `json:"object"` // of a response that is no event
+	Delta    member           `json:"delta"`
+	Error    member           `json:"error"`
 	Item     object[item]     `json:"item"`
 	Response object[response] `json:"response"`
 }
@@ -61,18 +61,19 @@ func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
 	if t.done || isEndMarker(e.Data) { // which some servers send out of habit
 		return assistant.Delta{}, nil
 	}
-	t.event = event{}
+	t.event = event{Type: t.event.Type, Delta: t.event.Delta}
+	t.event.Type.Value, t.event.Delta.Value = t.event.Type.Value[:0], t.event.Delta.Value[:0]
 	if err := json.Unmarshal(asObject(e.Data), &t.event, lenient); err != nil {
 		return assistant.Delta{}, undecoded(e, "event", err)
 	}
-	switch kind := plain(t.event.Type); kind {
+	switch kind := plain(t.event.Type.Value); kind {
 	case "response.output_text.delta":
-		return t.add(t.textOf(t.event.Delta), "")
+		return t.add(t.textOf(t.event.Delta.Value), "")
 	case "response.refusal.delta":
 		t.refused = true
-		return t.add(t.textOf(t.event.Delta), "")
+		return t.add(t.textOf(t.event.Delta.Value), "")
 	case "response.reasoning_summary_text.delta", "response.reasoning_text.delta":
-		return t.add("", t.reasoningOf(t.event.Delta))
+		return t.add("", t.reasoningOf(t.event.Delta.Value))
 	case "response.reasoning_summary_part.added":
 		return t.nextPart()
 	case "response.output_item.added", "response.output_item.done":
@@ -87,7 +88,7 @@ func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
 
 // other reads an event that is none of the above: a response that is no event, an error in any shape, or nothing.
 func (t *responses) other(e sse.Event, kind string) (assistant.Delta, error) {
-	if kind == "" && plain(t.event.Object) == "response" {
+	if kind == "" && plain(t.event.Object.Value) == "response" {
 		var r response
 		if err := json.Unmarshal(asObject(e.Data), &r, lenient); err != nil {
 			return assistant.Delta{}, fmt.Errorf("decode response: %w", err)
@@ -137,7 +138,7 @@ func (t *responses) end(r *response, told string) (delta assistant.Delta, err er
 }
 
 func (t *responses) failed(r *response, status string) error {
-	for _, value := range []jsontext.Value{r.Error, t.event.Error} {
+	for _, value := range []jsontext.Value{r.Error, t.event.Error.Value} {
 		if f := faultOf(value); f != nil {
 			return f
 		}

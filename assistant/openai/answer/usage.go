@@ -72,7 +72,9 @@ func (n *number) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
-	if x, err := strconv.ParseFloat(plain(value), 64); err == nil && !math.IsNaN(x) {
+	if len(value) == 1 { // an index
+		*n = number(value[0] - '0')
+	} else if x, err := strconv.ParseFloat(plain(value), 64); err == nil && !math.IsNaN(x) {
 		*n = number(x)
 	}
 	return nil
