@@ -45,6 +45,9 @@ type Request struct {
 	Instructions string
 	// Turns are the earlier questions and answers and, last, the question to answer.
 	Turns []Turn
+	// MaxTokens is how many tokens the answer may have, reasoning included; 0 is no limit. A provider tells its service,
+	// where that takes a limit, unless its own is lower.
+	MaxTokens int
 }
 
 // Turn is one side's message in a [Request]. As in a [Message], Content is the text, and Parts is nil where

@@ -79,6 +79,29 @@ type Store interface {
 	Close() error
 }
 
+// Bounded is a Store that removes conversations by itself to make room for others. Both functions are called with locks
+// of the store held, so they must not call it.
+type Bounded interface {
+	Store
+	// Watch sets what the store asks before it removes a conversation, and what it tells of each that it has removed.
+	Watch(inUse func(id string) bool, removed func(Owned))
+}
+
+// networkKey is the key of a context's network.
+type networkKey struct{}
+
+// WithNetwork returns a context for [Store.Create] that carries the network of the client who creates. A bounded store
+// shares its room among the networks of anonymous clients by it; others ignore it.
+func WithNetwork(ctx context.Context, network string) context.Context {
+	return context.WithValue(ctx, networkKey{}, network)
+}
+
+// NetworkOf returns the network that [WithNetwork] has put into the context, "" where it has none.
+func NetworkOf(ctx context.Context) string {
+	network, _ := ctx.Value(networkKey{}).(string)
+	return network
+}
+
 // Owned names a conversation and its owner.
 type Owned struct{ Owner, ID string }
 

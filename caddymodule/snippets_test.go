@@ -18,6 +18,7 @@ var snippet = regexp.MustCompile("(?s)(?:^|\n)([^\n]*)\n```caddyfile\n(.*?)```\n
 // provisions, and serves no folder but the one that it names.
 func TestSnippets(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "sk-canary")
+	t.Setenv("AZURE_OPENAI_API_KEY", "azure-canary")
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	logs := t.TempDir()
 	files, err := filepath.Glob("../docs/*.md")

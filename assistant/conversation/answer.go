@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
@@ -74,7 +75,7 @@ func (c *Conversation) answer(t *turn) {
 	}
 	t.observer = t.assistant.Observer.Answering(assistant.AnswerStart{Peer: c.askerOf(t).Peer, ConversationID: c.id, MessageID: t.id, Source: t.source})
 	c.logContent(t, t.question)
-	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, window.Turn(t.question))}
+	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, window.Turn(t.question)), MaxTokens: t.meter.Limit()}
 	show := func(e assistant.Event) { c.show(t, e) }
 	var err error
 	if c.stored() {
@@ -127,15 +128,43 @@ func (t *turn) stream(req assistant.Request, show func(assistant.Event)) (err er
 		if err != nil {
 			return err
 		}
+		characters, isCut := t.cut(&delta)
 		t.take(delta, show)
-		if !t.meter.Add(delta.Text+delta.Reasoning) && t.finish == "" {
-			return errBudget // which ends the model's request
+		switch within := t.meter.Add(characters); { // either ends the model's request
+		case isCut:
+			return nil
+		case !within && t.finish == "":
+			return errBudget
 		}
 	}
 	if t.finish == "" {
 		return assistant.ErrUnfinished
 	}
 	return nil
+}
+
+// cut cuts off what is over the longest answer, which ends there. It returns how many characters are left of d.
+func (t *turn) cut(d *assistant.Delta) (characters int, isCut bool) {
+	for _, text := range []*string{&d.Reasoning, &d.Text} {
+		n := utf8.RuneCountInString(*text)
+		if left := t.assistant.MaxAnswer - t.characters; n > left {
+			*text, n, isCut = firstOf(*text, left), left, true
+			d.FinishReason = assistant.FinishLength
+		}
+		characters += n
+		t.characters += n
+	}
+	return characters, isCut
+}
+
+// firstOf returns the first n characters of a text that has more.
+func firstOf(text string, n int) string {
+	for i := range text {
+		if n--; n < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 func (t *turn) take(d assistant.Delta, show func(assistant.Event)) {
@@ -183,6 +212,8 @@ func (t *turn) conclude(err error) error {
 	switch {
 	case cause != nil && isFault(cause):
 		t.finish, err = assistant.FinishError, cause
+	case t.finish == assistant.FinishLength && t.meter.Reached(t.usage):
+		t.finish = assistant.FinishBudget
 	case t.finish != "": // the model had said all, and all was shown
 	case errors.Is(err, errBudget):
 		t.finish = assistant.FinishBudget
@@ -253,7 +284,7 @@ func (c *Conversation) replay(t *turn) {
 			return
 		}
 	}
-	events := replayOf(messages, t.source)
+	events := assistant.Replay(messages, t.source)
 	if !c.stored() {
 		events = events[1:] // its client knows the question
 	}
@@ -264,31 +295,6 @@ func (c *Conversation) replay(t *turn) {
 	for _, k := range t.keys {
 		c.deliverLocked(k, events...)
 	}
-}
-
-// replayOf is a turn that has ended, as events. usual is who answers where the store does not know who did.
-func replayOf(messages []assistant.Message, usual assistant.Source) []assistant.Event {
-	events := []assistant.Event{{Kind: assistant.KindAsked, Body: assistant.Asked{Message: messages[0]}}}
-	for _, a := range messages[1:] {
-		source := assistant.Source{Provider: a.Provider, Model: a.Model}
-		if source.Model == "" {
-			source = usual
-		}
-		events = append(events, assistant.Event{Kind: assistant.KindStarted, Run: a.ID, Body: assistant.Started{Source: source}})
-		for _, p := range a.AllParts() {
-			switch p := p.(type) {
-			case assistant.TextPart:
-				events = append(events, assistant.Event{Kind: assistant.KindPiece, Run: a.ID, Text: p.Text})
-			case assistant.ReasoningPart:
-				events = append(events, assistant.Event{Kind: assistant.KindReasoning, Run: a.ID, Text: p.Text})
-			}
-		}
-		if a.Reason != "" {
-			events = append(events, assistant.Event{Kind: assistant.KindFailed, Run: a.ID, Body: assistant.Failed{Reason: a.Reason}})
-		}
-		events = append(events, assistant.Event{Kind: assistant.KindCompleted, Run: a.ID, Body: assistant.Completed{FinishReason: a.FinishReason, Usage: a.Usage}})
-	}
-	return events
 }
 
 // asked returns the question with that client id and its answer, where they are in memory.

@@ -20,6 +20,11 @@ type Config struct {
 	MaxPending int
 	// Rate limits questions. Default: no limit.
 	Rate limits.Rate
+	// WriteRate limits how many conversations are created, renamed and deleted. Default: no limit.
+	WriteRate limits.Rate
+	// Networks says what the network of an anonymous client is, for limits. Default: an IPv4 address, or 64 bits of
+	// an IPv6 address.
+	Networks limits.Networks
 	// Budget limits tokens. A question that needs more than is left is refused; an answer that comes to the end
 	// of the budget ends there. Default: no limit.
 	Budget limits.Budget
@@ -30,6 +35,9 @@ type Config struct {
 	MaxConnectionsPerUser int
 	// MaxQuestionLength is the longest question, in characters. Default: no limit but Context.
 	MaxQuestionLength int
+	// MaxAnswer is the longest answer, in characters of text and reasoning: it ends there, with the finish reason
+	// length. Default: 200,000.
+	MaxAnswer int
 	// MaxMessages is how many messages a stored conversation may have, questions and answers. Default: no limit.
 	MaxMessages int
 	// Context is how much of a conversation the model receives, in tokens, instructions and question
@@ -76,6 +84,7 @@ func New(hub *Hub, c Config) *Assistant {
 		c.Observer = assistant.NoObserver{}
 	}
 	c.MaxPending = cmp.Or(c.MaxPending, 8)
+	c.MaxAnswer = cmp.Or(c.MaxAnswer, 200_000)
 	c.Context = cmp.Or(c.Context, 16000)
 	if c.Budget.Tokens > 0 {
 		c.Context = min(c.Context, c.Budget.Tokens) // or a long conversation could never go on
@@ -90,7 +99,12 @@ func New(hub *Hub, c Config) *Assistant {
 // Admit takes a place among the connections, before the upgrade; release gives it back, once. The error is
 // [limits.ErrConnections] or [limits.ErrUserConnections].
 func (a *Assistant) Admit(peer assistant.Peer) (release func(), err error) {
-	return a.hub.accounts.Connect(limits.PayerOf(peer.User, peer.ClientIP), a.MaxConnections, a.MaxConnectionsPerUser)
+	return a.hub.accounts.Connect(a.Client(peer).Payer, a.MaxConnections, a.MaxConnectionsPerUser)
+}
+
+// Client returns whom limits count for a peer.
+func (a *Assistant) Client(peer assistant.Peer) limits.Client {
+	return a.Networks.ClientOf(peer.User, peer.ClientIP)
 }
 
 // Allowed returns [assistant.ErrNotFound] when the user has no conversation of this id.

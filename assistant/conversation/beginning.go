@@ -113,7 +113,7 @@ func (c *Conversation) reserve(t *turn, b assistant.Beginning) error {
 	}
 	input := t.need()
 	t.history, t.trimmed = window.Select(earlier, input, t.assistant.Context)
-	return t.meter.Open(t.hub.accounts, t.payer, t.assistant.Budget, input+window.Tokens(t.history))
+	return t.meter.Open(t.hub.accounts, t.client.Payer, t.assistant.Budget, input+window.Tokens(t.history))
 }
 
 // before returns the messages before the one of that id, which is in memory.

@@ -423,7 +423,7 @@ func TestDeletedWhileFollowed(t *testing.T) {
 func TestSnapshotBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const half = 400_000
-		w := newWorld(t, memory.Open(memory.Config{}), conversation.Config{Provider: assistanttest.Echoes, Context: 1 << 30})
+		w := newWorld(t, memory.Open(memory.Config{}), conversation.Config{Provider: assistanttest.Echoes, Context: 1 << 30, MaxAnswer: 1 << 30})
 		snapshot := func() *assistant.Snapshot {
 			m := newMouth(t)
 			m.follow(w.c)
@@ -513,4 +513,83 @@ type slowRename struct {
 func (s slowRename) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
 	<-s.gate
 	return s.Store.Rename(ctx, owner, id, title, was)
+}
+
+// TestMaxAnswer holds that an answer ends at its bound, to the character, whatever its pieces are, and that the model's
+// request ends with it.
+func TestMaxAnswer(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		deltas []assistant.Delta
+		text   string
+		ended  assistant.FinishReason
+	}{
+		{"shorter", []assistant.Delta{{Text: "123456789"}, {FinishReason: assistant.FinishStop}}, "123456789", assistant.FinishStop},
+		{"just so long", []assistant.Delta{{Text: "123456"}, {Text: "7890"}, {FinishReason: assistant.FinishStop}}, "1234567890", assistant.FinishStop},
+		{"longer", []assistant.Delta{{Text: "123456"}, {Text: "78901"}, {Text: "never shown"}}, "1234567890", assistant.FinishLength},
+		{"longer, with an end", []assistant.Delta{{Text: "12345678901", FinishReason: assistant.FinishStop}}, "1234567890", assistant.FinishLength},
+		{"characters of several bytes", []assistant.Delta{{Text: strings.Repeat("😀", 11)}}, strings.Repeat("😀", 10), assistant.FinishLength},
+		{"reasoning counts", []assistant.Delta{{Reasoning: "1234567"}, {Text: "8901"}}, "890", assistant.FinishLength},
+		{"reasoning alone", []assistant.Delta{{Reasoning: "12345678901", Text: "x"}}, "", assistant.FinishLength},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				provider := assistanttest.Model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+					for _, d := range test.deltas {
+						asked++
+						if !yield(d) {
+							return nil
+						}
+					}
+					return nil
+				})
+				w := newWorld(t, memory.Open(memory.Config{}), conversation.Config{Provider: provider, MaxAnswer: 10})
+				run := w.ask("x")
+				page, _, err := w.hub.Messages(t.Context(), "ann", w.id, "", 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a := page[len(page)-1]; a.ID != run || a.Content != test.text || a.FinishReason != test.ended {
+					t.Errorf("stored %q, %s", a.Content, a.FinishReason)
+				}
+				if last := test.deltas[len(test.deltas)-1].Text; last == "never shown" && asked == len(test.deltas) {
+					t.Error("the model was asked for more")
+				}
+			})
+		})
+	}
+}
+
+// TestMemoryOfLongAnswer holds that the text of an answer is in memory once while it streams, with what the memory store
+// keeps of it twice, besides the events that the log has for those who follow.
+func TestMemoryOfLongAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pieces, size = 1000, 4000
+		held := make(chan struct{})
+		provider := assistanttest.Model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+			for i := range pieces {
+				yield(assistant.Delta{Text: fmt.Sprintf("%-*d", size, i)})
+			}
+			<-held
+			yield(assistant.Delta{FinishReason: assistant.FinishStop})
+			return nil
+		})
+		w := newWorld(t, memory.Open(memory.Config{}), conversation.Config{Provider: provider, MaxAnswer: pieces * size})
+		before := heap()
+		if _, err := w.c.Do(t.Context(), assistant.Ask{Text: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		streaming := heap() - before
+		if limit := pieces*size*2 + pieces*size/4; streaming > limit {
+			t.Errorf("an answer of %d bytes holds %d while it streams, want at most %d", pieces*size, streaming, limit)
+		}
+		close(held)
+		time.Sleep(2 * time.Hour)
+		if ended := heap() - before; ended > pieces*size*2+pieces*size/4 {
+			t.Errorf("after its end it holds %d", ended)
+		}
+		runtime.KeepAlive(w)
+	})
 }

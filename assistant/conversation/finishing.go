@@ -20,7 +20,7 @@ const (
 func (c *Conversation) finish(t *turn, err error) {
 	question := t.question
 	question.Status = assistant.StatusComplete
-	if t.finish == assistant.FinishError && t.text.Text() == "" {
+	if t.finish == assistant.FinishError && !t.text.HasText() {
 		question.Status = assistant.StatusFailed
 	}
 	ended := now()

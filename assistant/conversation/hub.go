@@ -97,6 +97,9 @@ func NewHub(store assistant.Store, log *zap.Logger) *Hub {
 	h := &Hub{log: log, accounts: limits.NewAccounts(), answering: make(map[*turn]*Conversation),
 		mouths: make(map[Mouth]struct{}), inUse: make(map[string]*Conversation)}
 	h.store = guard.Store(store, h.observer)
+	if bounded, ok := store.(assistant.Bounded); ok {
+		bounded.Watch(h.isUsed, h.vanished)
+	}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h
 }

@@ -57,6 +57,14 @@ func (h *Hub) sweep(ctx context.Context, t time.Time) {
 	}
 }
 
+// isUsed reports whether a stored conversation is open or being answered.
+func (h *Hub) isUsed(id string) bool {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	c := h.inUse[id]
+	return c != nil && !c.unused()
+}
+
 // vanished shows that the store has deleted a conversation.
 func (h *Hub) vanished(gone assistant.Owned) {
 	h.inUseMu.Lock()

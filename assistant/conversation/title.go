@@ -50,9 +50,10 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 	defer assistant.Catch(&err)
 	req := assistant.Request{Instructions: titleInstructions, Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: t.question.Content}}}
 	var m limits.Meter
-	if err := m.Open(t.hub.accounts, t.payer, t.assistant.Budget, limits.Tokens(req.Instructions)+window.Tokens(req.Turns)); err != nil {
+	if err := m.Open(t.hub.accounts, t.client.Payer, t.assistant.Budget, limits.Tokens(req.Instructions)+window.Tokens(req.Turns)); err != nil {
 		return "", err
 	}
+	req.MaxTokens = m.Limit()
 	var usage *assistant.Usage
 	source := t.assistant.Provider.Source()
 	defer func() { t.assistant.Observer.Titled(source, *m.Pay(usage)) }()
@@ -68,7 +69,7 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 		if d.Usage != nil {
 			usage = d.Usage
 		}
-		if !m.Add(d.Text + d.Reasoning) {
+		if !m.Add(utf8.RuneCountInString(d.Text) + utf8.RuneCountInString(d.Reasoning)) {
 			return "", errBudget
 		}
 		text, _ := tags.Split(d.Text)

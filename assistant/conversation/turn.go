@@ -29,7 +29,7 @@ type turn struct {
 	instructions string
 	regenerate   bool
 	replaces     string // id of the question that it replaces, with all after it
-	payer        limits.Payer
+	client       limits.Client
 
 	// under the conversation's lock
 	asker    assistant.Asker        // the last one
@@ -51,13 +51,14 @@ type turn struct {
 	done    chan struct{} // closed after its last event
 
 	// the answering goroutine's
-	meter    limits.Meter
-	finish   assistant.FinishReason
-	reason   assistant.Reason // why it failed; "" = it did not
-	usage    *assistant.Usage
-	waited   time.Duration // until the first piece
-	pieces   int
-	observer assistant.AnswerObserver // nil until it begins and after its end
+	meter      limits.Meter
+	finish     assistant.FinishReason
+	reason     assistant.Reason // why it failed; "" = it did not
+	usage      *assistant.Usage
+	waited     time.Duration // until the first piece
+	pieces     int
+	characters int                      // of text and reasoning
+	observer   assistant.AnswerObserver // nil until it begins and after its end
 }
 
 // newTurn is the turn of a question.
@@ -73,7 +74,7 @@ func newTurnOf(c *Conversation, asker assistant.Asker) *turn {
 	a := c.hub.Using()
 	return &turn{
 		id: assistant.NewID(), assistant: a, hub: c.hub, source: a.Provider.Source(), instructions: asker.Instructions,
-		payer: limits.PayerOf(asker.Peer.User, asker.Peer.ClientIP), done: make(chan struct{}),
+		client: a.Client(asker.Peer), done: make(chan struct{}),
 		regenerate: true, asker: asker, keys: []assistant.RequestKey{asker.From},
 		question: assistant.Message{ID: assistant.NewID(), Role: assistant.RoleUser, Status: assistant.StatusComplete},
 	}
@@ -101,17 +102,17 @@ func (t *turn) need() int { return limits.Tokens(t.instructions) + limits.Tokens
 // count counts the question as one of its payer's, or refuses it. All questions that may reach the model come
 // here once, at their arrival; and to [limits.Meter.Open], with their history, when they begin.
 func (t *turn) count() error {
-	err := t.hub.accounts.Count(t.payer, t.assistant.Rate, t.assistant.Budget, t.need())
+	err := t.hub.accounts.Count(t.client, t.assistant.Rate, t.assistant.Budget, t.need())
 	t.counted = err == nil
 	return err
 }
 
 // uncount takes the question back.
 func (t *turn) uncount() {
-	if t.counted {
-		t.counted = false
-		t.hub.accounts.Uncount(t.payer)
+	if t.counted && t.assistant.Rate.Count > 0 {
+		t.hub.accounts.Uncount(t.client)
 	}
+	t.counted = false
 }
 
 // now is the current time with the precision that all stores keep.

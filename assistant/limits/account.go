@@ -2,6 +2,7 @@ package limits
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,40 +18,51 @@ type account struct {
 	connections int           // that are open
 	idle        *list.Element // where it is when uses is 0
 
-	mu        sync.Mutex
-	questions *rate.Limiter // nil before the first that was limited
-	spent     spending
-	inFlight  int // tokens of the answers that are under way
+	mu       sync.Mutex
+	limiters [2]*rate.Limiter // by what they count; nil before the first that was limited
+	spent    spending
+	inFlight int // tokens of the answers that are under way
 }
+
+// counted is what a rate limits.
+type counted int
+
+const (
+	questions counted = iota
+	writes
+)
 
 // isNew reports whether the account is as it was when it was made.
 func (a *account) isNew(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.spent.forget(now)
-	return a.spent.total == 0 && (a.questions == nil || a.questions.TokensAt(now) >= float64(a.questions.Burst()))
+	isUsed := func(l *rate.Limiter) bool { return l != nil && l.TokensAt(now) < float64(l.Burst()) }
+	return a.spent.total == 0 && !slices.ContainsFunc(a.limiters[:], isUsed)
 }
 
-// ask counts a question, or returns how long to wait before the next one. A Rate that has changed goes on
-// from what was left under the one before.
-func (a *account) ask(r Rate) (wait time.Duration) {
-	if r.Questions == 0 {
+// take counts one, or returns how long to wait before the next one. A Rate that has changed goes on from what was left
+// under the one before.
+func (a *account) take(what counted, r Rate) (wait time.Duration) {
+	if r.Count == 0 {
 		return 0
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now, limit, burst := time.Now(), rate.Limit(float64(r.Questions)/r.Per.Seconds()), r.burst()
-	switch q := a.questions; {
-	case q == nil:
-		a.questions = rate.NewLimiter(limit, burst)
-	case q.Limit() != limit || q.Burst() != burst:
-		q.SetLimitAt(now, limit)
-		q.SetBurstAt(now, burst)
+	now, limit, burst := time.Now(), rate.Limit(float64(r.Count)/r.Per.Seconds()), r.burst()
+	limiter := a.limiters[what]
+	switch {
+	case limiter == nil:
+		limiter = rate.NewLimiter(limit, burst)
+		a.limiters[what] = limiter
+	case limiter.Limit() != limit || limiter.Burst() != burst:
+		limiter.SetLimitAt(now, limit)
+		limiter.SetBurstAt(now, burst)
 	}
-	if a.questions.AllowN(now, 1) {
+	if limiter.AllowN(now, 1) {
 		return 0
 	}
-	next := a.questions.ReserveN(now, 1)
+	next := limiter.ReserveN(now, 1)
 	defer next.CancelAt(now)
 	return next.DelayFrom(now)
 }
@@ -59,20 +71,20 @@ func (r Rate) burst() int {
 	if r.Burst > 0 {
 		return r.Burst
 	}
-	return r.Questions
+	return r.Count
 }
 
-// unask takes a question back. The Limiter's own way back, a Reservation's Cancel, does nothing for what
+// giveBack takes back one that was counted. The Limiter's own way back, a Reservation's Cancel, does nothing for what
 // was allowed at once.
-func (a *account) unask() {
+func (a *account) giveBack(what counted) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.questions != nil {
-		a.questions.AllowN(time.Now(), -1)
+	if limiter := a.limiters[what]; limiter != nil {
+		limiter.AllowN(time.Now(), -1)
 	}
 }
 
-// short returns how long to wait until the budget has so many tokens; 0 when it has.
+// short returns how long to wait until so many tokens of the budget are not spent; 0 when they are not.
 func (a *account) short(b Budget, need int) (wait time.Duration) {
 	if b.Tokens == 0 {
 		return 0
@@ -85,21 +97,32 @@ func (a *account) short(b Budget, need int) (wait time.Duration) {
 func (a *account) shortLocked(b Budget, need int) (wait time.Duration) {
 	now := time.Now()
 	a.spent.within(b.Per, now)
-	missing := a.spent.total + a.inFlight + need - b.Tokens
+	missing := a.spent.total + need - b.Tokens
 	if missing <= 0 {
 		return 0
 	}
 	return a.spent.until(missing, now)
 }
 
-// reserve counts need tokens that are about to be used, or returns how long to wait until the budget has them.
-func (a *account) reserve(b Budget, need int) (wait time.Duration) {
+// answerWait is how long to wait for what answers under way have reserved and will hardly use up.
+const answerWait = 5 * time.Second
+
+// reserve counts input tokens that are about to be used, and as many of output as are to be reserved, or returns how
+// long to wait until the budget has them.
+func (a *account) reserve(b Budget, input int) (output int, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if wait = a.shortLocked(b, need); wait == 0 {
-		a.inFlight += need
+	wait = a.shortLocked(b, input+1)
+	left := b.Tokens - a.spent.total - a.inFlight - input
+	switch {
+	case wait > 0:
+		return 0, wait
+	case left <= 0:
+		return 0, answerWait
 	}
-	return wait
+	output = min(left, max(left/2, minOutput), maxOutput)
+	a.inFlight += input + output
+	return output, 0
 }
 
 // flow counts tokens that are being used, and reports whether the budget has had them.
@@ -107,7 +130,7 @@ func (a *account) flow(b Budget, n int) (within bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.inFlight += n
-	return a.spent.total+a.inFlight <= b.Tokens || a.shortLocked(b, 0) == 0
+	return a.shortLocked(b, a.inFlight) == 0
 }
 
 // settle replaces what was counted of an answer in flight by what it has used.

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"cmp"
 	"container/list"
 	"math"
 	"net/netip"
@@ -14,21 +15,53 @@ import (
 // makes no user forgotten.
 const maxIdleAccounts = 1 << 16
 
-// Payer is whom limits count: a user, or the network of an anonymous client. That is one IPv4 address, or
-// the 64 bits of an IPv6 address which name a site's network; its hosts choose the others as they like.
+// Payer is whom limits count: a user, or the network of an anonymous client.
 type Payer struct {
 	user    string
 	network netip.Prefix // the zero Prefix for all anonymous clients without an IP address
 }
 
-// PayerOf returns the payer of what a client does. user is "" where it is anonymous.
-func PayerOf(user string, client netip.Addr) Payer {
-	if user != "" {
-		return Payer{user: user}
+// String returns the user's name, or the network.
+func (p Payer) String() string {
+	if p.user != "" {
+		return p.user
 	}
-	addr := client.Unmap()
-	network, _ := addr.Prefix(min(addr.BitLen(), 64)) // cannot fail
-	return Payer{network: network}
+	return p.network.String()
+}
+
+// Networks says what the network of an anonymous client is. An IPv4 address is one. Of an IPv6 address the first
+// Prefix bits name a network: its hosts choose the others as they like. As some sites have many of these networks, all
+// that share the first Wider bits may together do Times as much as one of them, questions and changes; 0 Times is no
+// such limit. The zero Networks is {64, 0, 0}.
+type Networks struct{ Prefix, Wider, Times int }
+
+// Client is whom the limits of one client count: its payer, and the wider network that the payer is in.
+type Client struct {
+	Payer Payer
+	wider Payer
+	times int // 0 = no wider network
+}
+
+// ClientOf returns whom limits count. user is "" where the client is anonymous.
+func (n Networks) ClientOf(user string, addr netip.Addr) Client {
+	if user != "" {
+		return Client{Payer: Payer{user: user}}
+	}
+	addr = addr.Unmap()
+	c := Client{Payer: Payer{network: prefix(addr, cmp.Or(n.Prefix, 64))}}
+	if n.Times > 0 && addr.Is6() {
+		c.wider, c.times = Payer{network: prefix(addr, n.Wider)}, n.Times
+	}
+	return c
+}
+
+// prefix returns so many bits of an IPv6 address, and all of any other.
+func prefix(addr netip.Addr, bits int) netip.Prefix {
+	if !addr.Is6() {
+		bits = addr.BitLen()
+	}
+	network, _ := addr.Prefix(bits) // the zero Prefix for the zero Addr
+	return network
 }
 
 // Accounts are the accounts of all payers of a server.
@@ -149,8 +182,9 @@ func (as *Accounts) Asked(p Payer) int {
 	defer as.leave(a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.questions == nil {
+	limiter := a.limiters[questions]
+	if limiter == nil {
 		return 0
 	}
-	return int(math.Ceil(float64(a.questions.Burst()) - a.questions.TokensAt(time.Now())))
+	return int(math.Ceil(float64(limiter.Burst()) - limiter.TokensAt(time.Now())))
 }

@@ -9,24 +9,26 @@ import (
 	"time"
 )
 
+func payerOf(user string, addr netip.Addr) Payer { return Networks{}.ClientOf(user, addr).Payer }
+
 // TestPayer holds who is counted together.
 func TestPayer(t *testing.T) {
-	ip := func(text string) Payer { return PayerOf("", netip.MustParseAddr(text)) }
+	ip := func(text string) Payer { return payerOf("", netip.MustParseAddr(text)) }
 	for _, test := range []struct {
 		name string
 		a, b Payer
 		same bool
 	}{
-		{"a user at two addresses", PayerOf("ann", netip.MustParseAddr("192.0.2.1")), PayerOf("ann", netip.Addr{}), true},
-		{"two users at one address", PayerOf("ann", netip.Addr{}), PayerOf("bob", netip.Addr{}), false},
-		{"a user whose name is an address", PayerOf("192.0.2.1", netip.Addr{}), ip("192.0.2.1"), false},
+		{"a user at two addresses", payerOf("ann", netip.MustParseAddr("192.0.2.1")), payerOf("ann", netip.Addr{}), true},
+		{"two users at one address", payerOf("ann", netip.Addr{}), payerOf("bob", netip.Addr{}), false},
+		{"a user whose name is an address", payerOf("192.0.2.1", netip.Addr{}), ip("192.0.2.1"), false},
 		{"IPv4 neighbours", ip("192.0.2.1"), ip("192.0.2.2"), false},
 		{"IPv4 in IPv6", ip("::ffff:192.0.2.1"), ip("192.0.2.1"), true},
 		{"IPv4 neighbours in IPv6", ip("::ffff:192.0.2.1"), ip("::ffff:192.0.2.2"), false},
 		{"one IPv6 network", ip("2001:db8:1:2::1"), ip("2001:db8:1:2:ffff:ffff:ffff:ffff"), true},
 		{"two IPv6 networks", ip("2001:db8:1:2::1"), ip("2001:db8:1:3::1"), false},
 		{"zones of an interface", ip("fe80::1%eth0"), ip("fe80::2%eth1"), true},
-		{"no address", PayerOf("", netip.Addr{}), PayerOf("", netip.Addr{}), true},
+		{"no address", payerOf("", netip.Addr{}), payerOf("", netip.Addr{}), true},
 	} {
 		if same := test.a == test.b; same != test.same {
 			t.Errorf("%s: counted together: %v, want %v", test.name, same, test.same)
@@ -38,14 +40,14 @@ func TestPayer(t *testing.T) {
 // forgotten for them, nor one who still has a connection.
 func TestAccountsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		as, once := NewAccounts(), Rate{Questions: 1, Per: time.Hour}
+		as, once := NewAccounts(), Rate{Count: 1, Per: time.Hour}
 		network := func(n int) Payer {
-			return PayerOf("", netip.AddrFrom16([16]byte{0x20, 1, 3: byte(n >> 16), 4: byte(n >> 8), 5: byte(n)}))
+			return payerOf("", netip.AddrFrom16([16]byte{0x20, 1, 3: byte(n >> 16), 4: byte(n >> 8), 5: byte(n)}))
 		}
 		ask := func(p Payer) (refused bool) {
 			a := as.use(p)
 			defer as.leave(a)
-			return a.ask(once) > 0
+			return a.take(questions, once) > 0
 		}
 		ask(Payer{user: "ann"})
 		release, err := as.Connect(network(0), 0, 0)
@@ -109,9 +111,9 @@ func TestConnections(t *testing.T) {
 func TestRateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := new(account)
-		five := Rate{Questions: 60, Per: time.Minute, Burst: 5}
+		five := Rate{Count: 60, Per: time.Minute, Burst: 5}
 		for range 5 {
-			if wait := a.ask(five); wait != 0 {
+			if wait := a.take(questions, five); wait != 0 {
 				t.Fatalf("within the burst: wait %v", wait)
 			}
 		}
@@ -120,25 +122,25 @@ func TestRateChanges(t *testing.T) {
 			want time.Duration
 		}{
 			{five, time.Second},
-			{Rate{Questions: 60, Per: time.Minute}, time.Second}, // more at once, but none is left
-			{Rate{Questions: 6, Per: time.Minute}, 10 * time.Second},
+			{Rate{Count: 60, Per: time.Minute}, time.Second}, // more at once, but none is left
+			{Rate{Count: 6, Per: time.Minute}, 10 * time.Second},
 			{Rate{}, 0}, // no limit, and no question that counts
-			{Rate{Questions: 1, Per: time.Hour}, time.Hour},
+			{Rate{Count: 1, Per: time.Hour}, time.Hour},
 			{five, time.Second},
 		} {
-			if wait := a.ask(step.rate); wait != step.want {
+			if wait := a.take(questions, step.rate); wait != step.want {
 				t.Errorf("%+v: wait %v, want %v", step.rate, wait, step.want)
 			}
 		}
 		time.Sleep(time.Minute)
-		lower := Rate{Questions: 60, Per: time.Minute, Burst: 2}
+		lower := Rate{Count: 60, Per: time.Minute, Burst: 2}
 		for i, wait := range []bool{false, false, true} {
-			if (a.ask(lower) > 0) != wait {
+			if (a.take(questions, lower) > 0) != wait {
 				t.Errorf("a lower burst does not count at once, at question %d", i)
 			}
 		}
-		a.unask()
-		if a.ask(lower) != 0 || a.ask(lower) == 0 {
+		a.giveBack(questions)
+		if a.take(questions, lower) != 0 || a.take(questions, lower) == 0 {
 			t.Error("a question that was taken back is not there again, once")
 		}
 	})
@@ -218,7 +220,7 @@ func TestBudgetChanges(t *testing.T) {
 // BenchmarkMeter counts the pieces of an answer for a payer with a budget and for one without, alone and
 // while many answers of the same payer run.
 func BenchmarkMeter(b *testing.B) {
-	as, ann := NewAccounts(), PayerOf("ann", netip.Addr{})
+	as, ann := NewAccounts(), payerOf("ann", netip.Addr{})
 	for _, budget := range []Budget{{}, {1 << 50, time.Hour}} {
 		b.Run(fmt.Sprintf("budget=%v/one", budget.Tokens > 0), func(b *testing.B) {
 			var m Meter
@@ -227,7 +229,7 @@ func BenchmarkMeter(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				m.Add(" piece")
+				m.Add(len(" piece"))
 			}
 			m.Pay(nil)
 		})
@@ -237,10 +239,57 @@ func BenchmarkMeter(b *testing.B) {
 				var m Meter
 				_ = m.Open(as, ann, budget, 1000)
 				for pb.Next() {
-					m.Add(" piece")
+					m.Add(len(" piece"))
 				}
 				m.Pay(nil)
 			})
 		})
 	}
+}
+
+// TestNetworks holds what counts as one anonymous client, and that a wider network has a higher limit of its own.
+func TestNetworks(t *testing.T) {
+	addr := netip.MustParseAddr
+	wide := Networks{Prefix: 56, Wider: 40, Times: 2}
+	for _, test := range []struct {
+		name string
+		a, b string
+		same bool
+	}{
+		{"one /56", "2001:db8:0:100::1", "2001:db8:0:1ff::1", true},
+		{"two", "2001:db8:0:100::1", "2001:db8:0:200::1", false},
+		{"IPv4 neighbours", "192.0.2.1", "192.0.2.2", false},
+	} {
+		if same := wide.ClientOf("", addr(test.a)).Payer == wide.ClientOf("", addr(test.b)).Payer; same != test.same {
+			t.Errorf("%s: counted together: %v, want %v", test.name, same, test.same)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		as, once := NewAccounts(), Rate{Count: 1, Per: time.Hour}
+		for _, test := range []struct {
+			addr    string
+			refused bool
+		}{
+			{"2001:db8:0:100::1", false},
+			{"2001:db8:0:100::2", true},
+			{"2001:db8:0:200::1", false},
+			{"2001:db8:0:300::1", true}, // the third of its /40
+			{"2001:db9:0:300::1", false},
+			{"192.0.2.1", false},
+			{"192.0.2.2", false},
+			{"192.0.2.3", false},
+		} {
+			c := wide.ClientOf("", addr(test.addr))
+			if err := as.Count(c, once, Budget{}, 1); (err != nil) != test.refused {
+				t.Errorf("%s: %v", test.addr, err)
+			}
+			if err := as.CountWrite(c, once); (err != nil) != test.refused {
+				t.Errorf("%s writes: %v", test.addr, err)
+			}
+		}
+		as.Uncount(wide.ClientOf("", addr("2001:db8:0:100::1")))
+		if err := as.Count(wide.ClientOf("", addr("2001:db8:0:400::1")), once, Budget{}, 1); err != nil {
+			t.Errorf("what was taken back counts in the wider network: %v", err)
+		}
+	})
 }

@@ -1,4 +1,4 @@
-// Package limits counts what users do: questions in a time, tokens of a budget, connections at once.
+// Package limits counts what users do: questions and changes in a time, tokens of a budget, connections at once.
 //
 // A [Payer] is whom limits count: a user, or the network of an anonymous client. [Accounts] keeps what each has
 // used; it outlives every generation of settings, and each call brings the limits of the day. Everything is safe
@@ -12,13 +12,16 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// Rate is how many questions each user, or each network of anonymous clients, may ask: Questions in each Per on
-// average, and Burst of them at once. The zero Rate is no limit.
+// Rate is how often each user, or each network of anonymous clients, may do something: Count times in each Per on
+// average, and Burst times at once. The zero Rate is no limit.
 type Rate struct {
-	Questions int
-	Per       time.Duration
-	Burst     int // 0 = Questions
+	Count int
+	Per   time.Duration
+	Burst int // 0 = Count
 }
+
+// times is a rate that is so many times higher.
+func (r Rate) times(n int) Rate { return Rate{r.Count * n, r.Per, r.Burst * n} }
 
 // Budget is how many tokens, input and output together, each of them may use in any time of length Per. The
 // zero Budget is no limit.
@@ -38,23 +41,50 @@ func over(reason assistant.Reason, wait time.Duration) error {
 	return &assistant.RefusalError{Reason: reason, RetryAfter: wait}
 }
 
-// Count counts a question of the payer that needs so many tokens, or refuses it with an
+// Count counts a question of the client that needs so many tokens, or refuses it with an
 // [assistant.RefusalError]. [Accounts.Uncount] takes it back.
-func (as *Accounts) Count(p Payer, r Rate, b Budget, need int) error {
-	a := as.use(p)
+func (as *Accounts) Count(c Client, r Rate, b Budget, need int) error {
+	a := as.use(c.Payer)
 	defer as.leave(a)
 	if wait := a.short(b, need); wait > 0 {
 		return over(assistant.ReasonBudgetExceeded, wait)
 	}
-	if wait := a.ask(r); wait > 0 {
+	return as.take(a, c, questions, r)
+}
+
+// CountWrite counts a conversation that the client creates, renames or deletes, or refuses it with an
+// [assistant.RefusalError].
+func (as *Accounts) CountWrite(c Client, r Rate) error {
+	a := as.use(c.Payer)
+	defer as.leave(a)
+	return as.take(a, c, writes, r)
+}
+
+// take counts for the payer, whose account a is, and for the wider network.
+func (as *Accounts) take(a *account, c Client, what counted, r Rate) error {
+	if wait := a.take(what, r); wait > 0 {
+		return over(assistant.ReasonRateLimited, wait)
+	}
+	if c.times == 0 {
+		return nil
+	}
+	wider := as.use(c.wider)
+	defer as.leave(wider)
+	if wait := wider.take(what, r.times(c.times)); wait > 0 {
+		a.giveBack(what)
 		return over(assistant.ReasonRateLimited, wait)
 	}
 	return nil
 }
 
 // Uncount takes back a question that was counted and is not asked after all.
-func (as *Accounts) Uncount(p Payer) {
-	a := as.use(p)
+func (as *Accounts) Uncount(c Client) {
+	a := as.use(c.Payer)
 	defer as.leave(a)
-	a.unask()
+	a.giveBack(questions)
+	if c.times > 0 {
+		wider := as.use(c.wider)
+		defer as.leave(wider)
+		wider.giveBack(questions)
+	}
 }

@@ -16,34 +16,65 @@ type Meter struct {
 
 	input   int // tokens, estimated
 	output  int // characters
+	limit   int // tokens of output that are reserved
 	charged int // tokens that the account has in flight
 }
 
+const (
+	// minOutput and maxOutput bound how many tokens of output an answer reserves, where the budget has them.
+	minOutput = 1 << 10
+	maxOutput = 16 << 10
+	// maxLimit is the highest limit that a model is told: services refuse one that is more than they can.
+	maxLimit = 2 << 10
+)
+
 // Open begins with the input of a request, in tokens, or refuses it with an [assistant.RefusalError] where the
-// budget has less. Several answers of one payer share what is left: each is counted while it comes.
+// budget has not more. Several answers of one payer share what is left: each reserves half of it for its output, from
+// 1,024 to 16,384 tokens, or all where there is less. An answer may go on beyond that while the budget has more. So
+// what is used beyond the budget is at most what the last pieces of the answers under way have; near the end of a budget
+// that is one answer.
 func (m *Meter) Open(as *Accounts, p Payer, b Budget, input int) error {
 	m.input = input
 	if b.Tokens == 0 {
 		return nil
 	}
 	a := as.use(p)
-	if wait := a.reserve(b, input); wait > 0 {
+	output, wait := a.reserve(b, input)
+	if wait > 0 {
 		as.leave(a)
 		return over(assistant.ReasonBudgetExceeded, wait)
 	}
-	m.accounts, m.account, m.budget, m.charged = as, a, b, input
+	m.accounts, m.account, m.budget, m.limit, m.charged = as, a, b, output, input+output
 	return nil
 }
 
-// Add counts text of the model's, and reports whether the budget has had it.
-func (m *Meter) Add(text string) (within bool) {
-	m.output += utf8.RuneCountInString(text)
+// Limit is how many tokens of output the model is to be told as its limit; 0 = none: there is no budget, or it has so
+// much that a service could refuse the number.
+func (m *Meter) Limit() int {
+	if m.limit > maxLimit {
+		return 0
+	}
+	return m.limit
+}
+
+// Add counts so many characters of the model's, and reports whether the budget has had it. What is reserved may be exceeded while the
+// budget has more.
+func (m *Meter) Add(characters int) (within bool) {
+	m.output += characters
 	if m.account == nil {
 		return true
 	}
 	n := m.input + TokensIn(m.output) - m.charged
+	if n <= 0 {
+		return true
+	}
 	m.charged += n
 	return m.account.flow(m.budget, n)
+}
+
+// Reached reports whether the model says that it has come to the limit that it was told.
+func (m *Meter) Reached(reported *assistant.Usage) bool {
+	return m.Limit() > 0 && reported != nil && reported.OutputTokens >= m.limit
 }
 
 // Pay ends the counting with what the model has reported, or else with an estimate, and returns which.

@@ -46,8 +46,7 @@ func (s *spending) add(tokens int, now time.Time) {
 	s.parts = append(s.parts, spent{now, now, tokens})
 }
 
-// until returns how long it takes until so many tokens are free again: a window, where answers that are
-// under way have them.
+// until returns how long it takes until so many tokens are free again: a window, where there are not as many.
 func (s *spending) until(tokens int, now time.Time) time.Duration {
 	for _, p := range s.parts {
 		if tokens -= p.tokens; tokens <= 0 {

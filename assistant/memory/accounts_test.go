@@ -31,20 +31,25 @@ func (s audited) audit() {
 		n := c.size()
 		for _, m := range c.messages {
 			n += m.size()
-			if m.Status != assistant.StatusStreaming && len(m.stored)+len(m.runs) > 0 {
+			if m.Status != assistant.StatusStreaming && len(m.chunks) > 0 {
 				s.t.Errorf("message %s has chunks left", m.ID)
 			}
 		}
 		if n != c.bytes {
 			s.t.Errorf("conversation %s has %d bytes, %d are counted", id, n, c.bytes)
 		}
-		if c.place.Value != c {
+		if c.place.Value != c || c.listed != c.kind() || c.share != s.shares[c.key] {
 			s.t.Errorf("conversation %s is not in its place", id)
 		}
 		total += n
 	}
-	if total != s.bytes || s.order.Len() != len(s.conversations) {
-		s.t.Errorf("%d bytes in %d conversations, %d in %d are counted", total, len(s.conversations), s.bytes, s.order.Len())
+	shared, conversations, listed := 0, 0, 0
+	for _, share := range s.shares {
+		shared, conversations = shared+share.bytes, conversations+share.conversations
+		listed += share.order[empty].Len() + share.order[used].Len()
+	}
+	if total != s.bytes || total != shared || conversations != len(s.conversations) || listed != conversations {
+		s.t.Errorf("%d bytes in %d conversations; counted are %d, and in shares %d in %d, of which %d are listed", total, len(s.conversations), s.bytes, shared, conversations, listed)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 	"time"
 	"unicode/utf8"
 
@@ -23,7 +24,10 @@ type conversation struct {
 	assistant.Conversation
 
 	owner    string
-	place    *list.Element
+	key      shareKey
+	share    *share
+	place    *list.Element // in the list of its share
+	listed   int           // which of the lists
 	bytes    int
 	messages []*message
 }
@@ -32,14 +36,7 @@ type conversation struct {
 type message struct {
 	assistant.Message
 
-	stored []byte // text and reasoning; offsets count its bytes
-	runs   []run  // in order
-}
-
-// run is a stretch of what is stored: from where the run before it stops.
-type run struct {
-	kind string // of a chunk
-	stop int
+	chunks []chunk.Chunk // of text and reasoning, in order; offsets count their bytes
 }
 
 func newMessage(m assistant.Message) *message {
@@ -51,33 +48,36 @@ func (c *conversation) size() int {
 	return conversationBytes + len(c.ID) + len(c.owner) + len(c.Title)
 }
 
-func (m *message) size() int { return messageBytes + m.Size() + len(m.stored) }
+func (m *message) size() int { return messageBytes + m.Size() + m.stored() }
+
+// stored is how many bytes Extend has stored.
+func (m *message) stored() int {
+	if len(m.chunks) == 0 {
+		return 0
+	}
+	return m.chunks[len(m.chunks)-1].Stop
+}
 
 // replace puts chunks in the place of everything from offset on.
 func (m *message) replace(offset int, chunks []chunk.Chunk) {
-	m.stored = m.stored[:offset]
-	for len(m.runs) > 0 && m.start(len(m.runs)-1) >= offset {
-		m.runs = m.runs[:len(m.runs)-1]
+	n := m.at(offset)
+	if n < len(m.chunks) && m.chunks[n].Start < offset {
+		cut := &m.chunks[n]
+		cut.Text, cut.Stop = cut.Text[:offset-cut.Start], offset
+		n++
 	}
-	if last := len(m.runs) - 1; last >= 0 {
-		m.runs[last].stop = offset
-	}
-	for _, c := range chunks {
-		m.stored = append(m.stored, c.Text...)
-		if last := len(m.runs) - 1; last >= 0 && m.runs[last].kind == c.Kind {
-			m.runs[last].stop = c.Stop
-		} else {
-			m.runs = append(m.runs, run{c.Kind, c.Stop})
-		}
-	}
+	m.chunks = append(slices.Delete(m.chunks, n, len(m.chunks)), chunks...)
 }
 
-// start returns where a run starts.
-func (m *message) start(run int) int {
-	if run == 0 {
-		return 0
-	}
-	return m.runs[run-1].stop
+// at returns the index of the chunk that has the byte at offset; there is none after the last.
+func (m *message) at(offset int) int {
+	return sort.Search(len(m.chunks), func(n int) bool { return m.chunks[n].Stop > offset })
+}
+
+// isBoundary reports whether a character starts at offset, or nothing does.
+func (m *message) isBoundary(offset int) bool {
+	n := m.at(offset)
+	return n == len(m.chunks) || utf8.RuneStart(m.chunks[n].Text[offset-m.chunks[n].Start])
 }
 
 // read returns a copy for the caller.
@@ -85,11 +85,7 @@ func (m *message) read() assistant.Message {
 	read := m.Message
 	read.Usage = clone(m.Usage)
 	if m.Status == assistant.StatusStreaming {
-		chunks := make([]chunk.Chunk, len(m.runs))
-		for i, r := range m.runs {
-			chunks[i] = chunk.Chunk{Kind: r.kind, Text: string(m.stored[m.start(i):r.stop])}
-		}
-		read.SetParts(chunk.Join(chunks))
+		read.SetParts(chunk.Join(m.chunks))
 	}
 	return read
 }
@@ -233,12 +229,12 @@ func (s *Store) Extend(ctx context.Context, owner, id, messageID string, offset 
 	switch {
 	case m.Status != assistant.StatusStreaming:
 		return assistant.ErrNotFound
-	case offset > len(m.stored):
+	case offset > m.stored():
 		return chunk.ErrGap
-	case offset < len(m.stored) && !utf8.RuneStart(m.stored[offset]):
+	case !m.isBoundary(offset):
 		return errors.New("offset is inside a character")
 	}
-	grow := offset - len(m.stored)
+	grow := offset - m.stored()
 	for _, c := range chunks {
 		grow += len(c.Text)
 	}

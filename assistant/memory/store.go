@@ -1,14 +1,15 @@
 // Package memory keeps conversations in memory, up to a bound: for trying things out, and for sites
 // whose conversations may be forgotten. Nothing survives the end of the process.
 //
-// At the bound the conversations that were not updated for the longest time go first. One with an
-// answer that is streaming never goes. Where that makes no room, what was to be stored is refused with
-// [assistant.ErrFull] and nothing goes.
+// The room is shared fairly: what has to go is taken from the owner who takes most of it, and conversations without
+// messages go before others. Anonymous clients of one network count as one owner. Of an owner's conversations those go
+// first that were not updated for the longest time. One that is followed does not go, unless its owner takes more than
+// half of the room from others; one with an answer that is streaming never goes. Where that makes no room, what was to be
+// stored is refused with [assistant.ErrFull] and nothing goes.
 package memory
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"errors"
 	"slices"
@@ -33,16 +34,29 @@ type Store struct {
 
 	mu            sync.Mutex // guards the fields below and all that they hold
 	conversations map[string]*conversation
-	order         *list.List // of *conversation: the one that was not updated for the longest time is first
-	bytes         int        // of all conversations
+	shares        map[shareKey]*share
+	all           []*share // the same, in no order
+	bytes         int      // of all conversations
 	closed        bool
+	inUse         func(id string) bool
+	removed       func(assistant.Owned)
 }
 
 // Open makes an empty Store.
 func Open(config Config) *Store {
 	config.MaxConversations = cmp.Or(max(config.MaxConversations, 0), 10_000)
 	config.MaxBytes = cmp.Or(max(config.MaxBytes, 0), 64<<20)
-	return &Store{config: config, conversations: make(map[string]*conversation), order: list.New()}
+	return &Store{
+		config: config, conversations: make(map[string]*conversation), shares: make(map[shareKey]*share),
+		inUse: func(string) bool { return false }, removed: func(assistant.Owned) {},
+	}
+}
+
+// Watch implements assistant.Bounded.
+func (s *Store) Watch(inUse func(id string) bool, removed func(assistant.Owned)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inUse, s.removed = inUse, removed
 }
 
 var errClosed = errors.New("store is closed")
@@ -77,12 +91,12 @@ func (s *Store) Create(ctx context.Context, owner string, head assistant.Convers
 		return errors.New("conversation exists")
 	}
 	head.CreatedAt, head.UpdatedAt = stamp(head.CreatedAt), stamp(head.UpdatedAt)
-	c := &conversation{Conversation: head, owner: owner}
+	c := &conversation{Conversation: head, owner: owner, key: keyOf(owner, assistant.NetworkOf(ctx))}
 	if err := s.makeRoom(c, 1, c.size()); err != nil {
 		return err
 	}
 	s.conversations[c.ID] = c
-	c.place = s.order.PushBack(c)
+	s.join(c)
 	return nil
 }
 
@@ -170,46 +184,23 @@ func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) (delet
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed, s.conversations, s.order, s.bytes = true, nil, nil, 0
-	return nil
-}
-
-// makeRoom counts c as grown, and removes the conversations that must go for it: all of it or nothing.
-func (s *Store) makeRoom(c *conversation, conversations, bytes int) error {
-	overCount := len(s.conversations) + conversations - s.config.MaxConversations
-	overBytes := s.bytes + bytes - s.config.MaxBytes
-	var victims []*conversation
-	for e := s.order.Front(); e != nil && (overCount > 0 || overBytes > 0 && bytes > 0); e = e.Next() {
-		if old := e.Value.(*conversation); old != c && !old.streams() {
-			victims = append(victims, old)
-			overCount--
-			overBytes -= old.bytes
-		}
-	}
-	if overCount > 0 || overBytes > 0 && bytes > 0 {
-		return assistant.ErrFull
-	}
-	for _, old := range victims {
-		s.remove(old)
-	}
-	c.bytes += bytes
-	s.bytes += bytes
+	s.closed, s.conversations, s.shares, s.all, s.bytes = true, nil, nil, nil, 0
 	return nil
 }
 
 func (s *Store) remove(c *conversation) {
 	delete(s.conversations, c.ID)
-	s.order.Remove(c.place)
+	s.part(c)
 	s.bytes -= c.bytes
 }
 
 // updated sets UpdatedAt: c is now the last that would go.
 func (s *Store) updated(c *conversation, at time.Time) {
 	c.UpdatedAt = stamp(at)
-	s.order.MoveToBack(c.place)
+	c.touch()
 }
 
 // stamp returns t as every store keeps it: in UTC, to the millisecond.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
-var _ assistant.Store = (*Store)(nil)
+var _ assistant.Bounded = (*Store)(nil)

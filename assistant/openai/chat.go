@@ -10,7 +10,9 @@ import (
 
 // chat is the chat completions API, which every compatible server has.
 type chat struct {
-	params    sdk.ChatCompletionNewParams // all but the messages
+	params    sdk.ChatCompletionNewParams // all but the messages and the limit
+	maxTokens int64                       // 0 = no limit
+	isNewer   bool                        // the limit's name is max_completion_tokens
 	thinkTags bool
 }
 
@@ -24,20 +26,21 @@ func newChat(c Config) *chat {
 		TopP:            optional(c.TopP),
 		Seed:            optional(c.Seed),
 	}
-	switch {
-	case c.MaxTokens == 0:
-	case c.isOpenAI() || c.reasons():
-		params.MaxCompletionTokens = sdk.Int(c.MaxTokens)
-	default: // the name that every compatible server knows
-		params.MaxTokens = sdk.Int(c.MaxTokens)
-	}
 	params.SetExtraFields(c.extraFields())
-	return &chat{params, c.ThinkTags}
+	_, isGiven := c.Extra["max_completion_tokens"]
+	return &chat{params, c.MaxTokens, c.isOpenAI() || c.reasons() || isGiven, c.ThinkTags}
 }
 
 func (a *chat) request(req assistant.Request) (path string, params any) {
 	p := a.params
 	p.Messages = messages(req)
+	switch limit := lowest(a.maxTokens, req); {
+	case limit == 0:
+	case a.isNewer:
+		p.MaxCompletionTokens = sdk.Int(limit)
+	default: // the name that every compatible server knows
+		p.MaxTokens = sdk.Int(limit)
+	}
 	return "chat/completions", p
 }
 

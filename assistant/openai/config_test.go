@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	sdk "github.com/openai/openai-go/v3"
 )
 
 // TestConfigErrors checks that each error names the wrong setting, what was expected and what was found, but
@@ -110,7 +113,8 @@ func TestMaxTokensField(t *testing.T) {
 		{"http://localhost:11434/v1", "olmo2", false},
 		{"http://localhost:11434/v1", "llama3.2", false},
 	} {
-		params := newChat(Config{BaseURL: test.baseURL, Model: test.model, MaxTokens: 5}).params
+		_, sent := newChat(Config{BaseURL: test.baseURL, Model: test.model, MaxTokens: 5}).request(assistant.Request{})
+		params := sent.(sdk.ChatCompletionNewParams)
 		if got := params.MaxCompletionTokens.Valid(); got != test.newer || params.MaxTokens.Valid() == got {
 			t.Errorf("%s at %q: max_completion_tokens %v, max_tokens %v", test.model, test.baseURL, got, params.MaxTokens.Valid())
 		}

@@ -102,6 +102,24 @@ func TestRequest(t *testing.T) {
 			`{"model": "openai/gpt-5-mini", "max_completion_tokens": 100, ` + plain + `}`,
 		},
 		{
+			"a lower limit of the request's",
+			Config{Model: "llama3.2", MaxTokens: 100},
+			assistant.Request{Turns: question.Turns, MaxTokens: 99}, nil,
+			`{"model": "llama3.2", "max_tokens": 99, ` + plain + `}`,
+		},
+		{
+			"a higher limit of the request's, and a name of the site's own",
+			Config{Model: "llama3.2", Extra: map[string]json.RawMessage{"max_completion_tokens": json.RawMessage(`100`)}},
+			assistant.Request{Turns: question.Turns, MaxTokens: 2000}, nil,
+			`{"model": "llama3.2", "max_completion_tokens": 100, ` + plain + `}`,
+		},
+		{
+			"responses, a limit of the request's alone",
+			Config{API: "responses", Model: "some"},
+			assistant.Request{Turns: question.Turns, MaxTokens: 7}, nil,
+			`{"model": "some", "max_output_tokens": 7, "store": false, "stream": true, "input": [{"role": "user", "content": "What is Go?"}]}`,
+		},
+		{
 			"reasoning effort",
 			Config{Model: "qwen3", ReasoningEffort: "none"},
 			question, nil,

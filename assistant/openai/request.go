@@ -92,6 +92,14 @@ func optional[T comparable](value *T) param.Opt[T] {
 	return param.NewOpt(*value)
 }
 
+// lowest returns the lower of the provider's limit and the request's, in tokens; 0 is no limit.
+func lowest(limit int64, req assistant.Request) int64 {
+	if asked := int64(req.MaxTokens); asked > 0 && (limit == 0 || asked < limit) {
+		return asked
+	}
+	return limit
+}
+
 // send asks the service, with retries. It returns the response with the answer, whose body the caller closes.
 func (p *Provider) send(ctx context.Context, req assistant.Request) (*http.Response, error) {
 	path, params := p.api.request(req)

@@ -11,7 +11,8 @@ import (
 
 // responsesAPI is OpenAI's newer API. The service stores nothing: each request contains the whole conversation.
 type responsesAPI struct {
-	params    responses.ResponseNewParams // all but instructions and input
+	params    responses.ResponseNewParams // all but instructions, input and the limit
+	maxTokens int64                       // 0 = no limit
 	thinkTags bool
 }
 
@@ -26,17 +27,17 @@ func newResponses(c Config) *responsesAPI {
 			Summary: shared.ReasoningSummary(c.ReasoningSummary),
 		},
 	}
-	if c.MaxTokens > 0 {
-		params.MaxOutputTokens = sdk.Int(c.MaxTokens)
-	}
 	params.SetExtraFields(c.extraFields())
-	return &responsesAPI{params, c.ThinkTags}
+	return &responsesAPI{params, c.MaxTokens, c.ThinkTags}
 }
 
 func (a *responsesAPI) request(req assistant.Request) (path string, params any) {
 	p := a.params
 	if !assistant.IsBlank(req.Instructions) {
 		p.Instructions = sdk.String(req.Instructions)
+	}
+	if limit := lowest(a.maxTokens, req); limit > 0 {
+		p.MaxOutputTokens = sdk.Int(limit)
 	}
 	for _, turn := range turnsOf(req) {
 		role := responses.EasyInputMessageRoleUser

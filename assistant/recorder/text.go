@@ -1,58 +1,85 @@
 package recorder
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// Text gathers an answer while it streams. The zero Text is empty. One goroutine at a time uses it.
+// Text gathers an answer while it streams. It keeps the pieces as they come, so that a text which others hold too,
+// such as events, is in memory once. The zero Text is empty. One goroutine at a time uses it.
 type Text struct {
-	text, reasoning strings.Builder
-	spans           []span // neighbours differ in kind
+	pieces []piece
 }
 
-// span is so many bytes of text, or of reasoning.
-type span struct {
-	kind  assistant.Kind
-	bytes int
+type piece struct {
+	kind assistant.Kind // KindPiece or KindReasoning
+	text string
 }
 
 // Add adds a piece of text or of reasoning.
-func (a *Text) Add(kind assistant.Kind, text string) {
-	if kind == assistant.KindReasoning {
-		a.reasoning.WriteString(text)
-	} else {
-		a.text.WriteString(text)
-	}
-	if last := len(a.spans) - 1; last >= 0 && a.spans[last].kind == kind {
-		a.spans[last].bytes += len(text)
-		return
-	}
-	a.spans = append(a.spans, span{kind, len(text)})
-}
+func (a *Text) Add(kind assistant.Kind, text string) { a.pieces = append(a.pieces, piece{kind, text}) }
 
-// Parts returns the answer so far, with its reasoning or without. It copies no text.
+// Parts returns the answer so far, with its reasoning or without.
 func (a *Text) Parts(withReasoning bool) (parts assistant.Parts) {
-	if !withReasoning {
-		if a.text.Len() > 0 {
-			parts = assistant.Parts{assistant.TextPart{Text: a.text.String()}}
+	a.join()
+	for _, p := range a.pieces {
+		switch {
+		case p.kind == assistant.KindPiece:
+			parts = append(parts, assistant.TextPart{Text: p.text})
+		case withReasoning:
+			parts = append(parts, assistant.ReasoningPart{Text: p.text})
 		}
-		return parts
 	}
-	text, reasoning := a.text.String(), a.reasoning.String()
-	for _, s := range a.spans {
-		if s.kind == assistant.KindReasoning {
-			parts, reasoning = append(parts, assistant.ReasoningPart{Text: reasoning[:s.bytes]}), reasoning[s.bytes:]
-		} else {
-			parts, text = append(parts, assistant.TextPart{Text: text[:s.bytes]}), text[s.bytes:]
-		}
+	if !withReasoning && len(parts) > 1 {
+		return assistant.Parts{assistant.TextPart{Text: a.Text()}}
 	}
 	return parts
 }
 
+// join makes one piece of neighbours of one kind.
+func (a *Text) join() {
+	var joined []piece
+	for rest := a.pieces; len(rest) > 0; {
+		kind := rest[0].kind
+		n := slices.IndexFunc(rest, func(p piece) bool { return p.kind != kind })
+		if n < 0 {
+			n = len(rest)
+		}
+		text := rest[0].text
+		if n > 1 {
+			text = textOf(rest[:n], kind)
+		}
+		joined, rest = append(joined, piece{kind, text}), rest[n:]
+	}
+	a.pieces = joined
+}
+
+// HasText reports whether there is any text.
+func (a *Text) HasText() bool {
+	return slices.ContainsFunc(a.pieces, func(p piece) bool { return p.kind == assistant.KindPiece })
+}
+
 // Text returns the text so far.
-func (a *Text) Text() string { return a.text.String() }
+func (a *Text) Text() string { return textOf(a.pieces, assistant.KindPiece) }
 
 // Reasoning returns the reasoning so far.
-func (a *Text) Reasoning() string { return a.reasoning.String() }
+func (a *Text) Reasoning() string { return textOf(a.pieces, assistant.KindReasoning) }
+
+func textOf(pieces []piece, kind assistant.Kind) string {
+	size := 0
+	for _, p := range pieces {
+		if p.kind == kind {
+			size += len(p.text)
+		}
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for _, p := range pieces {
+		if p.kind == kind {
+			b.WriteString(p.text)
+		}
+	}
+	return b.String()
+}

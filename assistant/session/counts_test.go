@@ -117,7 +117,7 @@ func (c *crowd) settings() conversation.Config {
 	return conversation.Config{
 		Provider: newChain(c.T, model(moody), flaky(teller), model(tells)), Observer: c.watch, MaxPending: 4, MaxMessages: 30,
 		Strict: c.IntN(2) == 0, CancelAlone: c.IntN(2) == 0, FinishAlone: time.Second, ModelTitles: c.IntN(2) == 0,
-		Rate: limits.Rate{Questions: 10_000, Per: 1_000_000 * time.Hour}, Budget: limits.Budget{Tokens: 20_000, Per: time.Minute},
+		Rate: limits.Rate{Count: 10_000, Per: 1_000_000 * time.Hour}, Budget: limits.Budget{Tokens: 20_000, Per: time.Minute},
 		MaxConnections: 8, MaxConnectionsPerUser: 6,
 	}
 }
@@ -150,7 +150,7 @@ func (c *crowd) run() {
 		}
 	}
 	for _, user := range usersOfCrowd {
-		if asked := c.server.hub.Accounts().Asked(limits.PayerOf(user, netip.Addr{})); asked != began[user] {
+		if asked := c.server.hub.Accounts().Asked(limits.Networks{}.ClientOf(user, netip.Addr{}).Payer); asked != began[user] {
 			c.Errorf("%d questions of %s count, of which %d began", asked, user, began[user])
 		}
 	}

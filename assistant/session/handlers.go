@@ -173,11 +173,22 @@ func (r *request) onCreateConversation(ctx context.Context, p *CreateConversatio
 	if p != nil {
 		title = p.Title
 	}
-	c, err := r.s.hub.Create(ctx, r.s.peer.User, title)
+	client, err := r.countWrite()
+	if err != nil {
+		return err
+	}
+	c, err := r.s.hub.Create(assistant.WithNetwork(ctx, client.Payer.String()), r.s.peer.User, title)
 	if err != nil {
 		return err
 	}
 	return r.reply(msgConversationCreated.With(c))
+}
+
+// countWrite counts a conversation that is created, renamed or deleted, or refuses it.
+func (r *request) countWrite() (limits.Client, error) {
+	a := r.s.settings()
+	client := a.Client(r.s.peer)
+	return client, r.s.hub.Accounts().CountWrite(client, a.WriteRate)
 }
 
 func (r *request) onListConversations(ctx context.Context, p *ListConversationsPayload) error {
@@ -213,6 +224,9 @@ func (r *request) onDeleteConversation(ctx context.Context, _ DeleteConversation
 // change gives a command that changes a conversation. Its event is the answer where the session follows the
 // conversation; otherwise the frame is.
 func (r *request) change(key assistant.RequestKey, give func() (wire.Frame, error)) error {
+	if _, err := r.countWrite(); err != nil {
+		return err
+	}
 	topic := topicOf(r.id)
 	if r.s.followed(topic) == nil {
 		answer, err := give()

@@ -1,18 +1,22 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 
@@ -37,7 +41,10 @@ const hour = time.Hour
 // refusal is what the only error among the frames says: its reason and when to try again.
 func refusal(t *testing.T, p *pipe) string {
 	t.Helper()
-	frames := p.frames(t)
+	return refusalIn(p.frames(t))
+}
+
+func refusalIn(frames []frame) string {
 	i := slices.IndexFunc(frames, func(f frame) bool { return f.Action == "error" })
 	if i < 0 {
 		return fmt.Sprint("no refusal: ", actions(frames))
@@ -65,13 +72,13 @@ func used(t *testing.T, frames []frame) (total int, reason string) {
 	return f.Payload.Usage.TotalTokens, last.Payload.FinishReason
 }
 
-// TestBudgetIsShared runs many answers of one user at once, and some of another's: together they use the budget
-// up and not more than a piece each beyond, and all end in the moment of their next piece.
+// TestBudgetIsShared runs many answers of one user at once, and one of another's. As many run as the budget has room
+// for; together they use it up and not more than a piece each beyond, and all end in the moment of their next piece.
 func TestBudgetIsShared(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		t.Run(fmt.Sprint("strict ", strict), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const budget, sockets = 1000, 20
+				const budget, sockets, running = 40_000, 20, 7 // which reserve 16384 tokens, half of the rest five times, and the last
 				s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
 					Provider: model(endless), Strict: strict, Budget: limits.Budget{Tokens: budget, Per: hour},
 				}, nil)
@@ -84,17 +91,27 @@ func TestBudgetIsShared(t *testing.T) {
 				for i, p := range pipes {
 					p.in <- fmt.Sprintf(`{"action":"assistant_message","payload":"go","topic":%q}`, topics[i])
 				}
-				time.Sleep(5 * time.Second)
-				total := 0
+				time.Sleep(3 * time.Minute)
+				total, refused := 0, 0
 				for _, p := range pipes {
 					frames := p.frames(t)
+					if frames[len(frames)-1].Action == "error" {
+						if got := refusalIn(frames); got != "budget_exceeded 5s" {
+							t.Errorf("refused: %s", got)
+						}
+						refused++
+						continue
+					}
 					n, reason := used(t, frames)
 					if text := strings.Count(strings.Join(actions(frames), " "), "streaming "); reason != "budget" || text == 0 {
 						t.Errorf("an answer ended with %s after %d pieces", reason, text)
 					}
 					total += n
 				}
-				if total <= budget || total > budget+sockets {
+				if sockets-refused != running {
+					t.Errorf("%d answers ran, want %d", sockets-refused, running)
+				}
+				if total <= budget || total > budget+running {
 					t.Errorf("%d tokens were used of %d", total, budget)
 				}
 				if got := actions(bob.frames(t)); slices.Contains(got, "complete_streaming") {
@@ -102,7 +119,7 @@ func TestBudgetIsShared(t *testing.T) {
 				}
 				pipes[0].in <- `{"action":"assistant_message","payload":"go"}`
 				synctest.Wait()
-				if got := refusal(t, pipes[0]); !strings.HasPrefix(got, "budget_exceeded 59m5") {
+				if got := refusal(t, pipes[0]); !strings.HasPrefix(got, "budget_exceeded 5") {
 					t.Errorf("then: %s", got)
 				}
 			})
@@ -206,7 +223,7 @@ func TestLimitsOutliveSettings(t *testing.T) {
 		s := newServer(t, model(endless))
 		use := func(questions, tokens int) {
 			s.hub.Use(conversation.New(s.hub, conversation.Config{
-				Provider: model(endless), Rate: limits.Rate{Questions: questions, Per: hour}, Budget: limits.Budget{Tokens: tokens, Per: hour},
+				Provider: model(endless), Rate: limits.Rate{Count: questions, Per: hour}, Budget: limits.Budget{Tokens: tokens, Per: hour},
 			}))
 		}
 		dial := func() *pipe { return s.serve(newPipe(), assistant.Peer{User: "ann"}) }
@@ -218,9 +235,9 @@ func TestLimitsOutliveSettings(t *testing.T) {
 		p, other := dial(), dial()
 		ask(p)
 		time.Sleep(time.Second)
-		use(2, 50) // less than has been used
+		use(0, 50) // less than the running answer has reserved
 		ask(other)
-		if got := refusal(t, other); got != "budget_exceeded 1h0m0s" {
+		if got := refusal(t, other); got != "budget_exceeded 5s" {
 			t.Errorf("under the lower budget: %s", got)
 		}
 		use(2, 1000)
@@ -253,7 +270,7 @@ func TestLimitsOutliveSettings(t *testing.T) {
 func TestDroppedIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
-			Rate: limits.Rate{Questions: 3, Per: hour}, Provider: model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+			Rate: limits.Rate{Count: 3, Per: hour}, Provider: model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
 				time.Sleep(time.Second)
 				return echoes(ctx, req, yield)
 			}),
@@ -281,7 +298,7 @@ func TestDroppedDoesNotCount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
-					Rate: limits.Rate{Questions: 4, Per: hour}, CancelAlone: true, Provider: model(endless),
+					Rate: limits.Rate{Count: 4, Per: hour}, CancelAlone: true, Provider: model(endless),
 				}, nil)
 				p, topic := s.dialStored()
 				ask := `{"action":"assistant_message","payload":"go"}`
@@ -317,7 +334,7 @@ func TestRefusedDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
-			Rate: limits.Rate{Questions: 2, Per: hour}, MaxPending: 1,
+			Rate: limits.Rate{Count: 2, Per: hour}, MaxPending: 1,
 			Provider: model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
 				<-release
 				return echoes(ctx, req, yield)
@@ -346,5 +363,170 @@ func TestRefusedDoesNotCount(t *testing.T) {
 		if got := refusal(t, p); got != "rate_limited 30m0s" {
 			t.Errorf("the fifth: %s", got)
 		}
+	})
+}
+
+// TestFloodOfBudget holds that a service which sends much at once, to many sockets of one user, uses no more beyond the
+// budget than its last piece: near the end of a budget one answer runs, and the model is told what is left.
+func TestFloodOfBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const budget, sockets, piece = 1000, 50, 10_000
+		var asked, total atomic.Int32
+		s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
+			Budget: limits.Budget{Tokens: budget, Per: hour},
+			Provider: model(func(_ context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+				asked.Add(1)
+				if req.MaxTokens < 900 || req.MaxTokens >= budget {
+					t.Errorf("the model was told %d tokens", req.MaxTokens)
+				}
+				time.Sleep(time.Second)
+				yield(assistant.Delta{Text: strings.Repeat("word", piece)})
+				yield(finished)
+				return nil
+			}),
+		}, nil)
+		pipes := make([]*pipe, sockets)
+		for i := range pipes {
+			pipes[i] = s.serve(newPipe(), assistant.Peer{User: "ann"})
+			pipes[i].in <- `{"action":"assistant_message","payload":"go","ref":"q"}`
+		}
+		time.Sleep(5 * time.Second)
+		for _, p := range pipes {
+			if frames := p.frames(t); frames[len(frames)-1].Action == "complete_streaming" {
+				n, _ := used(t, frames)
+				total.Add(int32(n))
+			}
+		}
+		if asked.Load() != 1 || total.Load() > budget+piece {
+			t.Errorf("%d answers used %d tokens of %d", asked.Load(), total.Load(), budget)
+		}
+	})
+}
+
+// TestToldLimit holds that an answer which the model ends at the limit it was told has come to the end of the budget, and
+// not to a length of the model's.
+func TestToldLimit(t *testing.T) {
+	for _, test := range []struct {
+		budget, output int
+		told           bool
+		reason         assistant.FinishReason
+	}{
+		{1000, 0, true, assistant.FinishBudget},    // as many as it was told
+		{1000, 500, true, assistant.FinishLength},  // its own limit is lower
+		{90_000, 0, false, assistant.FinishLength}, // so much that a service could refuse the number
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
+				Budget: limits.Budget{Tokens: test.budget, Per: hour},
+				Provider: model(func(_ context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+					if told := req.MaxTokens > 0; told != test.told {
+						t.Errorf("budget %d: told %d", test.budget, req.MaxTokens)
+					}
+					output := cmp.Or(test.output, req.MaxTokens, 4096)
+					yield(assistant.Delta{Text: "word"})
+					yield(assistant.Delta{FinishReason: assistant.FinishLength, Usage: &assistant.Usage{InputTokens: 1, OutputTokens: output, TotalTokens: output + 1}})
+					return nil
+				}),
+			}, nil)
+			p := s.dial()
+			p.in <- `{"action":"assistant_message","payload":"go","ref":"q"}`
+			synctest.Wait()
+			if _, reason := used(t, p.frames(t)); reason != string(test.reason) {
+				t.Errorf("budget %d, output %d: ended with %s, want %s", test.budget, test.output, reason, test.reason)
+			}
+		})
+	}
+}
+
+// TestWriteRate holds that creating, renaming and deleting conversations count together, for a user and for the network
+// of anonymous clients, and asking does not.
+func TestWriteRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
+			Provider: model(endless), WriteRate: limits.Rate{Count: 60, Per: time.Minute, Burst: 3},
+		}, nil)
+		do := func(p *pipe, frame string) []frame {
+			p.in <- frame
+			synctest.Wait()
+			return p.frames(t)
+		}
+		ann := s.serve(newPipe(), assistant.Peer{User: "ann"})
+		id := do(ann, `{"action":"create_conversation"}`)[0].Payload.ConversationID
+		do(ann, fmt.Sprintf(`{"action":"rename_conversation","payload":{"conversation_id":%q,"title":"x"}}`, id))
+		do(ann, fmt.Sprintf(`{"action":"delete_conversation","payload":{"conversation_id":%q}}`, id))
+		for _, frame := range []string{
+			`{"action":"create_conversation"}`,
+			fmt.Sprintf(`{"action":"rename_conversation","payload":{"conversation_id":%q,"title":"x"}}`, id),
+			fmt.Sprintf(`{"action":"delete_conversation","payload":{"conversation_id":%q}}`, id),
+		} {
+			want := "rate_limited 1s"
+			if strings.Contains(frame, id) {
+				want = "not_found 0s" // which is said first
+			}
+			if got := refusalIn(do(ann, frame)); got != want {
+				t.Errorf("%s: %s, want %s", frame, got, want)
+			}
+		}
+		time.Sleep(time.Second)
+		if got := do(ann, `{"action":"create_conversation"}`); got[0].Action != "conversation_created" {
+			t.Errorf("a second later: %s", got[0].text)
+		}
+		neighbours := []assistant.Peer{{ClientIP: netip.MustParseAddr("2001:db8:0:1::1")}, {ClientIP: netip.MustParseAddr("2001:db8:0:1::2")}}
+		created := 0
+		for range 3 {
+			for _, peer := range neighbours {
+				if do(s.serve(newPipe(), peer), `{"action":"create_conversation"}`)[0].Action == "conversation_created" {
+					created++
+				}
+			}
+		}
+		if created != 3 {
+			t.Errorf("two anonymous clients of one network created %d", created)
+		}
+	})
+}
+
+// TestFloodOfConversations holds that one anonymous client who creates conversations without end, however fast, throws
+// out neither the conversation that another follows nor one that another user has, and that what goes is shown.
+func TestFloodOfConversations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServerOn(t, memory.Open(memory.Config{MaxConversations: 500}), conversation.Config{Provider: assistanttest.Echoes}, nil)
+		before := heap()
+		ann, bob := s.serve(newPipe(), assistant.Peer{User: "ann"}), s.serve(newPipe(), assistant.Peer{User: "bob"})
+		created := func(p *pipe) string {
+			p.in <- `{"action":"create_conversation"}`
+			synctest.Wait()
+			frames := p.frames(t)
+			return frames[len(frames)-1].Payload.ConversationID
+		}
+		followed, left := created(ann), created(bob)
+		ann.in <- fmt.Sprintf(`{"action":"subscribe","topic":"conversation:%s"}`, followed)
+		flood := s.serve(newPipe(), assistant.Peer{ClientIP: netip.MustParseAddr("198.51.100.7")})
+		first := created(flood)
+		flood.in <- fmt.Sprintf(`{"action":"subscribe","topic":"conversation:%s"}`, first)
+		flood.in <- fmt.Sprintf(`{"action":"unsubscribe","topic":"conversation:%s"}`, first)
+		for range 10_050 {
+			flood.in <- `{"action":"create_conversation"}`
+		}
+		synctest.Wait()
+		for user, id := range map[string]string{"ann": followed, "bob": left} {
+			if err := s.hub.Allowed(t.Context(), user, id); err != nil {
+				t.Errorf("%s's conversation: %v", user, err)
+			}
+		}
+		if err := s.hub.Allowed(t.Context(), "", first); !errors.Is(err, assistant.ErrNotFound) {
+			t.Errorf("the flood's first one is still served: %v", err)
+		}
+		ann.in <- fmt.Sprintf(`{"action":"assistant_message","payload":"still here","topic":"conversation:%s"}`, followed)
+		synctest.Wait()
+		if got := actions(ann.frames(t)); !slices.Contains(got, "complete_streaming") {
+			t.Errorf("ann got %q", got)
+		}
+		_ = flood.frames(t)
+		time.Sleep(time.Hour)
+		if kept := heap() - before; kept > 2<<20 {
+			t.Errorf("the flood keeps %d KB", kept>>10)
+		}
+		runtime.KeepAlive(s)
 	})
 }

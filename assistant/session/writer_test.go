@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -97,13 +99,14 @@ func TestSlowSocket(t *testing.T) {
 func TestMergedPieces(t *testing.T) {
 	const n, long = 1000, 1000
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+		letters := model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
 			for i := range n {
 				yield(assistant.Delta{Text: strings.Repeat(string(rune('a'+i%26)), long)})
 			}
 			yield(finished)
 			return nil
-		}))
+		})
+		s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{Provider: letters, MaxAnswer: n * long}, nil)
 		p := newPipe()
 		p.gate = make(chan struct{})
 		s.serve(p, assistant.Peer{})
@@ -381,7 +384,7 @@ func TestSlowSocketOfMany(t *testing.T) {
 
 func testSlowSocketOfMany(t *testing.T, piece string) {
 	const n = 100_000
-	s := newServer(t, model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+	slowly := model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
 		for i := range n {
 			if i%1000 == 0 {
 				time.Sleep(600 * time.Millisecond)
@@ -390,7 +393,8 @@ func testSlowSocketOfMany(t *testing.T, piece string) {
 		}
 		yield(finished)
 		return nil
-	}))
+	})
+	s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{Provider: slowly, MaxAnswer: n * len(piece)}, nil)
 	fast, slow := newPipe(), newPipe()
 	slow.gate = make(chan struct{})
 	for _, p := range []*pipe{fast, slow} {

@@ -143,7 +143,7 @@ func (op operation) query() url.Values { return op.r.URL.Query() }
 
 // user returns the user that the request names.
 func (op operation) user() (string, error) {
-	user := op.query().Get("user")
+	user := endpoint.UserName(op.query().Get("user"))
 	if user == "" {
 		return "", conversation.ErrAnonymous
 	}
@@ -155,7 +155,7 @@ func (op operation) keep() func(string) bool {
 	if !op.query().Has("user") {
 		return nil
 	}
-	user := op.query().Get("user")
+	user := endpoint.UserName(op.query().Get("user"))
 	return func(u string) bool { return u == user }
 }
 

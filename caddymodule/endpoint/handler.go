@@ -125,23 +125,37 @@ type Handler struct {
 	// says when to try again. A question that is refused or sent twice does not count. Default: no limit
 	Rate *Rate `json:"rate,omitempty"`
 
+	// How many conversations each user may create, rename and delete; one more gets the error rate_limited.
+	// Default: 60/1m 20
+	WriteRate *WriteRate `json:"write_rate,omitempty"`
+
 	// How many tokens each user may use: input and output of all answers and titles. The numbers are those that
 	// the model's service reports, for answers that were cut too; without a report, four characters are a token.
 	// A question that needs more than is left gets the error budget_exceeded. An answer that reaches the end of
-	// the budget ends there, with the finish reason budget. No request sends more of a conversation than the
+	// the budget ends there, with the finish reason budget. What is used beyond the budget
+	// is at most the last piece of each answer that is under way then. No request sends more of a conversation than the
 	// whole budget. A restart forgets what was used. Default: no limit
 	Budget *Budget `json:"budget,omitempty"`
 
 	// How many connections may be open at once, in total and per user; one more is answered with 503 before
 	// the upgrade. A user is the value of the setting user or, where that is empty, the client's IP address (for
-	// IPv6, the network of its first 64 bits). Behind a proxy this needs Caddy's trusted_proxies. The counts of
+	// IPv6, the network that ipv6_prefix says). Behind a proxy this needs Caddy's trusted_proxies. The counts of
 	// max_connections, rate and budget belong to this handler on this server, even where several servers share
 	// a database. They survive a reload, also one that changes the limits. Default: no limit
 	MaxConnections *MaxConnections `json:"max_connections,omitempty"`
 
+	// How many bits of an IPv6 address name one client: its site chooses the others as it likes. As providers give
+	// sites many of these networks, all of a wider one may together ask, create, rename and delete so many times as
+	// much as one of them. Default: 64 48 16
+	IPv6Prefix *IPv6Prefix `json:"ipv6_prefix,omitempty"`
+
 	// The longest question, in characters; a longer one gets a validation error. Default: what context lets
 	// through
 	MaxQuestionLength int `json:"max_question_length,omitempty"`
+
+	// The longest answer, in characters of text and reasoning. It ends there, with the finish reason length.
+	// Default: 200000
+	MaxAnswer int `json:"max_answer,omitempty"`
 
 	// How many messages a stored conversation may have, questions and answers together; at least 2. A full
 	// conversation answers a further question with the error conversation_full. Default: no limit
@@ -342,7 +356,7 @@ func (h *Handler) peer(r *http.Request) assistant.Peer {
 	p := assistant.Peer{
 		RemoteAddr:   r.RemoteAddr,
 		ClientIP:     clientIP(r),
-		User:         repl.ReplaceAll(h.User, ""),
+		User:         UserName(repl.ReplaceAll(h.User, "")),
 		Conversation: repl.ReplaceAll(h.Conversation, ""),
 		Resolve:      resolveGlobal,
 		Context:      observe.WithOrigin(r.Context()),

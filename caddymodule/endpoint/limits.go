@@ -82,6 +82,56 @@ var rate = setting.Form[Rate]{
 	},
 }
 
+// WriteRate is how many conversations a user may create, rename and delete.
+type WriteRate struct {
+	// How many changes, from 1.
+	Writes int `json:"writes"`
+	// In what time, on average.
+	Per caddy.Duration `json:"per"`
+	// How many of them at once. Default: writes
+	Burst int `json:"burst,omitempty"`
+}
+
+var writeRate = setting.Form[WriteRate]{
+	Takes: rate.Takes, Expected: "changes per duration like 60/1m, and perhaps a burst like 20",
+	Parse: func(words []string) (w WriteRate, ok bool) {
+		r, ok := rate.Parse(words)
+		return WriteRate{r.Questions, r.Per, r.Burst}, ok
+	},
+	Fault: func(w WriteRate) (string, bool) { return rate.Fault(Rate{w.Writes, w.Per, w.Burst}) },
+}
+
+// IPv6Prefix says how many bits of an IPv6 address name the network of an anonymous client.
+type IPv6Prefix struct {
+	// How many bits, from 16 to 128.
+	Bits int `json:"bits"`
+	// How many bits name a wider network, fewer than bits. Default: no wider network
+	Wider int `json:"wider,omitempty"`
+	// How many times as much all of the wider network may do together, from 1.
+	Times int `json:"times,omitempty"`
+}
+
+var ipv6Prefix = setting.Form[IPv6Prefix]{
+	Takes: "<bits> [<wider> <times>]", Expected: "bits from 16 to 128, and perhaps fewer bits of a wider network and a number from 1",
+	Parse: func(words []string) (p IPv6Prefix, ok bool) {
+		if len(words) != 1 && len(words) != 3 {
+			return p, false
+		}
+		p.Bits, ok = count(words[0], 1)
+		if ok && len(words) == 3 {
+			var isTimes bool
+			p.Wider, ok = count(words[1], 1)
+			p.Times, isTimes = count(words[2], 1)
+			ok = ok && isTimes
+		}
+		return p, ok
+	},
+	Fault: func(p IPv6Prefix) (string, bool) {
+		isWider := p.Wider >= 16 && p.Wider < p.Bits && fits(p.Times, 1)
+		return fmt.Sprint(p.Bits, p.Wider, p.Times), p.Bits < 16 || p.Bits > 128 || !isWider && (p.Wider != 0 || p.Times != 0)
+	},
+}
+
 // Budget is how many tokens a user may use.
 type Budget struct {
 	// How many tokens, input and output together, from 1.
@@ -162,6 +212,9 @@ func (h *Handler) limits() map[string]int64 {
 	}
 	if h.MaxQuestionLength > 0 {
 		limits["max_question_length"] = int64(h.MaxQuestionLength)
+	}
+	if h.MaxAnswer > 0 {
+		limits["max_answer"] = int64(h.MaxAnswer)
 	}
 	if h.MaxMessages > 0 {
 		limits["max_messages"] = int64(h.MaxMessages)

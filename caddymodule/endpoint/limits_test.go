@@ -136,22 +136,44 @@ func TestMaxConnections(t *testing.T) {
 	full("user=carol")
 }
 
+// TestUserName holds that a name is one user in either form of Unicode, and another user in another case.
+func TestUserName(t *testing.T) {
+	s := caddytest.NewSite(t)
+	s.MustLoad(caddytest.Handler("pieces 1", "max_connections 0 per_user 1"))
+	for _, test := range []struct {
+		query  string
+		status int
+	}{
+		{"user=J%C3%B6rg", http.StatusSwitchingProtocols},
+		{"user=Jo%CC%88rg", http.StatusServiceUnavailable},
+		{"user=j%C3%B6rg", http.StatusSwitchingProtocols},
+	} {
+		conn, status, _ := s.TryDial(test.query, nil)
+		if status != test.status {
+			t.Errorf("%s: status %d, want %d", test.query, status, test.status)
+		}
+		if conn != nil {
+			defer func() { _ = conn.Close() }()
+		}
+	}
+}
+
 // TestDocumentedLimits lists the limits that there are, for clients.
 func TestDocumentedLimits(t *testing.T) {
 	h := Handler{
 		Rate: &Rate{20, caddy.Duration(time.Minute), 5}, Budget: &Budget{100, caddy.Duration(time.Hour)},
-		MaxConnections: &MaxConnections{9, 3}, MaxQuestionLength: 1000, MaxMessages: 100,
+		MaxConnections: &MaxConnections{9, 3}, MaxQuestionLength: 1000, MaxAnswer: 5000, MaxMessages: 100,
 	}
 	got := h.limits()
 	for name, want := range map[string]int64{
 		"rate_questions": 20, "rate_per_ms": 60_000, "rate_burst": 5, "budget_tokens": 100, "budget_per_ms": 3_600_000,
-		"max_connections_per_user": 3, "max_question_length": 1000, "max_messages": 100,
+		"max_connections_per_user": 3, "max_question_length": 1000, "max_answer": 5000, "max_messages": 100,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %d, want %d", name, got[name], want)
 		}
 	}
-	if got, want := len(h.limits()), len(new(Handler).limits())+8; got != want {
+	if got, want := len(h.limits()), len(new(Handler).limits())+9; got != want {
 		t.Errorf("%d limits are documented, want %d", got, want)
 	}
 }

@@ -49,9 +49,12 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "log_content", Value: setting.Switch().Into(&h.LogContent), Default: "off", Help: "message texts in the log, at level DEBUG"},
 	}, {
 		{Name: "rate", Value: rate.IntoOptional(&h.Rate), Without: "no limit", Help: "questions of a user, e.g. 20/1m 5; burst is n where it is not given"},
+		{Name: "write_rate", Value: writeRate.IntoOptional(&h.WriteRate), Default: "60/1m 20", Help: "conversations that a user creates, renames and deletes"},
 		{Name: "budget", Value: budget.IntoOptional(&h.Budget), Without: "no limit", Help: "input and output tokens of a user, e.g. 100000/24h"},
 		{Name: "max_connections", Value: maxConnections.IntoOptional(&h.MaxConnections), Without: "no limit", Help: "open sockets, above it 503; 0 = no limit"},
+		{Name: "ipv6_prefix", Value: ipv6Prefix.IntoOptional(&h.IPv6Prefix), Default: "64 48 16", Help: "bits that name an anonymous client's network; times as much for all of a wider one"},
 		{Name: "max_question_length", Value: setting.Number[int]("<characters>", 1, math.MaxInt32).Into(&h.MaxQuestionLength), Without: "what context lets through"},
+		{Name: "max_answer", Value: setting.Number[int]("<characters>", 1, math.MaxInt32).Into(&h.MaxAnswer), Default: "200000", Help: "of text and reasoning; then the answer ends, with finish_reason length"},
 		{Name: "max_messages", Value: setting.Number[int]("<n>", 2, math.MaxInt32).Into(&h.MaxMessages), Without: "no limit", Help: "in a stored conversation"},
 	}}
 }
@@ -77,7 +80,7 @@ func (h *Handler) SetDefaults() error {
 func (h *Handler) engine() conversation.Config {
 	c := conversation.Config{
 		Provider: h.chain, Instructions: h.Instructions, Context: h.Context, MaxPending: h.MaxPending,
-		MaxQuestionLength: h.MaxQuestionLength, MaxMessages: h.MaxMessages,
+		MaxQuestionLength: h.MaxQuestionLength, MaxAnswer: h.MaxAnswer, MaxMessages: h.MaxMessages,
 		ModelTitles:   h.Titles == "model",
 		ReasoningLive: h.Reasoning == "live",
 		Strict:        h.Durability == "strict",
@@ -88,7 +91,13 @@ func (h *Handler) engine() conversation.Config {
 		LogContent:    h.LogContent,
 	}
 	if r := h.Rate; r != nil {
-		c.Rate = limits.Rate{Questions: r.Questions, Per: time.Duration(r.Per), Burst: r.Burst}
+		c.Rate = limits.Rate{Count: r.Questions, Per: time.Duration(r.Per), Burst: r.Burst}
+	}
+	if r := h.WriteRate; r != nil {
+		c.WriteRate = limits.Rate{Count: r.Writes, Per: time.Duration(r.Per), Burst: r.Burst}
+	}
+	if p := h.IPv6Prefix; p != nil {
+		c.Networks = limits.Networks{Prefix: p.Bits, Wider: p.Wider, Times: p.Times}
 	}
 	if b := h.Budget; b != nil {
 		c.Budget = limits.Budget{Tokens: b.Tokens, Per: time.Duration(b.Per)}

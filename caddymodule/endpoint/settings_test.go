@@ -55,7 +55,8 @@ func TestDefaults(t *testing.T) {
 		const want = `{"name":"assistants","description":"AI Assistant WebSocket API","tags":["ai","chat"],"address":"/ws/assistants/",` +
 			`"context":16000,"titles":"question","reasoning":"keep","store":{"name":"memory"},"durability":"default",` +
 			`"on_disconnect":{"policy":"finish","max":300000000000},"user":"{http.auth.user.id}","max_message_size":1048576,` +
-			`"max_pending":2,"ping_interval":25000000000,"write_timeout":10000000000,"drain_timeout":4000000000,"resume_window":600000000000}`
+			`"max_pending":2,"ping_interval":25000000000,"write_timeout":10000000000,"drain_timeout":4000000000,"resume_window":600000000000,` +
+			`"write_rate":{"writes":60,"per":60000000000,"burst":20},"ipv6_prefix":{"bits":64,"wider":48,"times":16},"max_answer":200000}`
 		if err != nil || string(got) != want {
 			t.Errorf("%v, got\n%s\nwant\n%s", err, got, want)
 		}

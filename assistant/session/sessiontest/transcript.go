@@ -139,7 +139,7 @@ func set(t *testing.T, config *conversation.Config, lines string) {
 		case name == "max_messages":
 			config.MaxMessages = n
 		case name == "rate":
-			config.Rate = limits.Rate{Questions: n, Per: per}
+			config.Rate = limits.Rate{Count: n, Per: per}
 		case name == "budget":
 			config.Budget = limits.Budget{Tokens: n, Per: per}
 		case line == "titles model":
