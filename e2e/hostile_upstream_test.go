@@ -97,6 +97,7 @@ var misbehaviours = map[string]func(*harness.Call){
 	"two ends":        func(c *harness.Call) { c.Pieces("x"); c.Finish(); c.Pieces("y"); c.Finish() },
 	"retry in a year": func(c *harness.Call) { c.Writer.Header().Set("Retry-After", "31536000"); c.Fail(429, canary) },
 	"usage of 2^63": func(c *harness.Call) {
+		c.Pieces("few")
 		c.Event(`{"usage":{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807}}`)
 		c.Finish()
 	},
