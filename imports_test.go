@@ -25,6 +25,9 @@ func TestImports(t *testing.T) {
 		{"assistant/stream", append(outside, module)},
 		{"assistant/ws", []string{caddy, openai, sql, module}},
 		{"assistant/openai", []string{caddy, gorilla, sql, module + "asyncapi"}},
+		{"assistant/openai/answer", append(outside, module+"asyncapi")},
+		{"assistant/openai/sse", append(outside, module)},
+		{"assistant/think", append(outside, module)},
 		{"assistant/demo", append(outside, module+"asyncapi")},
 		{"assistant/memory", append(outside, module+"asyncapi")},
 		{"assistant/sqlite", []string{caddy, gorilla, openai, module + "asyncapi"}},
@@ -54,7 +57,7 @@ func reaches(dep, forbidden string) bool {
 
 // TestNoHTTP holds that the domain knows no HTTP: what is left of it comes with zap.
 func TestNoHTTP(t *testing.T) {
-	for _, pkg := range []string{"assistant", "assistant/conversation", "assistant/session", "assistant/limits", "assistant/chain", "assistant/wire", "assistant/stream", "assistant/demo", "assistant/memory"} {
+	for _, pkg := range []string{"assistant", "assistant/conversation", "assistant/session", "assistant/limits", "assistant/chain", "assistant/wire", "assistant/stream", "assistant/demo", "assistant/memory", "assistant/think", "assistant/openai/answer", "assistant/openai/sse"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .Imports "\n"}}`, "./"+pkg).Output()
 		if err != nil {
 			t.Fatalf("go list %s: %v", pkg, err)

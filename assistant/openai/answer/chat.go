@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/openai/sse"
@@ -62,7 +63,7 @@ func (t *chat) Translate(e sse.Event) (assistant.Delta, error) {
 	t.chunk = chunk{Choices: t.chunk.Choices[:0], Usage: t.chunk.Usage, Error: t.chunk.Error}
 	t.chunk.Usage.Value, t.chunk.Error.Value = t.chunk.Usage.Value[:0], t.chunk.Error.Value[:0]
 	if err := json.Unmarshal(asObject(e.Data), &t.chunk, lenient); err != nil {
-		return assistant.Delta{}, undecoded(e, "chunk", err)
+		return assistant.Delta{}, t.undecoded(e, "chunk", err)
 	}
 	t.count(t.chunk.Usage.Value, t.chunk.Groq.V.Usage.Value)
 	if err := t.fault(e); err != nil {
@@ -147,12 +148,18 @@ func (t *chat) message(m *message) (text, reasoning string) {
 	return text + refusal, reasoning
 }
 
-// undecoded returns the error for an event whose data is no JSON. That of an error is its message.
-func undecoded(e sse.Event, what string, err error) error {
-	if f := faultIn(string(e.Name), e.Data); f != nil {
+// undecoded returns the error for an event whose data is no JSON object; of an error it is the message. JSON of another
+// kind is no part of an answer, and passed over.
+func (p *progress) undecoded(e sse.Event, what string, err error) error {
+	switch f := faultIn(string(e.Name), e.Data); {
+	case f != nil:
 		return f
+	case jsontext.Value(e.Data).IsValid(lenient):
+		p.ignore(e.Data)
+		return nil
+	default:
+		return fmt.Errorf("decode %s: %w", what, err)
 	}
-	return fmt.Errorf("decode %s: %w", what, err)
 }
 
 // isEndMarker reports whether data is [DONE].

@@ -132,6 +132,7 @@ var oddities = []oddity{
 	{name: "no empty lines between chunks", stream: "!data: " + textChunk("Ti") + "\n!data: " + lastChunk("de", "stop") + "\n!data: [DONE]", want: `text "Ti"; text "de"; finish stop`},
 	{name: "data in lines, comments, ids", stream: "!: hi\n!id: 1\n!data: {\"choices\":\n!data: [{\"delta\":{\"content\":\"Tide\"},\n!: hi\n!data: \"finish_reason\":\"stop\"}]}\n!", want: whole1},
 	{name: "pings", stream: `{"type":"ping"}` + "\n" + `{"object":"ping"}` + "\n{}\nnull\n" + lastChunk("Tide", "stop"), want: whole1},
+	{name: "JSON that is no object", stream: "\"ping\"\n1\n[]\n[1,2]\ntrue\n" + lastChunk("Tide", "stop"), want: whole1},
 	{name: "names twice", stream: `{"choices":[],"choices":[{"delta":{"content":"X","content":"Tide"},"finish_reason":"stop"}]}`, want: whole1},
 	{name: "an emoji in two halves", stream: textChunk(`Tide \ud83c`) + "\n" + textChunk(`\udf0a!`) + "\n" + stopChunk, want: `text "Tide "; text "🌊!"; finish stop`},
 	{name: "an emoji in two halves with a chunk between", stream: textChunk(`\ud83c`) + "\n" + textChunk(``) + "\n" + textChunk(`\udf0a`) + "\n" + stopChunk, want: `text "🌊"; finish stop`},

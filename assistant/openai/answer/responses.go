@@ -64,7 +64,7 @@ func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
 	t.event = event{Type: t.event.Type, Delta: t.event.Delta}
 	t.event.Type.Value, t.event.Delta.Value = t.event.Type.Value[:0], t.event.Delta.Value[:0]
 	if err := json.Unmarshal(asObject(e.Data), &t.event, lenient); err != nil {
-		return assistant.Delta{}, undecoded(e, "event", err)
+		return assistant.Delta{}, t.undecoded(e, "event", err)
 	}
 	switch kind := plain(t.event.Type.Value); kind {
 	case "response.output_text.delta":
