@@ -43,6 +43,12 @@ func TestFallback(t *testing.T) {
 		{"bad key", failing(func(c *harness.Call) { c.Fail(401, said) }), "provider_rejected"},
 		{"rate limit", failing(func(c *harness.Call) { c.Fail(429, said) }), "provider_rate_limited"},
 		{"cut before text", failing((*harness.Call).Cut), "provider_unavailable"},
+		{"an error in the stream, then its end", failing(func(c *harness.Call) { c.Event(`{"error_code":42901,"error_msg":"` + said + `"}`); c.Event("[DONE]") }), "provider_rate_limited"},
+		{"the end of the stream alone", failing(func(c *harness.Call) { c.Event("[DONE]") }), "empty_answer"},
+		{"white space alone", failing(func(c *harness.Call) { c.Pieces("\n", " "); c.Finish() }), "empty_answer"},
+		{"a tool that was not offered", failing(func(c *harness.Call) {
+			c.Event(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"1"}]},"finish_reason":"tool_calls"}]}`)
+		}), "tools_unsupported"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := harness.Start(t, chain(test.base, answers(t, "I am the backup.").URL), "OPENAI_API_KEY="+canary)

@@ -112,9 +112,16 @@ func (r *report) reports(name string) bool {
 		return true
 	case r.message() == "":
 		return false
+	case r.saysFailure():
+		return true
 	default: // a message, with a code or alone with its detail
 		return isFailure(r.Code) || isFailure(r.StatusCode) || statusIn(plain(r.Status)) > 0 || given(r.Detail)
 	}
+}
+
+func (r *report) saysFailure() bool {
+	status := strings.ToLower(plain(r.Status))
+	return status == "error" || status == "failed"
 }
 
 func (r *report) code() string { return firstOf(r.ErrorCode, r.Code, r.StatusCode, r.Status) }

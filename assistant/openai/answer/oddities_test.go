@@ -70,6 +70,7 @@ var oddities = []oddity{
 	{name: "Cloudflare", stream: `{"result":null,"success":false,"errors":[{"code":7009,"message":"Upstream service unavailable"}],"messages":[]}`, want: `error error in the stream, code "7009", message "Upstream service unavailable"`},
 	{name: "Mistral", stream: `{"object":"error","message":{"detail":[{"msg":"bad"}]},"type":"invalid_request_error","code":null}`, want: `error error in the stream, type "invalid_request_error", message "{\"detail\":[{\"msg\":\"bad\"}]}"`},
 	{name: "FastAPI", stream: `{"detail":"Not authenticated"}`, want: `error error in the stream, message "Not authenticated"`},
+	{name: "a status that says so", stream: `{"status":"error","message":"no slots"}`, want: `error error in the stream, code "error", message "no slots"`},
 	{name: "error true", stream: `{"error":true,"message":"no slots","code":503}`, want: `error error in the stream, code "503", message "no slots"`},
 	{name: "an error within an error", stream: `{"error":{"error":{"message":"inner","code":"x"}}}`, want: `error error in the stream, code "x", message "inner"`},
 	{name: "an error in the choice", stream: `{"choices":[{"error":{"code":502,"message":"upstream"},"finish_reason":"error"}]}`, want: `error error in the stream, code "502", message "upstream"`},
