@@ -16,7 +16,6 @@ const options = {
   charset: 'utf8',
   drop: ['console'], // streaming-markdown's assertions
   legalComments: 'none', // NOTICE.txt has the whole licences
-  outbase: 'src',
   outdir: 'dist',
   metafile: true,
   write: false,
@@ -34,14 +33,27 @@ const minified = {
 };
 
 const english = ['en.js', 'reasons.js']; // built in
-const languages = (await readdir('src/texts')).filter((name) => !english.includes(name)).map((name) => `./texts/${name}`);
+const languages = (await readdir('src/texts')).filter((name) => !english.includes(name)).map((name) => `src/texts/${name}`);
 
 // The first loads the others: when there is an answer to show, one with more than text, code to colour, a conversation to rename, a server that knows less,
 // a reader of another language.
-const lazy = ['./markdown.js', './history.js', './highlight.js', './manage.js', './tutorial.js', ...languages];
+const lazy = ['src/markdown.js', 'src/history.js', 'src/highlight.js', 'src/manage.js', 'client/tutorial.js', ...languages];
+const published = (source) => source.replace(/^[^/]+\//, ''); // its name in dist
+
+// They are named where dist has them, and are no part of what imports them.
+const apart = {
+  name: 'apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir, kind }) => {
+      const source = relative('.', join(resolveDir, path));
+      return kind !== 'entry-point' && lazy.includes(source) ? { path: `./${published(source)}`, external: true } : undefined;
+    });
+  },
+};
+
 const results = await Promise.all(
-  ['./assistant-chat.js', ...lazy].map((entry) =>
-    build({ ...options, plugins: [minified], entryPoints: [join('src', entry)], external: lazy.filter((name) => name !== entry) }),
+  ['src/assistant-chat.js', ...lazy].map((source) =>
+    build({ ...options, plugins: [minified, apart], entryPoints: [{ in: source, out: published(source).replace(/\.js$/, '') }] }),
   ),
 );
 

@@ -4,19 +4,21 @@
 // for anything. Its files may be mounted at any path, since all their references are relative. To host them
 // elsewhere, copy those in dist and edit the one line of index.html that names the socket.
 //
-// "npm run build" makes dist from src: assistant-chat.js is what opening the page costs; others are loaded
+// "npm run build" makes dist from src and client: assistant-chat.js is what opening the page costs; others are loaded
 // when they are needed: markdown.js for the first answer, history.js for stored messages that have more than
 // text or that failed, highlight.js for the first block of code, manage.js to rename or delete a conversation,
 // tutorial.js for a server that knows the tutorial's actions alone, one of texts for a reader of another language
-// than English. "npm run check" compares the two folders. The files are not compressed; the directive assistant_chat
+// than English. "npm run check" compares what it would write. The files are not compressed; the directive assistant_chat
 // does that.
 //
-// In src, connection.js opens the socket, notices when it is dead and opens it again. stored.js follows a stored
-// conversation through cuts and reloads; tutorial.js finds the turn that a frame belongs to in the socket's own
-// conversation. None knows a page, so Node can test them. assistant-chat.js is the element; chat.js joins what
-// it consists of: layout.js, turn.js for a question and its answer, sidebar.js for the list of conversations,
-// scroll.js, logs.js for the frames. Whatever people read is in texts, a file for each language; texts.js chooses
-// one and makes sentences of it. types.d.ts describes the frames and the seams for editors; no browser loads it.
+// The folder client is what the page is made of and knows no page, so Node can test it: connection.js opens the
+// socket, notices when it is dead and opens it again. stored.js follows a stored conversation through cuts and
+// reloads; tutorial.js finds the turn that a frame belongs to in the socket's own conversation. types.d.ts
+// describes the frames and the seams for editors; no browser loads it.
+//
+// In src, assistant-chat.js is the element; chat.js joins what it consists of: layout.js, turn.js for a question
+// and its answer, sidebar.js for the list of conversations, scroll.js, logs.js for the frames. Whatever people read
+// is in texts, a file for each language; texts.js chooses one and makes sentences of it.
 //
 // Browsers of 2024 and later can show it.
 //

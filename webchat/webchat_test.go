@@ -93,8 +93,7 @@ func TestPolicy(t *testing.T) {
 // The element is to run in pages that forbid what makes markup or code of text.
 func TestSinks(t *testing.T) {
 	sink := regexp.MustCompile(`\.(innerHTML|outerHTML|insertAdjacentHTML|srcdoc)\b|\beval\(|new Function|document\.write|setAttribute\(['"](on|style)`)
-	sources := os.DirFS("src")
-	for name, text := range read(t, sources) {
+	for name, text := range sources(t) {
 		if found := sink.FindString(text); found != "" {
 			t.Errorf("%s contains %q", name, found)
 		}
@@ -103,12 +102,12 @@ func TestSinks(t *testing.T) {
 
 // What the page says in English of a reason, it says as the server does; and it knows what only would fail again.
 func TestReasons(t *testing.T) {
-	sources := read(t, os.DirFS("src"))
+	sources := sources(t)
 	sentences := make(map[string]string)
-	for _, match := range regexp.MustCompile(`(?m)^  'error\.(\w+)': ["'](.*)["'],$`).FindAllStringSubmatch(sources["texts/reasons.js"], -1) {
+	for _, match := range regexp.MustCompile(`(?m)^  'error\.(\w+)': ["'](.*)["'],$`).FindAllStringSubmatch(sources["src/texts/reasons.js"], -1) {
 		sentences[match[1]] = match[2]
 	}
-	_, list, _ := strings.Cut(sources["history.js"], "new Set([")
+	_, list, _ := strings.Cut(sources["src/history.js"], "new Set([")
 	list, _, _ = strings.Cut(list, "]")
 	for name := range assistant.Reason("").Values() {
 		reason := assistant.Reason(name).Explain()
@@ -131,8 +130,8 @@ func TestWords(t *testing.T) {
 		"content that CSS inserts": regexp.MustCompile(`content: "([^"]*\p{L}[^"]*)`),
 	}
 	code := []string{"Enter", "Escape", "Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa"} // keys and scripts
-	for name, text := range read(t, os.DirFS("src")) {
-		if path.Dir(name) == "texts" || path.Ext(name) == ".html" || path.Ext(name) == ".ts" {
+	for name, text := range sources(t) {
+		if path.Dir(name) == "src/texts" || path.Ext(name) == ".html" || path.Ext(name) == ".ts" {
 			continue
 		}
 		for kind, pattern := range kinds {
@@ -149,7 +148,7 @@ func TestWords(t *testing.T) {
 func TestDirections(t *testing.T) {
 	named := regexp.MustCompile(`(?m)^\s*((?:[\w-]+-)?(?:left|right)(?:-[\w-]+)?\s*:.*|(?:text-align|float|clear|justify-[\w-]+)\s*:.*\b(?:left|right)\b.*)$`)
 	shorthand := regexp.MustCompile(`(?m)^\s*((margin|padding|inset|border-width|border-style|border-color|border-radius|scroll-margin|scroll-padding)\s*:\s*([^;]+));`)
-	for name, text := range read(t, os.DirFS("src")) {
+	for name, text := range sources(t) {
 		if path.Ext(name) != ".css" {
 			continue
 		}
@@ -185,6 +184,18 @@ func values(list string) []string {
 		}
 		return r == ' ' && depth == 0
 	})
+}
+
+// sources are the files that dist is made of.
+func sources(t *testing.T) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	for _, folder := range []string{"src", "client"} {
+		for name, text := range read(t, os.DirFS(folder)) {
+			files[path.Join(folder, name)] = text
+		}
+	}
+	return files
 }
 
 func contents(t *testing.T) map[string]string { t.Helper(); return read(t, Files) }

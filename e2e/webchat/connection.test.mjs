@@ -1,7 +1,7 @@
 // The chat page's socket under a fake WebSocket and fake time: node --test e2e/webchat/*.test.mjs
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
-import { backoff, Connection } from '../../webchat/src/connection.js';
+import { backoff, Connection } from '../../webchat/client/connection.js';
 
 /** What the browser would give; the test plays the network. */
 class FakeSocket {

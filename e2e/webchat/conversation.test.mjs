@@ -1,7 +1,7 @@
 // How the chat page finds the turn that a frame belongs to: node --test e2e/webchat/*.test.mjs
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { Conversation } from '../../webchat/src/tutorial.js';
+import { Conversation } from '../../webchat/client/tutorial.js';
 
 let conversation, connected, sent, shown;
 

@@ -1,7 +1,7 @@
 // How the chat page follows a stored conversation: node --test e2e/webchat/*.test.mjs
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { StoredConversation } from '../../webchat/src/stored.js';
+import { StoredConversation } from '../../webchat/client/stored.js';
 
 const topic = 'conversation:c';
 const at = '2000-01-01T00:00:00Z';

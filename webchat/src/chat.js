@@ -1,13 +1,13 @@
 // @ts-check
 // The chat: joins the socket, the conversation and what is on the screen.
+import { Connection } from '../client/connection.js';
+import { isUnknownAction, StoredConversation } from '../client/stored.js';
 import { announce } from './buttons.js';
-import { Connection } from './connection.js';
 import { h, storage } from './dom.js';
 import { layout } from './layout.js';
 import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
 import { Sidebar } from './sidebar.js';
-import { isUnknownAction, StoredConversation } from './stored.js';
 import { Turn } from './turn.js';
 /** @import { Texts } from './texts.js' */
 /** @import { Looks } from './types.d.ts' */
@@ -177,7 +177,7 @@ export class Chat {
     // The server keeps nothing: it knows the tutorial's actions alone.
     fallback: async (questions) => {
       this.#find('chat').dataset.kept = 'false';
-      const { Conversation } = await import('./tutorial.js');
+      const { Conversation } = await import('../client/tutorial.js');
       this.#showNew();
       this.#conversation = new Conversation(this.#send, this.#view);
       for (const question of questions) this.#ask(question);

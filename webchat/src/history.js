@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import sentences from './texts/reasons.js';
 /** @import { Texts } from './texts.js' */
-/** @import { Message } from './types.d.ts' */
+/** @import { Message } from '../client/types.d.ts' */
 
 /** Reasons of failures that would only happen again. */
 const final = new Set([

@@ -1,11 +1,11 @@
 // @ts-check
 // The list of conversations: the user's own at the server, or what this browser remembers for somebody who is not
 // signed in. What one tab learns the others are told.
+import { randomID } from '../client/stored.js';
 import { iconButton } from './buttons.js';
 import { h, storage } from './dom.js';
-import { randomID } from './stored.js';
 /** @import { Texts } from './texts.js' */
-/** @import { Conversation, Frame } from './types.d.ts' */
+/** @import { Conversation, Frame } from '../client/types.d.ts' */
 
 const pageSize = 100;
 const maxRemembered = 200;

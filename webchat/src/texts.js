@@ -1,7 +1,8 @@
 // @ts-check
 // The words of the chat, in the language of the page or of its reader.
 import english from './texts/en.js';
-/** @import { Notice, Problem, Rejection, Words } from './types.d.ts' */
+/** @import { Notice, Problem, Rejection } from '../client/types.d.ts' */
+/** @import { Words } from './types.d.ts' */
 
 /** Languages besides English, loaded when one is chosen. @type {Record<string, () => Promise<{ default: Words }>>} */
 const built = {

@@ -3,7 +3,7 @@
 import { announce, copyButton, iconButton } from './buttons.js';
 import { h } from './dom.js';
 /** @import { Texts } from './texts.js' */
-/** @import { Message, Problem, Rejection, Usage } from './types.d.ts' */
+/** @import { Message, Problem, Rejection, Usage } from '../client/types.d.ts' */
 
 const share = 4000; // characters shown in one frame; to lay out more would take too long
 const maxAnnounced = 2000; // characters read out of one answer
