@@ -69,8 +69,9 @@ unit: ## Go tests with the race detector, and the seeds of the fuzz targets
 	go test -C cmd/xbuild ./...
 
 .PHONY: js
-js: $(PACKAGES) ## JavaScript: syntax, the chat page's tests, and that the docs page is what its source makes
+js: $(PACKAGES) ## JavaScript: syntax, the client's types, the chat page's tests, and that the docs page is what its source makes
 	find . -name node_modules -prune -o \( -name '*.js' -o -name '*.mjs' \) -print0 | xargs -0 -n 1 node --check
+	e2e/asyncapi/node_modules/.bin/tsc -p webchat/client
 	node --test e2e/webchat/*.test.mjs
 	npm run --silent check --prefix asyncapi/docs
 	npm run --silent check --prefix webchat

@@ -41,7 +41,7 @@ function converse(id) {
       titled: ({ title }) => title && shown.push(`title ${title}`),
       prepend: (show) => (shown.push('older'), show()),
       gone: (problem) => shown.push(`gone ${why(problem)}`),
-      fallback: (questions) => shown.push(`fallback ${questions}`),
+      fallback: (questions) => shown.push(`fallback ${questions.map(({ content }) => content)}`),
     },
     id,
   );

@@ -1,6 +1,6 @@
 // @ts-check
 // The socket.
-/** @import { Frame, Handlers, State } from './types.d.ts' */
+/** @import { ClientFrame, Handlers, State } from './types.d.ts' */
 
 const silence = 45_000; // ms; then a ping asks whether the server is still there
 const patience = 10_000; // for the handshake, and for any frame after a ping
@@ -18,21 +18,23 @@ export class Connection {
 
   #url;
   #on;
+  #begin;
   #socket;
   #timer; // one is enough: each state waits for one thing
   #failures = 0;
   #heardAt;
 
-  /** @param {string} url @param {Handlers} on */
-  constructor(url, on) {
+  /** @param {string} url @param {Handlers} on @param {(url: string) => WebSocket} [begin] makes each socket */
+  constructor(url, on, begin = (url) => new WebSocket(url)) {
     this.#url = url;
     this.#on = on;
+    this.#begin = begin;
   }
 
   /** Connects now. */
   open() {
     if (this.#socket) return;
-    this.#socket = new WebSocket(this.#url);
+    this.#socket = this.#begin(this.#url);
     this.#socket.onopen = () => this.#opened();
     this.#socket.onmessage = ({ data }) => this.#received(data);
     this.#socket.onclose = ({ code, reason }) => this.#closed(code, reason);
@@ -56,7 +58,7 @@ export class Connection {
     if (this.state === 'connected') this.#watch();
   }
 
-  /** False when there is no connection. @param {Frame} frame */
+  /** False when there is no connection. @param {ClientFrame} frame */
   send(frame) {
     if (this.state !== 'connected') return false;
     const text = JSON.stringify(frame);

@@ -1,6 +1,6 @@
 // @ts-check
 // A conversation that the server keeps.
-/** @import { Frame, Message, Problem, StoredTurnView, StoredView } from './types.d.ts' */
+/** @import { ClientFrame, Message, Problem, ServerFrame, StoredTurnView, StoredView } from './types.d.ts' */
 
 /** 128 bits in hex; crypto.randomUUID is not for pages without TLS. */
 export function randomID() {
@@ -28,7 +28,7 @@ export class StoredConversation {
   #running; // id of the answer under way
 
   /**
-   * @param {(frame: Frame) => boolean} send
+   * @param {(frame: ClientFrame) => boolean} send
    * @param {StoredView} view
    * @param {string} [id] none: the first question creates the conversation
    */
@@ -53,13 +53,14 @@ export class StoredConversation {
     if (this.id) this.#say({ action: 'unsubscribe', payload: null });
   }
 
-  /** Sent again after a cut, until an event tells of it. @param {string} [replaces] id of a question */
+  /** Sent again after a cut, until an event tells of it. @param {string} [replaces] id of a question @returns {string} its own */
   ask(content, replaces) {
-    const question = { id: randomID(), content, replaces, view: this.#view.turn(content) };
+    const id = randomID();
+    const question = { id, content, replaces, view: this.#view.turn(content, id) };
     this.#pending.push(question);
     if (this.#joined) this.#ask(question);
     else if (!this.id && !this.#creating) this.#create();
-    return true;
+    return id;
   }
 
   /** Stops the running answer, whoever asked, by its id: a late stop must not hit the next one. */
@@ -86,7 +87,7 @@ export class StoredConversation {
     if (!problem.retryable) this.#refuse(problem);
   }
 
-  /** @param {Frame} frame any; those of other conversations are ignored */
+  /** @param {ServerFrame} frame any; those of other conversations are ignored */
   receive(frame) {
     const { action, payload, ref, topic, seq } = frame;
     if (isUnknownAction(frame)) return this.#fallBack();
@@ -103,7 +104,7 @@ export class StoredConversation {
 
   // Once: more such errors may come.
   #fallBack() {
-    if (!this.#isForeign) this.#view.fallback(this.#pending.map(({ content }) => content));
+    if (!this.#isForeign) this.#view.fallback(this.#pending.map(({ id, content }) => ({ id, content })));
     this.#isForeign = true;
   }
 
@@ -190,7 +191,7 @@ export class StoredConversation {
   #start({ message_id, model }) {
     this.#running = message_id;
     this.#turn ??= this.#view.turn();
-    this.#turn.start(model);
+    this.#turn.start(model, message_id);
   }
 
   #end() {
@@ -210,7 +211,7 @@ export class StoredConversation {
       this.#turn.append(streaming.content);
     }
     this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
-    for (const question of this.#pending) question.view = this.#view.turn(question.content);
+    for (const question of this.#pending) question.view = this.#view.turn(question.content, question.id);
     if (!this.#joined) this.#go();
     this.#view.restored();
   }

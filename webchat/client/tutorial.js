@@ -1,6 +1,6 @@
 // @ts-check
 // The socket's own conversation, which is all that a server of the tutorial has; loaded for such a server alone.
-/** @import { Frame, View } from './types.d.ts' */
+/** @import { ClientFrame, ServerFrame, View } from './types.d.ts' */
 
 /** Finds the turn that a frame belongs to. */
 export class Conversation {
@@ -9,7 +9,7 @@ export class Conversation {
   #send;
   #view;
 
-  /** @param {(frame: Frame) => boolean} send @param {View} view */
+  /** @param {(frame: ClientFrame) => boolean} send @param {View} view */
   constructor(send, view) {
     this.#send = send;
     this.#view = view;
@@ -19,12 +19,13 @@ export class Conversation {
     return this.#open.length > 0;
   }
 
-  /** False when it could not be sent. */
-  ask(question) {
-    const ref = `q${++this.#asked}`;
-    const sent = this.#send({ action: 'assistant_message', payload: question, ref });
-    if (sent) this.#open.push({ ref, view: this.#view.turn(question) });
-    return sent;
+  /** Undefined when it could not be sent. @param {string} question @param {string} [_replaces] cannot be done @param {string} [id] its own @returns {string | undefined} its id */
+  ask(question, _replaces, id) {
+    const number = ++this.#asked;
+    const ref = id ?? `q${number}`;
+    if (!this.#send({ action: 'assistant_message', payload: question, ref })) return;
+    this.#open.push({ ref, view: this.#view.turn(question, ref) });
+    return ref;
   }
 
   /** Stops the running answer, by its id: a late stop must not hit the next one. */
@@ -40,7 +41,7 @@ export class Conversation {
     this.#asked = 0;
   }
 
-  /** @param {Frame} frame any; unknown actions are ignored */
+  /** @param {ServerFrame} frame any; unknown actions are ignored */
   receive({ action, payload, ref }) {
     // A server of the tutorial returns no ref; it answers in order, so the oldest turn is meant.
     const turn = ref ? this.#open.find((open) => open.ref === ref) : this.#open[0];
@@ -55,7 +56,7 @@ export class Conversation {
   }
 
   #start(turn, payload) {
-    if (!turn.started) turn.view.start(payload?.model);
+    if (!turn.started) turn.view.start(payload?.model, payload?.message_id);
     turn.started = true;
     turn.id ??= payload?.message_id;
     return turn.view;

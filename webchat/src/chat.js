@@ -1,7 +1,6 @@
 // @ts-check
 // The chat: joins the socket, the conversation and what is on the screen.
-import { Connection } from '../client/connection.js';
-import { isUnknownAction, StoredConversation } from '../client/stored.js';
+import { Client } from '../client/client.js';
 import { announce } from './buttons.js';
 import { h, storage } from './dom.js';
 import { layout } from './layout.js';
@@ -12,9 +11,6 @@ import { Turn } from './turn.js';
 /** @import { Texts } from './texts.js' */
 /** @import { Looks } from './types.d.ts' */
 
-/** What is said of closed connections, by the code of RFC 6455, section 7.4. */
-const losses = { 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
-
 const draft = storage('sessionStorage');
 
 export class Chat {
@@ -22,12 +18,10 @@ export class Chat {
   #find; // by id
   #named; // called with each conversation that is shown
   #key; // of what the browser keeps
-  #connection;
   #texts;
   /** @type {Logs | undefined} */ #logs;
   #sidebar;
   #scroll;
-  /** @type {any} */ #conversation;
   #target; // of new turns
   #replaces; // id of the question that is being edited
   #ticker;
@@ -35,7 +29,7 @@ export class Chat {
   #actions = {
     ask: (question) => this.#ask(question),
     edit: (text, id) => this.#edit(text, id),
-    regenerate: () => this.#conversation.regenerate(),
+    regenerate: () => this.client.regenerate(),
     changed: () => this.#showButtons(),
   };
 
@@ -51,19 +45,19 @@ export class Chat {
     this.#named = named;
     this.#key = `assistant ${url}`;
     if (hasLogs) this.#logs = new Logs(texts);
-    this.#connection = new Connection(url, {
-      state: () => this.#stateChanged(),
-      lost: (code, reason) => this.#tellLoss(code, reason),
-      frame: (frame) => this.#receive(frame),
+    this.client = new Client(url, {
+      view: this.#view,
       log: (kind, text) => this.#logs?.record(kind, text),
       isHidden: () => document.hidden,
     });
-    this.#sidebar = new Sidebar(this.#key, { send: this.#send, open: (id) => this.open(id) }, texts);
+    this.client.addEventListener('statechange', () => this.#stateChanged());
+    this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
+    this.#sidebar = new Sidebar(this.#key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id) }, texts);
     const { search, list } = this.#sidebar;
     root.append(layout({ texts, search, list, dialog: this.#logs?.dialog, ask: (question) => this.#suggested(question) }, looks));
     this.#target = this.#find('messages');
     this.#scroll = new Scroll(this.#find('log'), (isFollowing, top) => {
-      if (top < 200) this.#conversation.page?.();
+      if (top < 200) this.client.older();
       this.#show('latest', !isFollowing);
     });
     this.#listen(close);
@@ -75,24 +69,19 @@ export class Chat {
 
   /** Shows a conversation, or a new one, which its first question creates. @param {string} [id] */
   open(id) {
-    if (id && id === this.#conversation?.id) return this.#isMenuOpen && this.#toggleMenu(false);
-    this.#conversation?.leave?.();
-    this.#showNew(id);
-    this.#conversation = new StoredConversation(this.#send, this.#view, id);
-    this.#conversation.join();
-    this.#showButtons();
+    if (!id || id !== this.client.conversationId) this.client.open(id);
     if (this.#isMenuOpen) this.#toggleMenu(false);
   }
 
   /** The conversations are the server's, not the socket's. */
   get isKept() {
-    return this.#conversation instanceof StoredConversation;
+    return this.client.isKept;
   }
 
   /** False when nothing is to be stopped. */
   stop() {
-    const { busy } = this.#conversation;
-    this.#conversation.stop();
+    const { busy } = this.client;
+    this.client.stop();
     return busy;
   }
 
@@ -101,7 +90,7 @@ export class Chat {
   }
 
   connect() {
-    this.#connection.open();
+    this.client.connect();
     this.#outside = new AbortController();
     const { signal } = this.#outside;
     const wake = () => document.hidden || this.#wake();
@@ -111,17 +100,15 @@ export class Chat {
   }
 
   disconnect() {
-    this.#connection.close();
+    this.client.disconnect();
     this.#outside.abort();
   }
-
-  #send = (frame) => this.#connection.send(frame);
 
   #listen(close) {
     const on = (id, action) => (this.#find(id).onclick = action);
     on('latest', () => this.#scroll.toEnd());
     on('stop', () => this.stop());
-    on('reconnect', () => this.#connection.open());
+    on('reconnect', () => this.client.connect());
     on('new', () => (this.open(), this.focus()));
     on('cancel', () => this.#edit(''));
     on('menu', () => this.#toggleMenu(true));
@@ -137,15 +124,9 @@ export class Chat {
   }
 
   #wake() {
-    this.#connection.wake();
-    if (this.isKept && this.#connection.state === 'connected') this.#sidebar.load();
+    this.client.wake();
+    if (this.isKept && this.client.state === 'connected') this.#sidebar.load();
     this.#showStatus();
-  }
-
-  #receive(frame) {
-    if (!this.isKept && isUnknownAction(frame)) return; // from before the fallback
-    this.#sidebar.receive(frame);
-    this.#conversation.receive(frame);
   }
 
   #view = {
@@ -157,7 +138,7 @@ export class Chat {
     notice: (notice) => this.#notice(this.#texts.notice(notice)),
     problem: (problem) => this.#notice(this.#texts.explain(problem)),
     clear: () => this.#find('messages').replaceChildren(),
-    restored: () => this.#scroll.toEnd(),
+    restored: () => (this.#scroll.toEnd(), this.#showButtons()),
     titled: (about) => {
       this.#named(about.conversation_id, about.title);
       this.#sidebar.opened(about);
@@ -169,19 +150,12 @@ export class Chat {
       this.#scroll.keep(() => this.#find('messages').prepend(this.#target));
       this.#target = this.#find('messages');
     },
-    gone: (problem) => {
-      this.#sidebar.forget(this.#conversation.id);
-      this.open();
+    gone: (problem, id) => {
+      this.#sidebar.forget(id);
       this.#view.problem(problem);
     },
-    // The server keeps nothing: it knows the tutorial's actions alone.
-    fallback: async (questions) => {
-      this.#find('chat').dataset.kept = 'false';
-      const { Conversation } = await import('../client/tutorial.js');
-      this.#showNew();
-      this.#conversation = new Conversation(this.#send, this.#view);
-      for (const question of questions) this.#ask(question);
-    },
+    opened: (id) => this.#showNew(id),
+    fellBack: () => (this.#find('chat').dataset.kept = 'false'),
   };
 
   #notice(text) {
@@ -197,17 +171,13 @@ export class Chat {
   }
 
   #stateChanged() {
-    const { state } = this.#connection;
-    if (state === 'connected' && this.isKept) {
-      this.#sidebar.load();
-      this.#conversation.join();
-    }
+    if (this.client.state === 'connected' && this.isKept) this.#sidebar.load();
     this.#showStatus();
     this.#showButtons();
   }
 
   #showStatus() {
-    const { state, retryAt } = this.#connection;
+    const { state, retryAt } = this.client;
     const shown = state === 'reconnecting' && !navigator.onLine ? 'offline' : state;
     const status = this.#find('status');
     const name = this.#texts.say(`state.${shown}`);
@@ -223,14 +193,8 @@ export class Chat {
     if (state === 'reconnecting') this.#ticker = setTimeout(() => this.#showStatus(), 1000);
   }
 
-  #tellLoss(code, reason) {
-    const problem = { reason: losses[code] ?? 'connection_lost', detail: reason || String(code), retryable: code !== 1009 };
-    this.#conversation.lose(problem);
-    if (code === 1008) this.#view.problem(problem);
-  }
-
   #ask(question, replaces) {
-    const sent = this.#conversation.ask(question, replaces);
+    const sent = this.client.post(question, { replaces });
     if (sent) this.#scroll.toEnd();
     this.#showButtons();
     return sent;
@@ -238,7 +202,7 @@ export class Chat {
 
   // Until there is a connection, it waits in the input, as what is typed does.
   #suggested(question) {
-    if (this.#connection.state !== 'connected' || !this.#ask(question)) this.#edit(question);
+    if (this.client.state !== 'connected' || !this.#ask(question)) this.#edit(question);
     this.focus();
   }
 
@@ -277,8 +241,8 @@ export class Chat {
 
   // While an answer runs, Stop replaces Send, until there is a draft.
   #showButtons() {
-    const { state } = this.#connection;
-    const { busy } = this.#conversation;
+    const { state } = this.client;
+    const { busy } = this.client;
     const isBlank = !this.#find('input').value.trim();
     this.#show('stop', busy && state === 'connected');
     this.#show('send', !isBlank || !busy);

@@ -5,7 +5,7 @@ import { randomID } from '../client/stored.js';
 import { iconButton } from './buttons.js';
 import { h, storage } from './dom.js';
 /** @import { Texts } from './texts.js' */
-/** @import { Conversation, Frame } from '../client/types.d.ts' */
+/** @import { Conversation, ClientFrame, ServerFrame } from '../client/types.d.ts' */
 
 const pageSize = 100;
 const maxRemembered = 200;
@@ -24,7 +24,7 @@ export class Sidebar {
   #current;
   #isRenaming = false;
 
-  /** @param {string} key of storage @param {{ send: (frame: Frame) => boolean, open: (id: string) => void }} actions @param {Texts} texts */
+  /** @param {string} key of storage @param {{ send: (frame: ClientFrame) => boolean, open: (id: string) => void }} actions @param {Texts} texts */
   constructor(key, actions, texts) {
     this.#texts = texts;
     this.search = h('input', { id: 'search', type: 'search', ariaLabel: texts.say('search_label'), placeholder: texts.say('search') });
@@ -47,7 +47,7 @@ export class Sidebar {
     this.#actions.send({ action: 'list_conversations', payload: { limit: pageSize, cursor }, ref: this.#listing });
   }
 
-  /** @param {Frame} frame any */
+  /** @param {ServerFrame} frame any */
   receive({ action, payload, ref, topic, seq }) {
     if (action === 'error' && ref?.startsWith(deleting)) this.forget(ref.slice(deleting.length)); // gone already
     else if (action === 'conversation_deleted') this.forget(payload.conversation_id);

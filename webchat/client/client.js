@@ -1,0 +1,366 @@
+// @ts-check
+// A chat with one server: the socket, the conversation that is open, and what becomes of each question.
+import { Connection } from './connection.js';
+import { isUnknownAction, randomID, StoredConversation } from './stored.js';
+/** @import { Answer, ClientFrame, ClientOptions, ClientView, Message, Notice, Problem, Rejection, ServerFrame, StoredTurnView, Usage } from './types.d.ts' */
+
+/** Why connections are closed, by the code of RFC 6455, section 7.4. */
+const losses = { 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
+
+/** A question or another request that failed. */
+export class AssistantError extends Error {
+  name = 'AssistantError';
+
+  /** @param {Problem | Rejection[]} problem */
+  constructor(problem) {
+    const [first] = Array.isArray(problem) ? problem : [];
+    const { detail, reason = 'internal', retryable = false, retry_after_ms } = first ? { detail: first.msg, reason: first.type } : /** @type {Problem} */ (problem);
+    super(detail || reason);
+    this.reason = reason;
+    this.retryable = retryable;
+    this.retryAfter = retry_after_ms;
+  }
+}
+
+/** Events: see index.d.ts. */
+export class Client extends EventTarget {
+  /** Of the server, or else the socket's own. @type {StoredConversation | import('./tutorial.js').Conversation} */ conversation;
+
+  #connection;
+  /** @type {ClientView} */ #view;
+  #questions = new Map(); // asked here and not answered, by id: {promise, resolve, reject}
+  #requests = new Map(); // the same of other requests, by ref
+  #again; // the same, of an answer that is made again
+  /** @type {Turn | undefined} */ #last; // turn shown
+
+  /** @param {string} url of the socket @param {ClientOptions} [options] */
+  constructor(url, { conversation, view = {}, log = () => {}, isHidden = () => false, socket } = {}) {
+    super();
+    this.#view = view;
+    this.#connection = new Connection(
+      url,
+      {
+        state: () => this.#stateChanged(),
+        lost: (code, reason) => this.#lost(code, reason),
+        frame: (frame) => this.#receive(frame),
+        log,
+        isHidden,
+      },
+      socket,
+    );
+    this.conversation = this.#follow(conversation);
+  }
+
+  get state() {
+    return this.#connection.state;
+  }
+
+  /** When it is tried again to connect, as Date.now. */
+  get retryAt() {
+    return this.#connection.retryAt;
+  }
+
+  get busy() {
+    return this.conversation.busy;
+  }
+
+  /** The conversations are the server's, not the socket's. */
+  get isKept() {
+    return this.conversation instanceof StoredConversation;
+  }
+
+  /** @returns {string | undefined} */
+  get conversationId() {
+    return this.conversation instanceof StoredConversation ? this.conversation.id : undefined;
+  }
+
+  connect() {
+    this.#connection.open();
+  }
+
+  /** Questions under way are given up; a stored conversation's answers are not. */
+  disconnect() {
+    this.#connection.close();
+    this.#giveUp('disconnected');
+  }
+
+  /** The network or the reader is back. */
+  wake() {
+    this.#connection.wake();
+  }
+
+  /** Opens a conversation, or a new one, which its first question creates. @param {string} [id] */
+  open(id) {
+    if (this.conversation instanceof StoredConversation) this.conversation.leave();
+    this.#giveUp('left');
+    this.#view.opened?.(id);
+    this.conversation = this.#follow(id);
+    if (this.state === 'connected') this.conversation.join();
+    this.#tell('conversationchange', { id, title: '' });
+  }
+
+  /** Waits for the connection, if the server keeps conversations. @param {string} content @param {{ replaces?: string }} [options] @returns {Promise<Answer>} */
+  ask(content, { replaces } = {}) {
+    return this.answerTo(this.post(content, { replaces }));
+  }
+
+  /** Asks without waiting. @param {string} content @param {{ replaces?: string }} [options] @returns {string | undefined} its id; none: it could not be sent */
+  post(content, { replaces } = {}) {
+    return this.conversation.ask(content, replaces);
+  }
+
+  /** @param {string | undefined} id of a question that waits for its answer @returns {Promise<Answer>} */
+  answerTo(id) {
+    return this.#questions.get(id)?.promise ?? Promise.reject(new AssistantError({ reason: 'connection_lost', retryable: true }));
+  }
+
+  /** @returns {Promise<Answer>} */
+  regenerate() {
+    if (this.busy) return Promise.reject(new AssistantError({ reason: 'busy', retryable: true }));
+    if (!(this.conversation instanceof StoredConversation && this.conversation.regenerate())) {
+      return Promise.reject(new AssistantError({ reason: 'nothing_to_regenerate' }));
+    }
+    this.#again = deferred();
+    return this.#again.promise;
+  }
+
+  stop() {
+    this.conversation.stop();
+  }
+
+  /** Shows the messages before those shown, if there are any. */
+  older() {
+    if (this.conversation instanceof StoredConversation) this.conversation.page();
+  }
+
+  /** A page of the user's conversations. @param {{ limit?: number, cursor?: string }} [page] */
+  list(page = {}) {
+    return this.#request({ action: 'list_conversations', payload: page });
+  }
+
+  /** A page of a conversation's messages. @param {string} conversation_id @param {{ before?: string, limit?: number }} [page] */
+  messages(conversation_id, page = {}) {
+    return this.#request({ action: 'list_messages', payload: { conversation_id, ...page } });
+  }
+
+  rename(conversation_id, title) {
+    return this.#request({ action: 'rename_conversation', payload: { conversation_id, title } });
+  }
+
+  delete(conversation_id) {
+    return this.#request({ action: 'delete_conversation', payload: { conversation_id } });
+  }
+
+  /** False when there is no connection. @param {ClientFrame} frame */
+  send(frame) {
+    return this.#connection.send(frame);
+  }
+
+  /** @param {ClientFrame} frame @returns {Promise<any>} the payload of the frame that answers */
+  #request(frame) {
+    const ref = randomID();
+    const request = deferred();
+    if (this.send({ ...frame, ref })) this.#requests.set(ref, request);
+    else request.reject(new AssistantError({ reason: 'connection_lost', retryable: true }));
+    return request.promise;
+  }
+
+  #follow(id) {
+    return new StoredConversation((frame) => this.send(frame), this.#stored, id);
+  }
+
+  #stateChanged() {
+    const { state } = this;
+    this.#tell('statechange', { state });
+    if (state === 'connected' && this.conversation instanceof StoredConversation) this.conversation.join();
+  }
+
+  #lost(code, reason) {
+    const problem = { reason: losses[code] ?? 'connection_lost', detail: reason || String(code), retryable: code !== 1009 };
+    this.conversation.lose(problem);
+    if (code === 1008) this.#stored.problem(problem);
+    this.#refuse(problem);
+  }
+
+  #refuse(problem) {
+    for (const { reject } of this.#requests.values()) reject(new AssistantError(problem));
+    this.#requests.clear();
+  }
+
+  /** @param {ServerFrame} frame */
+  #receive(frame) {
+    if (isUnknownAction(frame)) {
+      this.#refuse(frame.payload);
+      if (!this.isKept) return; // from before the fallback
+    }
+    const { action, payload, ref } = frame;
+    const request = this.#requests.get(ref);
+    if (request && action !== 'notice') {
+      this.#requests.delete(ref);
+      if (action === 'error') request.reject(new AssistantError(payload));
+      else request.resolve(payload);
+    }
+    this.#tell('frame', frame);
+    this.conversation.receive(frame);
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #turn(question, id) {
+    const shown = this.#view.turn?.(question);
+    if (id && !this.#questions.has(id)) {
+      this.#questions.set(id, deferred());
+      this.#tell('question', { id, text: question });
+    }
+    this.#last = new Turn(shown, id, {
+      tell: (type, detail) => this.#tell(type, detail),
+      ended: (id, answer) => this.#settle(id, 'resolve', answer),
+      failed: (id, problem) => this.#settle(id, 'reject', new AssistantError(problem)),
+      isAsked: (id) => this.#questions.has(id),
+    });
+    return this.#last;
+  }
+
+  // Answered, or not to be: the question, and a request to make its answer again.
+  #settle(id, how, outcome) {
+    const isOwn = this.#questions.has(id) || Boolean(this.#again);
+    this.#questions.get(id)?.[how](outcome);
+    this.#questions.delete(id);
+    this.#again?.[how](outcome);
+    this.#again = undefined;
+    if (how === 'resolve') this.#tell('answer', { ...outcome, isOwn });
+    else this.#tell('error', { error: outcome, isOwn });
+  }
+
+  #giveUp(reason) {
+    for (const { reject } of [...this.#questions.values(), ...(this.#again ? [this.#again] : [])]) reject(new AssistantError({ reason }));
+    this.#questions.clear();
+    this.#again = this.#last = undefined;
+  }
+
+  #stored = {
+    turn: (question, id) => this.#turn(question, id),
+    notice: (notice) => {
+      this.#view.notice?.(notice);
+      this.#tell('notice', notice);
+    },
+    problem: (problem) => {
+      const error = new AssistantError(problem);
+      this.#view.problem?.(problem);
+      this.#tell('error', { error, isOwn: Boolean(this.#again) });
+      this.#again?.reject(error);
+      this.#again = undefined;
+    },
+    clear: () => this.#view.clear?.(),
+    restored: () => {
+      this.#view.restored?.();
+      if (this.#again && !this.busy) this.#last?.recall(); // made again while there was no connection
+    },
+    titled: (about) => {
+      this.#view.titled?.(about);
+      this.#tell('conversationchange', { id: about.conversation_id, title: about.title });
+    },
+    prepend: (show) => (this.#view.prepend ?? ((show) => show()))(show),
+    gone: (problem) => {
+      const { conversationId } = this;
+      this.open();
+      this.#view.gone?.(problem, conversationId);
+      this.#tell('error', { error: new AssistantError(problem), isOwn: false });
+    },
+    fallback: (questions) => this.#fallBack(questions),
+  };
+
+  // The server keeps nothing: it knows the tutorial's actions alone.
+  async #fallBack(questions) {
+    const { Conversation } = await import('./tutorial.js');
+    this.#view.opened?.();
+    this.conversation = new Conversation((frame) => this.send(frame), this.#stored);
+    this.#view.fellBack?.();
+    for (const { id, content } of questions) {
+      if (!this.conversation.ask(content, undefined, id)) this.#settle(id, 'reject', new AssistantError({ reason: 'connection_lost', retryable: true }));
+    }
+    this.#view.restored?.();
+  }
+}
+
+/** A question and its answer, on their way to a page, if there is one, and to whoever waits. @implements {StoredTurnView} */
+class Turn {
+  #shown;
+  #id; // of the question, if it was asked here
+  #on;
+  /** @type {any} */ #answer;
+
+  /** @param {StoredTurnView | undefined} shown @param {string | undefined} id @param {any} on */
+  constructor(shown, id, on) {
+    this.#shown = shown;
+    this.#id = id;
+    this.#on = on;
+  }
+
+  queue() {
+    this.#shown?.queue();
+  }
+
+  /** @param {any} question */
+  accept(question) {
+    this.#id = question.client_id ?? this.#id;
+    this.#shown?.accept(question);
+    if (question.status === 'failed' && this.#on.isAsked(this.#id)) this.#on.failed(this.#id, question);
+  }
+
+  start(model, message_id) {
+    this.#answer = { message_id, model, text: '', reasoning: '' };
+    this.#shown?.start(model);
+    this.#on.tell('start', { message_id, model });
+  }
+
+  reason(piece) {
+    this.#answer.reasoning += piece;
+    this.#shown?.reason(piece);
+    this.#on.tell('reasoning', { text: piece });
+  }
+
+  append(piece) {
+    this.#answer.text += piece;
+    this.#shown?.append(piece);
+    this.#on.tell('text', { text: piece });
+  }
+
+  /** @param {string} [finish_reason] @param {Usage} [usage] */
+  end(finish_reason = 'stop', usage) {
+    this.#shown?.end(finish_reason, usage);
+    this.#on.ended(this.#id, { ...this.#answer, finish_reason, usage });
+  }
+
+  /** @param {Problem | Rejection[]} problem */
+  fail(problem) {
+    this.#shown?.fail(problem);
+    this.#on.failed(this.#id, problem);
+  }
+
+  /** @param {Message} answer */
+  answer(answer) {
+    this.#answer = answer;
+    this.#shown?.answer(answer);
+    if (this.#on.isAsked(this.#id)) this.recall();
+  }
+
+  /** Tells the end of an answer that is stored already. */
+  recall() {
+    const { content, status, parts = [], message_id, model, finish_reason = 'stop', usage } = this.#answer ?? {};
+    if (status === undefined) return;
+    if (status === 'failed') return this.#on.failed(this.#id, this.#answer);
+    const reasoning = parts.map((part) => (part.type === 'reasoning' ? part.text : '')).join('');
+    this.#on.ended(this.#id, { message_id, model, text: content, reasoning, finish_reason, usage });
+  }
+}
+
+function deferred() {
+  /** @type {(value: any) => void} */ let resolve;
+  /** @type {(error: AssistantError) => void} */ let reject;
+  const promise = new Promise((...both) => ([resolve, reject] = both));
+  promise.catch(() => {}); // whoever does not wait is told by an event
+  return { promise, resolve, reject };
+}

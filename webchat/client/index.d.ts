@@ -1,0 +1,96 @@
+// The client: a socket that comes back, the conversation that is open, and what becomes of each question.
+import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, MessagesPayload, NoticePayload, ServerFrame, State } from './types.js';
+
+export type * from './types.js';
+
+/** A question or another request that failed. Its message is a sentence for people, if there is one. */
+export class AssistantError extends Error {
+  /**
+   * Of the server (see Reason), or the type of what it did not accept, such as `string_too_long`; of the client:
+   * `connection_lost`, `connection_ended`, `message_too_large`, `conversation_deleted`, `disconnected` by its own
+   * user, and `left` for another conversation.
+   */
+  readonly reason: string;
+  /** The same may succeed later. */
+  readonly retryable: boolean;
+  /** When to try again, in milliseconds. */
+  readonly retryAfter?: number;
+}
+
+/** What the events of a Client carry as their `detail`. */
+export interface ClientEvents {
+  statechange: { state: State };
+  /** Another conversation is open, or this one has an id or a title now. No id: a new one. */
+  conversationchange: { id?: string; title: string };
+  /** A question was asked here. */
+  question: { id: string; text: string };
+  /** An answer begins, whoever asked; then come its pieces. */
+  start: { message_id?: string; model?: string };
+  text: { text: string };
+  reasoning: { text: string };
+  /** An answer ended. isOwn: the question was asked here. */
+  answer: Answer & { isOwn: boolean };
+  /** A question or the conversation failed. */
+  error: { error: AssistantError; isOwn: boolean };
+  notice: Partial<NoticePayload> & { reason: string };
+  /** Everything that the server sends, before it takes effect. */
+  frame: ServerFrame;
+}
+
+/** The chat with one server. It does nothing until `connect`. */
+export class Client extends EventTarget {
+  /** @param url of the socket, such as wss://chat.example.com/ws/assistants/ */
+  constructor(url: string, options?: ClientOptions);
+
+  readonly state: State;
+  /** When it is tried again to connect, as Date.now. */
+  readonly retryAt: number;
+  /** A question or an answer is under way. */
+  readonly busy: boolean;
+  /** The server keeps conversations. If not, there is only the socket's own, which ends with it. */
+  readonly isKept: boolean;
+  /** Of the conversation that is open; none: a new one, or the socket's own. */
+  readonly conversationId: string | undefined;
+
+  /** Connects, and connects again whenever the connection is lost, after 1 to 30 seconds. What was missed is made up for. */
+  connect(): void;
+  /** Questions under way are rejected; their answers go on at the server. */
+  disconnect(): void;
+  /** Connects at once if that is being waited for: the network or the reader is back. */
+  wake(): void;
+  /** Opens a conversation, or a new one, which its first question creates. */
+  open(id?: string): void;
+
+  /**
+   * Asks. The promise has the whole answer, however often the connection is lost on the way, or is rejected with an
+   * AssistantError. A stopped or cut answer is one, too: see finish_reason. It waits for the connection.
+   * @param options.replaces id of an earlier question: it goes, and everything after it
+   */
+  ask(content: string, options?: { replaces?: string }): Promise<Answer>;
+  /** Asks without waiting. The question's id; none: it could not be sent. */
+  post(content: string, options?: { replaces?: string }): string | undefined;
+  /** The answer to a question that was posted and is not answered yet. */
+  answerTo(id: string | undefined): Promise<Answer>;
+  /** Drops the last answer and asks again. */
+  regenerate(): Promise<Answer>;
+  /** Stops the running answer, whoever asked. */
+  stop(): void;
+  /** Has the view show the messages before those shown, if there are any. */
+  older(): void;
+
+  /** A page of the user's conversations, newest first: 20, or `limit` up to 100. */
+  list(page?: { limit?: number; cursor?: string }): Promise<ConversationsPayload>;
+  /** A page of a conversation's messages, oldest first. */
+  messages(conversationId: string, page?: { before?: string; limit?: number }): Promise<MessagesPayload>;
+  rename(conversationId: string, title: string): Promise<Conversation>;
+  /** Deletes it with all its messages. */
+  delete(conversationId: string): Promise<{ conversation_id: string }>;
+
+  /** Sends any frame of the protocol. False when there is no connection. */
+  send(frame: ClientFrame): boolean;
+
+  addEventListener<Type extends keyof ClientEvents>(type: Type, listener: (event: CustomEvent<ClientEvents[Type]>) => void, options?: AddEventListenerOptions | boolean): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: AddEventListenerOptions | boolean): void;
+  removeEventListener<Type extends keyof ClientEvents>(type: Type, listener: (event: CustomEvent<ClientEvents[Type]>) => void, options?: EventListenerOptions | boolean): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: EventListenerOptions | boolean): void;
+}

@@ -1,0 +1,1 @@
+export { AssistantError, Client } from './client.js';
