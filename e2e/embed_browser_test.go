@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,15 +15,24 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// embedded is what the README tells to write into the Caddyfile for pages of other origins.
+// embedded is what the README tells to write into the Caddyfile for pages of other origins, and a second assistant.
 const embedded = `
+	assistant /ws/support/* {
+		name support
+		origins {$HOST}
+		provider openai {
+			base_url {$UPSTREAM}
+		}
+	}
 	assistant /ws/assistants/* {
 		origins {$HOST}
 		provider openai {
 			base_url {$UPSTREAM}
 		}
 	}
-	assistant_chat /assistants/*
+	assistant_chat /assistants/* {
+		socket /ws/assistants/
+	}
 `
 
 // somebodys is a page with the two lines of the README, and styles that mean no good.
@@ -34,6 +44,9 @@ const somebodys = `<!doctype html>
 <h1>Somebody's page</h1>
 LINES
 `
+
+// refusedQuestion is one that the model does not answer.
+const refusedQuestion = "Refuse this."
 
 const somebodysStyle = `
 * { letter-spacing: 9px; }
@@ -75,6 +88,10 @@ func embed(t *testing.T, lines string) (page *harness.Page, address string) {
 	}))
 	t.Cleanup(server.Close)
 	upstream := harness.NewUpstream(t, func(call *harness.Call) {
+		if call.Question() == refusedQuestion {
+			call.Fail(http.StatusBadRequest, "no")
+			return
+		}
 		call.Pieces(rich)
 		call.Finish()
 	})
@@ -143,4 +160,116 @@ func TestFloating(t *testing.T) {
 	page.WaitFor(`!$("#conversations").checkVisibility() && $("#chat").checkVisibility()`)
 	page.Click("#close")
 	page.WaitFor(`!$("#chat").checkVisibility()`)
+}
+
+// TestDriven: the page of another origin drives the element by its methods, attributes and properties, and hears
+// of all that happens, under the same policy.
+func TestDriven(t *testing.T) {
+	page, address := embed(t, readmeLines(t))
+	page.WaitFor(`$("#launcher")`)
+	page.Run(`
+		window.chat = $("assistant-chat");
+		window.told = [];
+		window.heard = (type) => told.filter((event) => event.type === type).map(({detail}) => detail);
+		for (const type of ["question", "answer", "open", "close", "statechange", "conversationchange"]) document.addEventListener(type, (event) => told.push(event));
+		chat.addEventListener("error", (event) => told.push(event));
+		document.addEventListener("error", () => document.title = "The page's own handler heard of it")`)
+
+	// Opened and prefilled, it waits for its reader, whose question stays in the chat.
+	page.Run(`chat.open(); chat.prefill("hello")`)
+	page.WaitFor(`chat.isOpen && chat.state === "connected" && $("#input").value === "hello" && heard("open").length === 1`)
+	if states := harness.Eval[string](page, `heard("statechange").map(({state}) => state).join()`); states != "connecting,connected" {
+		t.Errorf("the page heard of the states %s", states)
+	}
+	page.Press(kb.Enter)
+	page.WaitFor(answerDone + ` && heard("answer").length === 1`)
+	checkLeftAlone(t, page, address)
+	if got := harness.Eval[string](page, `(() => {
+		const [question, answer] = [heard("question")[0], heard("answer")[0]];
+		return [answer.question === question.id, answer.finish_reason, answer.usage.output_tokens > 0, answer.message_id.length, "text" in question, "text" in answer].join();
+	})()`); got != "true,stop,true,36,false,false" {
+		t.Errorf("the page heard %s", got)
+	}
+
+	// What the page asks it is answered.
+	page.Run(`chat.ask("From the page?").then((answer) => window.answer = answer); window.wasBusy = chat.busy`)
+	page.WaitFor(`window.answer && wasBusy && !chat.busy && $$(".message[data-role=assistant]").length === 2`)
+	if got := harness.Eval[[]string](page, `[answer.text, answer.finish_reason, heard("question")[1].text]`); !slices.Equal(got, []string{rich, "stop", "From the page?"}) {
+		t.Errorf("the page was answered %q", got)
+	}
+	page.Expect("400")
+	if got := harness.Eval[string](page, `chat.ask("`+refusedQuestion+`").catch(({name, reason, retryable}) => [name, reason, retryable].join())`); got != "AssistantError,provider_rejected,false" {
+		t.Errorf("the refused question ends with %s", got)
+	}
+	if got := harness.Eval[string](page, `heard("error").map(({question, reason}) => question === heard("question")[2].id && reason).join()`); got != "provider_rejected" {
+		t.Errorf("the page heard of the errors %s", got)
+	}
+
+	// From one conversation to another and back.
+	page.Run(`window.id = chat.conversationId; chat.newConversation()`)
+	page.WaitFor(`$$(".turn").length === 0 && chat.conversationId === undefined && heard("conversationchange").at(-1).id === undefined`)
+	page.Run(`chat.openConversation(id)`)
+	page.WaitFor(`$$(".turn").length === 3 && chat.conversationId === id && heard("conversationchange").at(-1).id === id`)
+
+	// Attributes and properties, in place.
+	page.Run(`
+		chat.newConversation();
+		window.panel = $("#panel");
+		chat.setAttribute("heading", "Ask us");
+		chat.greeting = "What now?";
+		chat.suggest = "This?\nThat?";
+		chat.disclaimer = "Check it.";
+		chat.privacy = "/privacy";
+		chat.logs = true;
+		chat.logo = "/logo.png"`)
+	if got := harness.Eval[string](page, `[$("header h2").textContent, $("#welcome p").textContent, $$(".suggestion").length, $("#disclaimer").textContent, $("#privacy").pathname, $("#mark img").src,
+		$("#view-logs").checkVisibility(), $("#panel") === panel, chat.heading].join("|")`); got != "Ask us|What now?|2|Check it. Privacy|/privacy|"+strings.Replace(address, "/page#section", "/logo.png", 1)+"|true|true|Ask us" {
+		t.Errorf("the attributes give %s", got)
+	}
+	page.Run(`chat.logs = false; chat.greeting = null; chat.removeAttribute("logo")`)
+	page.WaitFor(`!$("#view-logs") && $("#mark svg") && $("#welcome p").textContent === "How can I help?"`)
+
+	// Other words and another language lay it out anew, also the right-to-left ones.
+	page.Run(`chat.openConversation(id)`)
+	page.WaitFor(`$$(".turn").length === 3`)
+	page.Run(`chat.lang = "ar"`)
+	page.WaitFor(`$("#chat")?.lang === "ar" && chat.dir === "rtl" && $$(".turn").length === 3 && $("header h2").textContent === "Ask us"`)
+	page.Run(`chat.removeAttribute("lang"); chat.texts = {en: {new: "Begin anew"}}`)
+	page.WaitFor(`$("#chat")?.lang === "en" && chat.dir === "ltr" && $("#new").textContent === "Begin anew" && $$(".turn").length === 3`)
+
+	// Another socket is another assistant, with conversations of its own; the first one's wait.
+	page.Run(`chat.url = $("script").src.replace("assistants/assistant-chat.js", "ws/support/")`)
+	page.WaitFor(`chat.state === "connected" && $$(".turn").length === 0 && chat.conversationId === undefined && chat.isOpen`)
+	page.Run(`chat.ask("Support?")`)
+	page.WaitFor(answerDone + ` && $$(".turn").length === 1`)
+	page.Run(`chat.url = null`)
+	page.WaitFor(`$$(".turn").length === 3 && chat.conversationId === id`)
+
+	// Closed, it gives the focus back, and stays closed.
+	page.Run(`chat.focus(); chat.close()`)
+	page.WaitFor(`!chat.isOpen && !$("#chat").checkVisibility() && chat.shadowRoot.activeElement.id === "launcher" && heard("close").length === 1`)
+	page.Run(`chat.toggleAttribute("open")`)
+	page.WaitFor(`$("#chat").checkVisibility() && $("#launcher").ariaExpanded === "true" && heard("open").length === 2`)
+	if title := harness.Eval[string](page, `document.title`); title != "Somebody's page" {
+		t.Error(title)
+	}
+}
+
+// TestDrivenEarly: what a page sets before the browser knows the element counts, and it may ask before the element
+// is in the page.
+func TestDrivenEarly(t *testing.T) {
+	page, _ := embed(t, `<link rel="help" href="http://CHAT/assistants/assistant-chat.js">`)
+	page.Run(`
+		window.chat = document.createElement("assistant-chat");
+		[chat.heading, chat.texts] = ["Early", {en: {new: "Begin anew"}}];
+		import($("[rel=help]").href)`)
+	page.WaitFor(`customElements.get("assistant-chat")`)
+	page.Run(`
+		customElements.upgrade(chat);
+		chat.ask("Now?").then((answer) => window.answer = answer);
+		document.body.append(chat)`)
+	page.WaitFor(`window.answer && $("header h2").textContent === "Early" && $("#new").textContent === "Begin anew" && $$(".turn").length === 1`)
+	if text := harness.Eval[string](page, `answer.text`); text != rich {
+		t.Errorf("the answer is %q", text)
+	}
 }

@@ -11,10 +11,10 @@
 // than English. "npm run check" compares what it would write. The files are not compressed; the directive assistant_chat
 // does that.
 //
-// The folder client is what the page is made of and knows no page, so Node can test it: connection.js opens the
-// socket, notices when it is dead and opens it again. stored.js follows a stored conversation through cuts and
-// reloads; tutorial.js finds the turn that a frame belongs to in the socket's own conversation. types.d.ts
-// describes the frames and the seams for editors; no browser loads it.
+// The folder client is what the page is made of and knows no page, so that other programs can use it, and Node can
+// test it: client.js joins the socket, a conversation and what becomes of each question. connection.js opens the socket, notices when it is dead and opens it again. stored.js follows a stored conversation through cuts and
+// reloads; tutorial.js finds the turn that a frame belongs to in the socket's own conversation. protocol.d.ts
+// has the frames' types, which the AsyncAPI document makes; types.d.ts has the seams.
 //
 // In src, assistant-chat.js is the element; chat.js joins what it consists of: layout.js, turn.js for a question
 // and its answer, sidebar.js for the list of conversations, scroll.js, logs.js for the frames. Whatever people read

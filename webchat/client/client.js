@@ -94,9 +94,9 @@ export class Client extends EventTarget {
     if (this.conversation instanceof StoredConversation) this.conversation.leave();
     this.#giveUp('left');
     this.#view.opened?.(id);
-    this.conversation = this.#follow(id);
+    this.conversation = this.#follow(id || undefined);
     if (this.state === 'connected') this.conversation.join();
-    this.#tell('conversationchange', { id, title: '' });
+    this.#tell('conversationchange', { id: this.conversationId, title: '' });
   }
 
   /** Waits for the connection, if the server keeps conversations. @param {string} content @param {{ replaces?: string }} [options] @returns {Promise<Answer>} */
@@ -230,8 +230,8 @@ export class Client extends EventTarget {
     this.#questions.delete(id);
     this.#again?.[how](outcome);
     this.#again = undefined;
-    if (how === 'resolve') this.#tell('answer', { ...outcome, isOwn });
-    else this.#tell('error', { error: outcome, isOwn });
+    if (how === 'resolve') this.#tell('answer', { ...outcome, question: id, isOwn });
+    else this.#tell('error', { error: outcome, question: id, isOwn });
   }
 
   #giveUp(reason) {

@@ -28,10 +28,10 @@ export interface ClientEvents {
   start: { message_id?: string; model?: string };
   text: { text: string };
   reasoning: { text: string };
-  /** An answer ended. isOwn: the question was asked here. */
-  answer: Answer & { isOwn: boolean };
-  /** A question or the conversation failed. */
-  error: { error: AssistantError; isOwn: boolean };
+  /** An answer ended. `question` is its question's id; isOwn: it was asked here. */
+  answer: Answer & { question?: string; isOwn: boolean };
+  /** A question, or the conversation, failed. */
+  error: { error: AssistantError; question?: string; isOwn: boolean };
   notice: Partial<NoticePayload> & { reason: string };
   /** Everything that the server sends, before it takes effect. */
   frame: ServerFrame;

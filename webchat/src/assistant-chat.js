@@ -1,82 +1,109 @@
 // @ts-check
-// <assistant-chat>: the chat as an element for any page.
+// <assistant-chat>: the chat as an element for any page. What other pages may rely on is in docs/element.md.
 import { Chat } from './chat.js';
 import css from './chat.css';
-import { iconButton } from './buttons.js';
+import { icon, iconButton } from './buttons.js';
 import { adopt, storage } from './dom.js';
+import { slot } from './layout.js';
 import { inherited, textsFor } from './texts.js';
+/** @import { Answer } from '../client/types.d.ts' */
+/** @import { Client } from '../client/client.js' */
 /** @import { Texts } from './texts.js' */
 /** @import { Words } from './types.d.ts' */
 
-/**
- * Attributes:
- *
- *   url       of the socket; default: /ws/assistants/ at the host that this script comes from
- *   page      it is the page: it fills the window, the URL's hash names the conversation, and the document's title is
- *             the conversation's. Without it both are left alone, and the browser remembers the conversation.
- *   floating  a button in the corner, which opens the chat
- *   lang      its language; default: that of the nearest element that has one, else the reader's. `dir` follows from it
- *   texts     URL of a JSON file with words of the site's own, by language and key: {"nl": {"send": "Verstuur"}}.
- *             They add languages, or win over those built in; the keys are those of src/texts. A property of the
- *             same name, set before the element is connected, holds them as an object
- *   heading   its heading; default: Assistant
- *   logo      URL of a picture before the heading
- *   greeting  what is shown until something is said; default: How can I help?
- *   suggest   questions that are offered until something is said, one a line
- *   disclaimer, privacy  a line under the input; the URL of a link there
- *   logs      offers "View Logs"
- *
- * Its content is shown instead of the greeting; what has slot="heading" is its heading.
- */
+const looks = ['heading', 'logo', 'greeting', 'suggest', 'disclaimer', 'privacy'];
+const flags = ['floating', 'page', 'logs'];
+
 export class AssistantChat extends HTMLElement {
+  static observedAttributes = ['url', 'lang', 'texts', 'logs', 'open', ...looks];
+
   /** @type {Chat | undefined} */ #chat;
   #root = this.attachShadow({ mode: 'open' });
-  #kept; // what the browser keeps for this page
-  #key;
-  /** @type {Texts} */ #texts;
+  #kept = storage('localStorage'); // what the browser keeps for this page
+  #key; // in there
+  /** @type {Texts | undefined} */ #texts; // once it has started
+  /** @type {Record<string, Words> | undefined} */ #ownTexts;
   #launcher;
   #isAway = false; // from the document, and so disconnected
+  #isTurned = false; // its dir is its own
+  #isAsked = false; // by the page, which so knows the question
+  #starts = 0;
+  #waiting = []; // for the chat
 
-  async connectedCallback() {
-    if (this.#isAway) this.#chat.connect();
+  connectedCallback() {
+    if (this.#isAway) this.#chat?.connect();
     this.#isAway = false;
-    if (this.#key) return; // it was moved
-    this.#key = `assistant ${this.#url}`;
-    this.#texts = await textsFor(this, await this.#ownTexts());
-    if (this.isConnected) this.#start();
-    else this.#key = undefined; // so that the next time is the first
-  }
-
-  #start() {
-    this.#turn();
-    adopt(this.#root, css);
-    this.#kept = storage('localStorage');
-    this.addEventListener('keydown', (event) => this.#pressed(event));
-    if (this.#is('floating')) this.#addLauncher();
-    else this.#begin();
-    if (this.#is('page')) this.#takePage();
+    if (!this.#texts) this.#start();
   }
 
   disconnectedCallback() {
     queueMicrotask(() => {
-      if (this.isConnected || !this.#chat) return; // it was only moved
-      this.#chat.disconnect();
+      if (this.isConnected || !this.#texts) return; // it was only moved
+      this.#chat?.disconnect();
       this.#isAway = true;
     });
   }
 
+  attributeChangedCallback(name, old, value) {
+    if (!this.#texts || old === value) return; // what is there at the start is read then
+    if (name === 'open') this.#opened(value !== null);
+    else if (name === 'logs') this.#chat && (this.#chat.hasLogs = this.#is('logs'));
+    else if (looks.includes(name)) this.#chat?.dress(this.#looks);
+    else this.#start();
+  }
+
+  // Again when it moves to another socket or speaks in other words.
+  async #start() {
+    const start = ++this.#starts;
+    for (const name of ['texts', ...reflected]) this.#adoptProperty(name);
+    const texts = await textsFor(this, this.#ownTexts ?? (await this.#fileOfTexts()));
+    if (start !== this.#starts) return; // more has changed
+    if (!this.isConnected) return void (this.#texts = undefined); // so that the next time is the first
+    const isFirst = !this.#texts;
+    const wasBegun = Boolean(this.#chat);
+    this.#chat?.remove();
+    this.#chat = undefined;
+    this.#root.replaceChildren();
+    this.#texts = texts;
+    this.#turn();
+    const key = `assistant ${this.#url}`;
+    const isMoved = this.#key && key !== this.#key;
+    this.#key = key;
+    if (this.#is('floating')) this.#addLauncher();
+    if (wasBegun || !this.#is('floating') || this.#waiting.length) this.#begin(isMoved);
+    if (isFirst) this.#started();
+  }
+
+  #started() {
+    adopt(this.#root, css);
+    this.addEventListener('keydown', (event) => this.#pressed(event));
+    if (this.#is('page')) this.#takePage();
+    if (this.#is('open')) this.#opened(true);
+    else if (this.#launcher && storage('sessionStorage')[`${this.#key} open`]) this.toggleAttribute('open', true);
+  }
+
+  // Set before the browser knew the element, it would hide the accessor.
+  #adoptProperty(name) {
+    if (!Object.hasOwn(this, name)) return;
+    const value = this[name];
+    delete this[name];
+    this[name] = value;
+  }
+
   // The language turns the element, unless its page has turned whatever has that language.
   #turn() {
+    if (this.#isTurned) this.removeAttribute('dir');
     const { direction } = this.#texts;
     const [turned, named] = ['dir', 'lang'].map((attribute) => inherited(this, attribute));
-    if (!turned || (named !== turned && turned.contains(named))) this.dir = direction;
+    this.#isTurned = !turned || (named !== turned && turned.contains(named));
+    if (this.#isTurned) this.dir = direction;
   }
 
   /** @returns {Promise<Record<string, Words> | undefined>} */
-  async #ownTexts() {
+  async #fileOfTexts() {
     const url = this.getAttribute('texts');
     try {
-      return /** @type {any} */ (this).texts ?? (url ? await (await fetch(new URL(url, document.baseURI))).json() : undefined);
+      return url ? await (await fetch(new URL(url, document.baseURI))).json() : undefined;
     } catch (error) {
       reportError(error); // those built in will do
     }
@@ -93,25 +120,52 @@ export class AssistantChat extends HTMLElement {
     return url.href;
   }
 
-  #begin() {
-    const isPage = this.#is('page');
+  get #looks() {
     const text = (attribute) => this.getAttribute(attribute) ?? '';
-    this.#chat = new Chat(this.#root, {
-      texts: this.#texts,
-      url: this.#url,
+    return {
       heading: text('heading'),
       logo: text('logo'),
       greeting: text('greeting'),
       suggestions: text('suggest').split('\n').map((line) => line.trim()).filter(Boolean),
       disclaimer: text('disclaimer'),
       privacy: text('privacy'),
-      hasLogs: this.#is('logs'),
-      id: isPage ? location.hash.slice(1) : this.#kept[this.#key],
-      isPage,
+      isPage: this.#is('page'),
       isFloating: this.#is('floating'),
+    };
+  }
+
+  #begin(isMoved = false) {
+    const isPage = this.#is('page');
+    const hash = isMoved ? undefined : location.hash.slice(1); // it names a conversation of the other server
+    this.#chat = new Chat(this.#root, {
+      ...this.#looks,
+      texts: this.#texts,
+      url: this.#url,
+      hasLogs: this.#is('logs'),
+      id: isPage ? hash : this.#kept[this.#key],
       named: (id, title) => (isPage ? nameDocument(id, title || ownTitle || this.#texts.say('assistant')) : (this.#kept[this.#key] = id ?? '')),
-      close: () => this.#toggle(false),
+      close: () => this.close(),
+      listen: (client) => this.#listen(client),
     });
+    for (const action of this.#waiting.splice(0)) action(this.#chat);
+  }
+
+  /** Texts stay in the chat, but for the questions that the page asks and so knows. @param {Client} client */
+  #listen(client) {
+    const on = (type, tell) => client.addEventListener(type, ({ detail }) => tell(detail));
+    let shown;
+    on('statechange', ({ state }) => this.#tell('statechange', { state }));
+    on('conversationchange', ({ id }) => id !== shown && this.#tell('conversationchange', { id: (shown = id) }));
+    on('question', ({ id, text }) => this.#tell('question', this.#isAsked ? { id, text } : { id }));
+    on('answer', ({ question, isOwn, message_id, model, finish_reason, usage }) => {
+      if (isOwn) this.#tell('answer', { question, message_id, model, finish_reason, usage });
+    });
+    on('error', ({ question, error: { reason, retryable, retryAfter } }) => this.#tell('error', { question, reason, retryable, retryAfter }));
+  }
+
+  // An error stays here, as one of an <img> does: the window's handlers are for scripts.
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: type !== 'error', composed: true }));
   }
 
   #takePage() {
@@ -123,23 +177,122 @@ export class AssistantChat extends HTMLElement {
 
   #pressed(event) {
     if (event.key !== 'Escape' || event.isComposing || event.composedPath().some(({ localName }) => localName === 'dialog')) return;
-    if (!this.#chat?.escape() && this.#launcher) this.#toggle(false);
+    if (!this.#chat?.escape() && this.#launcher) this.close();
   }
 
   #addLauncher() {
-    this.#launcher = iconButton('mark', this.#texts.say('chat'), { id: 'launcher', ariaExpanded: 'false', onclick: () => this.#toggle(!this.#is('open')) });
+    this.#launcher = iconButton('mark', this.#texts.say('chat'), { id: 'launcher', part: 'launcher', ariaExpanded: String(this.isOpen), onclick: () => (this.isOpen ? this.close() : this.open()) });
+    this.#launcher.replaceChildren(slot('launcher', icon('mark')));
     this.#root.append(this.#launcher);
-    if (storage('sessionStorage')[`${this.#key} open`]) this.#toggle(true, false);
   }
 
   // The socket waits for the first time: most visitors never ask.
-  #toggle(isOpen, takesFocus = true) {
-    this.toggleAttribute('open', isOpen);
+  #opened(isOpen) {
+    if (!this.#launcher) return;
     this.#launcher.ariaExpanded = String(isOpen);
     storage('sessionStorage')[`${this.#key} open`] = isOpen ? 'yes' : '';
     if (isOpen && !this.#chat) this.#begin();
-    if (takesFocus) (isOpen ? this.#chat : this.#launcher).focus();
+    this.#tell(isOpen ? 'open' : 'close');
   }
+
+  /** Now, or when there is one. @param {(chat: Chat) => any} action */
+  #with(action) {
+    if (this.#chat) return action(this.#chat);
+    this.#waiting.push(action);
+    if (this.#texts) this.#begin();
+  }
+
+  // Methods and properties: for other pages.
+
+  open() {
+    this.toggleAttribute('open', true);
+    this.#with((chat) => chat.focus());
+  }
+
+  close() {
+    const hasFocus = this.matches(':focus-within');
+    this.toggleAttribute('open', false);
+    if (hasFocus) this.#launcher?.focus();
+  }
+
+  /** @param {string} question @returns {Promise<Answer>} */
+  ask(question) {
+    return new Promise((resolve) => this.#with((chat) => resolve(this.#ask(chat, question))));
+  }
+
+  #ask(chat, question) {
+    this.#isAsked = true;
+    try {
+      return chat.ask(String(question));
+    } finally {
+      this.#isAsked = false;
+    }
+  }
+
+  /** @param {string} question */
+  prefill(question) {
+    this.#with((chat) => chat.prefill(String(question)));
+  }
+
+  newConversation() {
+    this.#with((chat) => chat.open());
+  }
+
+  /** @param {string} id */
+  openConversation(id) {
+    this.#with((chat) => chat.open(id));
+  }
+
+  stop() {
+    this.#chat?.stop();
+  }
+
+  focus() {
+    if (this.isOpen) this.#with((chat) => chat.focus());
+    else this.#launcher?.focus();
+  }
+
+  get isOpen() {
+    return !this.#is('floating') || this.#is('open');
+  }
+
+  get state() {
+    return this.#chat?.client.state ?? 'closed';
+  }
+
+  get busy() {
+    return Boolean(this.#chat?.client.busy);
+  }
+
+  get conversationId() {
+    return this.#chat?.client.conversationId;
+  }
+
+  get texts() {
+    return this.#ownTexts;
+  }
+
+  set texts(words) {
+    this.#ownTexts = words;
+    if (this.#texts) this.#start();
+  }
+}
+
+// Properties that are attributes.
+const reflected = ['url', ...looks, ...flags];
+for (const name of reflected) {
+  const isFlag = flags.includes(name);
+  Object.defineProperty(AssistantChat.prototype, name, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      return isFlag ? this.hasAttribute(name) : this.getAttribute(name) ?? '';
+    },
+    set(value) {
+      if (isFlag ? value : value != null) this.setAttribute(name, isFlag ? '' : value);
+      else this.removeAttribute(name);
+    },
+  });
 }
 
 const { title: ownTitle } = document;

@@ -3,11 +3,12 @@
 import { Client } from '../client/client.js';
 import { announce } from './buttons.js';
 import { h, storage } from './dom.js';
-import { layout } from './layout.js';
+import { dress, layout } from './layout.js';
 import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
 import { Sidebar } from './sidebar.js';
 import { Turn } from './turn.js';
+/** @import { Answer } from '../client/types.d.ts' */
 /** @import { Texts } from './texts.js' */
 /** @import { Looks } from './types.d.ts' */
 
@@ -35,26 +36,27 @@ export class Chat {
 
   /**
    * @param {ShadowRoot} root
-   * @param {Looks & { texts: Texts, url: string, id: string, hasLogs: boolean, named: (id?: string, title?: string) => void, close: () => void }} options
+   * @param {Looks & { texts: Texts, url: string, id: string, hasLogs: boolean, named: (id?: string, title?: string) => void, close: () => void, listen: (client: Client) => void }} options
    *   id: of the conversation to begin with, if any
    */
-  constructor(root, { texts, url, id, hasLogs, named, close, ...looks }) {
+  constructor(root, { texts, url, id, hasLogs, named, close, listen, ...looks }) {
     this.#root = root;
     this.#texts = texts;
     this.#find = (id) => /** @type {any} */ (root.getElementById(id));
     this.#named = named;
     this.#key = `assistant ${url}`;
-    if (hasLogs) this.#logs = new Logs(texts);
     this.client = new Client(url, {
       view: this.#view,
       log: (kind, text) => this.#logs?.record(kind, text),
       isHidden: () => document.hidden,
     });
+    listen(this.client);
     this.client.addEventListener('statechange', () => this.#stateChanged());
     this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
     this.#sidebar = new Sidebar(this.#key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id) }, texts);
     const { search, list } = this.#sidebar;
-    root.append(layout({ texts, search, list, dialog: this.#logs?.dialog, ask: (question) => this.#suggested(question) }, looks));
+    root.append(layout({ texts, search, list, ask: this.#suggested }, looks));
+    this.hasLogs = hasLogs;
     this.#target = this.#find('messages');
     this.#scroll = new Scroll(this.#find('log'), (isFollowing, top) => {
       if (top < 200) this.client.older();
@@ -89,6 +91,36 @@ export class Chat {
     this.#find('input').focus();
   }
 
+  /** @param {string} question @returns {Promise<Answer>} */
+  ask(question) {
+    return this.client.answerTo(this.#ask(question));
+  }
+
+  /** Puts a question into the input. @param {string} question */
+  prefill(question) {
+    this.#edit(question);
+  }
+
+  /** @param {Looks} looks */
+  dress(looks) {
+    dress(this.#root, { texts: this.#texts, ask: this.#suggested }, looks);
+  }
+
+  set hasLogs(wanted) {
+    this.#logs?.remove();
+    this.#logs = wanted ? new Logs(this.#texts) : undefined;
+    if (!this.#logs) return;
+    this.#find('close').before(this.#logs.button);
+    this.#find('chat').append(this.#logs.dialog);
+  }
+
+  /** Ends it. */
+  remove() {
+    this.disconnect();
+    this.#sidebar.close();
+    this.#find('chat').remove();
+  }
+
   connect() {
     this.client.connect();
     this.#outside = new AbortController();
@@ -115,7 +147,6 @@ export class Chat {
     on('chat', ({ target, currentTarget }) => {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
     });
-    if (this.#logs) on('view-logs', () => this.#logs.open());
     on('close', close);
     this.#find('input').oninput = () => this.#edited();
     this.#find('input').onkeydown = (event) => this.#pressed(event);
@@ -201,10 +232,10 @@ export class Chat {
   }
 
   // Until there is a connection, it waits in the input, as what is typed does.
-  #suggested(question) {
+  #suggested = (question) => {
     if (this.client.state !== 'connected' || !this.#ask(question)) this.#edit(question);
     this.focus();
-  }
+  };
 
   #submit(event) {
     event.preventDefault();

@@ -1,5 +1,5 @@
 // @ts-check
-// The dialog with the latest frames; rendered only while it is open.
+// The button, and the dialog with the latest frames; rendered only while it is open.
 import { h } from './dom.js';
 /** @import { Texts } from './texts.js' */
 
@@ -14,6 +14,7 @@ export class Logs {
   constructor(texts) {
     const { say } = texts;
     this.#texts = texts;
+    this.button = h('button', { id: 'view-logs', onclick: () => this.#open() }, say('view_logs'));
     this.list = h('ol', { id: 'logs-list', tabIndex: 0, ariaLabel: say('logs_order') });
     this.dialog = h(
       'dialog',
@@ -35,7 +36,12 @@ export class Logs {
     if (this.dialog.open && this.#unseen.length === 1) requestAnimationFrame(() => this.#show());
   }
 
-  open() {
+  remove() {
+    this.button.remove();
+    this.dialog.remove();
+  }
+
+  #open() {
     this.dialog.showModal();
     this.#show();
   }

@@ -36,6 +36,11 @@ export class Sidebar {
     this.search.oninput = () => this.#show();
   }
 
+  /** The list is shown no longer. */
+  close() {
+    this.#tabs.close();
+  }
+
   /** To be called for each new socket, and when the reader comes back. */
   load() {
     this.#items = [];

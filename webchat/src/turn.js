@@ -56,7 +56,7 @@ export class Turn {
   #add(role, at, text, buttons, model = '') {
     const message = h(
       'article',
-      { className: 'message' },
+      { className: 'message', part: role === 'user' ? 'question' : 'answer' },
       h('h2', { className: 'unseen' }, this.#texts.say(role === 'user' ? 'you' : 'assistant')),
       h('div', { className: 'text' }, ...text),
       h('p', { className: 'meta' }, time(at, this.#texts), h('span', { className: 'model' }, model), h('span', { className: 'note' }), ...buttons),
