@@ -26,7 +26,8 @@ import (
 //
 // Match it by path only: the extended CONNECT of HTTP/2 and HTTP/3 is not a GET and has no Upgrade header. A
 // request that is not a WebSocket handshake is answered with 426 and a sentence of text, one from a foreign origin
-// with 403; the site's handle_errors sees both.
+// with 403; the site's handle_errors sees both. A GET that accepts JSON learns what a handshake would be answered, and
+// the limits.
 type Handler struct {
 	// The channel's name in the AsyncAPI document: letters, digits and underscores. Two handlers may not have the
 	// same. Default: assistants
@@ -269,7 +270,13 @@ func (h *Handler) Cleanup() error {
 // The access log then shows when the socket opened, the handler's own log when and why it closed. With HTTP/2 and
 // HTTP/3, ServeHTTP returns when the socket has closed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
-	defer func() { observe.Refused(h.Name, err) }()
+	inquiry := isInquiry(r)
+	defer func() { h.refused(w, err, !inquiry) }()
+	if inquiry {
+		if err := h.mayInquire(w, r); err != nil {
+			return err
+		}
+	}
 	if !h.awaitStart(r.Context()) || h.hub.Draining() {
 		return unavailable(w, &observe.RefusalError{Reason: "draining", Err: errors.New("server is stopping")})
 	}
@@ -280,19 +287,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	addLogFields(r.Context(), h.Name, peer)
 	var release func() // of its place among the connections
 	served := false
-	if ws.IsUpgrade(r) {
-		var err error
-		if release, err = h.assistant.Admit(peer); err != nil {
-			return unavailable(w, &observe.RefusalError{Reason: "max_connections", Err: err})
+	if inquiry || ws.IsUpgrade(r) {
+		if release, err = h.admit(w, r, peer); err != nil {
+			return err
 		}
 		defer func() {
 			if !served {
 				release()
 			}
 		}()
-		if err := h.mayOpen(w, r, peer); err != nil {
-			return err
-		}
+	}
+	if inquiry {
+		return h.answer(w)
 	}
 	restore := liftIdleTimeouts(r)
 	conn, err := ws.Upgrade(w, r, ws.Options{
@@ -304,7 +310,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		refused, _ := errors.AsType[*ws.HandshakeError](err)
 		err = caddyhttp.Error(refused.Status, err)
 		if refused.Status == http.StatusUpgradeRequired && !handlesErrors(r) {
-			observe.Refused(h.Name, err)
+			h.refused(w, err, true)
 			return h.explain(w)
 		}
 		return err
@@ -328,6 +334,30 @@ func (h *Handler) awaitStart(ctx context.Context) bool {
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// admit checks before the upgrade what a client may do. It returns how to give up the place among the connections.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, peer assistant.Peer) (release func(), err error) {
+	if release, err = h.assistant.Admit(peer); err != nil {
+		return nil, unavailable(w, &observe.RefusalError{Reason: "max_connections", Err: err})
+	}
+	if err := h.mayOpen(w, r, peer); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// refused says why a request is refused, if err is the reason: to the client, and to the metrics if it counts.
+func (h *Handler) refused(w http.ResponseWriter, err error, counts bool) {
+	reason, ok := observe.Refusal(err)
+	if !ok {
+		return
+	}
+	w.Header().Set(refusalHeader, reason)
+	if counts {
+		observe.Refused(h.Name, reason)
+	}
 }
 
 // mayOpen checks before the upgrade that the conversation belongs to the user.

@@ -71,17 +71,20 @@ func Register(registry prometheus.Registerer) error {
 	return nil
 }
 
-// Refused counts a request if err is a handler's reason to refuse it.
-func Refused(handler string, err error) {
+// Refused counts a request that was refused for a reason of [Refusal].
+func Refused(handler, reason string) { refusedUpgrades.WithLabelValues(handler, reason).Inc() }
+
+// Refusal returns why a request is refused, if err is a handler's error. Reasons are labels of the metric
+// caddy_assistant_refused_upgrades_total.
+func Refusal(err error) (reason string, ok bool) {
 	refused, ok := errors.AsType[caddyhttp.HandlerError](err)
 	if !ok {
-		return
+		return "", false
 	}
-	reason := cmp.Or(refusalReasons[refused.StatusCode], strconv.Itoa(refused.StatusCode))
 	if r, ok := errors.AsType[*RefusalError](err); ok {
-		reason = r.Reason
+		return r.Reason, true
 	}
-	refusedUpgrades.WithLabelValues(handler, reason).Inc()
+	return cmp.Or(refusalReasons[refused.StatusCode], strconv.Itoa(refused.StatusCode)), true
 }
 
 // refusalReasons names the reason of each status that has only one.

@@ -1,0 +1,96 @@
+package endpoint
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"testing"
+
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
+	"github.com/gorilla/websocket"
+)
+
+// inquire asks the socket's address for JSON.
+func inquire(t *testing.T, s *caddytest.Site, query string, header http.Header) (res *http.Response, limits map[string]int64) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/ws/?%s", s.Port, query), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(req.Header, header)
+	req.Header.Set("Accept", "text/plain;q=0.1, Application/JSON;q=1")
+	for try := 0; ; try++ { // as TryDial, after a reload
+		if res, err = http.DefaultClient.Do(req); err == nil { //nolint:gosec // this test's own server
+			break
+		}
+		if try == 10 {
+			t.Fatal(err)
+		}
+	}
+	defer func() { _ = res.Body.Close() }()
+	var body struct{ Limits map[string]int64 }
+	if res.StatusCode == http.StatusOK {
+		if err := json.NewDecoder(res.Body).Decode(&body); err != nil || res.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("the body is no JSON: %v, %v", err, res.Header)
+		}
+	}
+	return res, body.Limits
+}
+
+// TestInquiry: it is answered as a handshake would be, only pages that may connect can read the answer, and it takes
+// no place among the connections.
+func TestInquiry(t *testing.T) {
+	s := caddytest.NewSite(t)
+	own := fmt.Sprintf("http://127.0.0.1:%d", s.Port)
+	const friend, stranger = "https://friend.example", "https://stranger.example"
+	for _, test := range []struct {
+		name, settings, query string
+		header                http.Header
+		status                int
+		refusal, allowed      string
+	}{
+		{"no page", "", "", nil, 200, "", ""},
+		{"own page", "", "", http.Header{"Referer": {own + "/page"}}, 200, "", ""},
+		{"own page, with its origin", "", "", http.Header{"Origin": {own}}, 200, "", own},
+		{"foreign page", "", "", http.Header{"Origin": {stranger}}, 403, "foreign_origin", ""},
+		{"allowed page", "origins " + friend, "", http.Header{"Origin": {friend}}, 200, "", friend},
+		{"page that is not allowed", "origins " + friend, "", http.Header{"Origin": {stranger}}, 403, "foreign_origin", ""},
+		{"own page that is not allowed", "origins " + friend, "", http.Header{"Referer": {own + "/"}}, 403, "foreign_origin", ""},
+		{"any page", "origins *", "", http.Header{"Origin": {stranger}}, 200, "", stranger},
+		{"foreign conversation", "origins *", "user=ann&conversation=x", http.Header{"Origin": {friend}}, 404, "not_found", friend},
+		{"name that is none", "", "user=%00", nil, 400, "400", ""},
+	} {
+		s.MustLoad(caddytest.Handler("pieces 1", test.settings+"\nmax_question_length 12\nmax_connections 1"))
+		for range 2 { // the first leaves nothing behind
+			res, limits := inquire(t, s, test.query, test.header)
+			if res.StatusCode != test.status || res.Header.Get("Assistant-Refusal") != test.refusal {
+				t.Errorf("%s: %d %q, want %d %q", test.name, res.StatusCode, res.Header.Get("Assistant-Refusal"), test.status, test.refusal)
+			}
+			if got := res.Header.Get("Access-Control-Allow-Origin"); got != test.allowed || (got != "") != (res.Header.Get("Access-Control-Allow-Credentials") == "true") {
+				t.Errorf("%s: %v, want readable by %q", test.name, res.Header, test.allowed)
+			}
+			if got := limits["max_question_length"]; test.status == 200 && got != 12 {
+				t.Errorf("%s: the limits are %v", test.name, limits)
+			}
+		}
+	}
+
+	s.MustLoad(caddytest.Handler("pieces 1", "max_connections 1"))
+	s.Dial("user=ann")
+	res, _ := inquire(t, s, "user=bob", http.Header{"Origin": {own}})
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || res.Header.Get("Assistant-Refusal") != "max_connections" {
+		t.Errorf("full: %d %v", res.StatusCode, res.Header)
+	}
+	if got := s.Scrape()[`caddy_assistant_refused_upgrades_total{handler="assistants",reason="max_connections"}`]; got != "" {
+		t.Errorf("%s inquiries are counted as refused sockets", got)
+	}
+	conn, response, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/", s.Port), nil) //nolint:bodyclose // what is in memory
+	if err == nil {
+		_ = conn.Close()
+		t.Fatal("a second socket was opened")
+	}
+	if got := response.Header.Get("Assistant-Refusal"); got != "max_connections" {
+		t.Errorf("the handshake is refused as %q", got)
+	}
+}
