@@ -98,7 +98,7 @@ const (
 	CloseTimeout   CloseCause = "timeout"   // the client answered no ping, or did not read
 	CloseTooSlow   CloseCause = "too_slow"  // the client asked for more than it read
 	CloseMalformed CloseCause = "malformed" // too many malformed frames
-	CloseRefused   CloseCause = "refused"   // a message that must not be accepted: too big, binary, not UTF-8
+	CloseRefused   CloseCause = "refused"   // a message that must not be accepted: too big, too slow, not UTF-8
 	CloseDraining  CloseCause = "draining"  // the server stops
 	CloseOperator  CloseCause = "operator"  // an operator closed it
 	CloseInternal  CloseCause = "internal"  // a fault of the server

@@ -80,7 +80,11 @@ func TestFatalFrames(t *testing.T) {
 		send func(*harness.Client)
 		want websocket.StatusCode
 	}{
-		{"binary", func(c *harness.Client) { c.SendAs(websocket.MessageBinary, []byte(`{"action":"ping"}`)) }, websocket.StatusUnsupportedData},
+		{"binary too often", func(c *harness.Client) {
+			for range 20 {
+				c.SendAs(websocket.MessageBinary, []byte(`{"action":"ping"}`))
+			}
+		}, websocket.StatusPolicyViolation},
 		{"no UTF-8", func(c *harness.Client) { c.Send("{\"action\":\"assistant_message\",\"payload\":\"\xff\"}") }, websocket.StatusInvalidFramePayloadData},
 		{"over the limit", func(c *harness.Client) { c.Send(strings.Repeat(" ", limit+1)) }, websocket.StatusMessageTooBig},
 		{"malformed too often", func(c *harness.Client) {

@@ -3,8 +3,9 @@ package session
 // Conn carries a session's messages: a WebSocket, or a pipe in tests.
 //
 // One goroutine may Recv while another Sends. Close may be called at any time and ends both. Errors are
-// permanent. A Recv error may have a method CloseCode() int: the code to close with. io.EOF means that
-// the peer closed the connection.
+// permanent, but for a Recv error with a method Malformed(): it describes one message, and others may follow.
+// A Recv error may have a method CloseCode() int: the code to close with. io.EOF means that the peer closed
+// the connection.
 type Conn interface {
 	// Recv returns the next text message, which is valid UTF-8 and of bounded size.
 	Recv() ([]byte, error)

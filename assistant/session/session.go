@@ -157,11 +157,15 @@ func (s *Session) readLoop() (cause error) {
 	}
 	for s.ctx.Err() == nil {
 		data, err := s.conn.Recv()
-		if err != nil {
-			return err
+		var message interface{ Malformed() }
+		if errors.As(err, &message) {
+			s.received.add(nil)
+			err = s.invalid(wire.Envelope{}, wire.NotJSON(err.Error()))
+		} else if err == nil {
+			s.received.add(data)
+			err = s.receive(data)
 		}
-		s.received.add(data)
-		if err := s.receive(data); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -183,11 +187,15 @@ func (s *Session) receive(data []byte) error {
 	if err == nil {
 		return nil
 	}
-	invalid, ok := errors.AsType[*wire.ValidationError](err)
-	if !ok {
-		s.refuse(e, err)
-		return nil
+	if invalid, ok := errors.AsType[*wire.ValidationError](err); ok {
+		return s.invalid(e, invalid)
 	}
+	s.refuse(e, err)
+	return nil
+}
+
+// invalid answers what reached no handler. Too much of it ends the session.
+func (s *Session) invalid(e wire.Envelope, invalid *wire.ValidationError) error {
 	s.assistant.Observer.Failed(assistant.ReasonInvalid)
 	s.reply(e, msgInvalid.With(invalid.Items))
 	if invalid.Malformed && s.tooManyMalformed(time.Now()) {

@@ -254,7 +254,7 @@ func (s *Schema) check(v reflect.Value, loc []string, items *[]Item) {
 	case reflect.String:
 		n := utf8.RuneCountInString(v.String())
 		if s.MinLength != nil && n < *s.MinLength {
-			report("string_too_short", "String should have at least "+count(*s.MinLength, "character"))
+			*items = append(*items, tooShort(*s.MinLength, loc))
 		}
 		if s.MaxLength != nil && n > *s.MaxLength {
 			*items = append(*items, tooLong(*s.MaxLength, loc))

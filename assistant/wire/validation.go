@@ -42,6 +42,20 @@ func tooLong(limit int, loc []string) Item {
 	return Item{"string_too_long", loc, "String should have at most " + count(limit, "character")}
 }
 
+// TooShort refuses a text that shows nothing.
+func TooShort(loc []string) error {
+	return &ValidationError{Items: []Item{tooShort(1, loc)}}
+}
+
+func tooShort(limit int, loc []string) Item {
+	return Item{"string_too_short", loc, "String should have at least " + count(limit, "character")}
+}
+
+// NotJSON refuses a frame that cannot be JSON, and says why.
+func NotJSON(problem string) *ValidationError {
+	return &ValidationError{Items: []Item{invalidJSON(problem)}, Malformed: true}
+}
+
 func malformed(item Item) error { return &ValidationError{Items: []Item{item}, Malformed: true} }
 
 // noObject refuses what is no object where t is expected.

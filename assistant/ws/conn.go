@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -32,6 +33,9 @@ type Conn struct {
 	sending   lock // held by Send, so that a close frame comes after its messages
 	receiving lock // held by Recv, and by Close when it waits for the peer's answer
 	closeOnce sync.Once
+
+	arriving *time.Timer // ends a message that takes too long; held with receiving, nil before the first one
+	late     atomic.Bool // it has
 }
 
 // CloseError describes a message that must not be accepted. The caller closes the connection with its code.
@@ -45,8 +49,17 @@ func (e *CloseError) Error() string { return e.Reason }
 // CloseCode returns the code to close with.
 func (e *CloseError) CloseCode() int { return e.Code }
 
+// BinaryError says that a binary message came. It is the only error of Recv that is not permanent.
+type BinaryError struct{}
+
+func (BinaryError) Error() string { return "binary messages are not supported" }
+
+// Malformed marks the error as one of a single message.
+func (BinaryError) Malformed() {}
+
 var (
-	errBinary  = &CloseError{websocket.CloseUnsupportedData, "binary messages are not supported"}
+	errLate    = &CloseError{websocket.ClosePolicyViolation, "message took too long to arrive"}
+	errClose   = &CloseError{websocket.CloseProtocolError, "close frame with half a code"}
 	errNotUTF8 = &CloseError{websocket.CloseInvalidFramePayloadData, "text message is not valid UTF-8"}
 	errTooBig  = &CloseError{websocket.CloseMessageTooBig, "message is too big"}
 	errDeflate = &CloseError{websocket.CloseInvalidFramePayloadData, "message is not valid deflate data"}
@@ -56,6 +69,7 @@ func newConn(conn *websocket.Conn, nc *netConn, o Options) *Conn {
 	c := &Conn{ws: conn, net: nc, maxSize: o.maxMessageSize()}
 	// Recv bounds messages. This bounds their size on the wire, which empty deflate blocks could inflate.
 	conn.SetReadLimit(2*c.maxSize + 1<<10)
+	conn.SetCloseHandler(c.answerClose)
 	interval := o.pingInterval() // capturing o would keep all of it in memory
 	c.pinger = time.AfterFunc(math.MaxInt64, func() { c.ping(interval) })
 	c.pinger.Reset(interval) // only now, so that ping finds the field set
@@ -77,13 +91,23 @@ func (c *Conn) ping(interval time.Duration) {
 	c.pinger.Reset(min(interval, 2*interval-c.net.silence()))
 }
 
-// Recv returns the next text message. Errors are permanent: a [*CloseError] for a message that must not be
-// accepted, io.EOF when the peer closed normally, any other error when the connection broke.
+// answerClose answers the peer's close frame with its code.
+func (c *Conn) answerClose(code int, _ string) error {
+	if c.net.halfCode {
+		return errClose // RFC 6455 section 5.5.1; gorilla takes it for none
+	}
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(time.Second))
+	return nil
+}
+
+// Recv returns the next text message. A binary one is a [BinaryError], after which Recv goes on with the next.
+// Other errors are permanent: a [*CloseError] for a message that must not be accepted, io.EOF when the peer
+// closed normally, any other error when the connection broke.
 func (c *Conn) Recv() ([]byte, error) {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	data, err := c.recv()
-	if err == nil && c.net.closing.Load() != 0 {
+	if (err == nil || errors.Is(err, BinaryError{})) && c.net.closing.Load() != 0 {
 		return nil, net.ErrClosed // messages that arrive after Close are discarded
 	}
 	return data, err
@@ -98,11 +122,13 @@ func (c *Conn) recv() ([]byte, error) {
 		return nil, io.EOF
 	case err != nil:
 		return nil, err
-	case kind != websocket.TextMessage:
-		return nil, errBinary
 	}
+	c.hurry()
 	data, err := io.ReadAll(io.LimitReader(r, c.maxSize+1)) // inflated, if compressed
+	c.arriving.Stop()
 	switch {
+	case c.late.Load():
+		return nil, errLate
 	case errors.Is(err, websocket.ErrReadLimit):
 		return nil, errTooBig
 	case notDeflate(err):
@@ -111,10 +137,33 @@ func (c *Conn) recv() ([]byte, error) {
 		return nil, err
 	case int64(len(data)) > c.maxSize:
 		return nil, errTooBig
+	case kind == websocket.BinaryMessage:
+		return nil, BinaryError{}
 	case !utf8.Valid(data): // gorilla does not check
 		return nil, errNotUTF8
 	}
 	return data, nil
+}
+
+const (
+	// arrivalTime is how long a message may take from its first frame to its last.
+	arrivalTime = time.Minute
+	// arrivalRate is the bytes a second that a client must send for a message that would take longer.
+	arrivalRate = 20_000
+)
+
+// hurry gives the message that has begun its time. It may arrive in fragments, and pings between them do not
+// show that it will ever end.
+func (c *Conn) hurry() {
+	limit := max(arrivalTime, time.Duration(c.maxSize/arrivalRate)*time.Second)
+	if c.arriving != nil {
+		c.arriving.Reset(limit)
+		return
+	}
+	c.arriving = time.AfterFunc(limit, func() {
+		c.late.Store(true)
+		c.net.giveUp()
+	})
 }
 
 // notDeflate reports whether err is a fault in compressed data. An early end of the connection is not one:

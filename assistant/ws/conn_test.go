@@ -176,7 +176,6 @@ func TestSilentPeer(t *testing.T) {
 	}{
 		{"reads", true, nil, 40 * time.Second},
 		{"does not read", false, nil, 30 * time.Second},
-		{"sends a slow message", true, frame(fin|text, "hello"), 10*30*time.Second + 40*time.Second},
 		{"sends slow pongs", true, frames(frame(fin|pong, ""), frame(fin|pong, "")), 11*30*time.Second + 40*time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -202,6 +201,51 @@ func TestSilentPeer(t *testing.T) {
 				}
 				_ = c.Close(closeCode(err), "")
 			})
+		})
+	}
+}
+
+// TestSlowMessage checks that a message has a minute from its first frame to its last, whatever comes in between,
+// and a larger one more where the limit allows it.
+func TestSlowMessage(t *testing.T) {
+	for _, test := range []struct {
+		limit int64
+		takes time.Duration
+		whole bool
+	}{
+		{0, 59 * time.Second, true}, {0, 61 * time.Second, false},
+		{100 << 20, 5241 * time.Second, true}, {100 << 20, 5243 * time.Second, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := open(t, ws.Options{MaxMessageSize: test.limit})
+			collect(p, false)
+			var peer sync.WaitGroup
+			for range 2 { // the time begins anew for each message
+				peer.Go(func() {
+					_, _ = p.Write(frame(text, "a"))
+					for i := range test.takes / time.Second {
+						time.Sleep(time.Second)
+						if i%10 == 0 {
+							_, _ = p.Write(frames(frame(continuation, ""), frame(fin|ping, "")))
+						}
+					}
+					_, _ = p.Write(frame(fin|continuation, "b"))
+				})
+				start := time.Now()
+				data, err := c.Recv()
+				if test.whole {
+					if string(data) != "ab" || err != nil {
+						t.Fatalf("got %q, %v", data, err)
+					}
+					continue
+				}
+				if closeCode(err) != 1008 || time.Since(start) != test.takes-time.Second {
+					t.Errorf("got %v after %v", err, time.Since(start))
+				}
+				break
+			}
+			_ = c.Close(1000, "")
+			peer.Wait()
 		})
 	}
 }

@@ -63,7 +63,7 @@ var deflateCases = []wireCase{
 	// The client has agreed to keep no context from one message to the next.
 	{"refers to the message before", frames(frame(fin|rsv1|text, "\xf2\x48\xcd\xc9\xc9\x07\x00"), frame(fin|rsv1|text, "\xf2\x00\x11\x00\x00")), []string{"text Hello", "close 1007"}},
 	{"no UTF-8", frame(fin|rsv1|text, deflate("a\xff")), []string{"close 1007"}},
-	{"binary", frame(fin|rsv1|binaryMessage, deflate("a")), []string{"close 1003"}},
+	{"binary", frame(fin|rsv1|binaryMessage, deflate("a")), []string{"text binary"}},
 	{"RSV2", frame(fin|rsv1|rsv2|text, deflate("a")), []string{"close 1002"}},
 	// Section 6.1 allows the bit on the first frame of a message only; gorilla ignores it elsewhere.
 	{"RSV1 on ping", frame(fin|rsv1|ping, "p"), []string{"pong p"}},

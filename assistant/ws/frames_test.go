@@ -25,9 +25,10 @@ var wireCases = []wireCase{
 	{"text of 65,535 bytes", frame(fin|text, strings.Repeat("a", 65535)), []string{"text 65535×a"}},
 	{"text of 65,536 bytes", frame(fin|text, strings.Repeat("a", 65536)), []string{"text 65536×a"}},
 	{"several in one segment", frames(frame(fin|text, "one"), frame(fin|text, "two")), []string{"text one", "text two"}},
-	{"binary", frame(fin|binaryMessage, "\x00\xff"), []string{"close 1003"}},
-	{"empty binary", frame(fin|binaryMessage, ""), []string{"close 1003"}},
-	{"binary in fragments", frames(frame(binaryMessage, "a"), frame(fin|continuation, "b")), []string{"close 1003"}},
+	{"binary", frame(fin|binaryMessage, "\x00\xff"), []string{"text binary"}},
+	{"empty binary", frame(fin|binaryMessage, ""), []string{"text binary"}},
+	{"binary in fragments", frames(frame(binaryMessage, "a"), frame(fin|continuation, "b")), []string{"text binary"}},
+	{"binary, then text", frames(frame(fin|binaryMessage, "a"), frame(fin|text, "b")), []string{"text binary", "text b"}},
 
 	// 2: ping and pong.
 	{"ping", frame(fin|ping, ""), []string{"pong"}},
@@ -85,13 +86,16 @@ var wireCases = []wireCase{
 	{"text after close", frames(frame(fin|closing, closePayload(1000, "")), frame(fin|text, "late")), []string{"close 1000"}},
 	{"ping after close", frames(frame(fin|closing, closePayload(1000, "")), frame(fin|ping, "late")), []string{"close 1000"}},
 	{"close twice", frames(frame(fin|closing, closePayload(1000, "")), frame(fin|closing, closePayload(1001, ""))), []string{"close 1000"}},
-	// Section 5.5.1 forbids a body of one byte; gorilla treats it as none.
-	{"close with half a code", frame(fin|closing, "\x03"), []string{"close"}},
+	// Section 5.5.1 forbids a body of one byte.
+	{"close with half a code", frame(fin|closing, "\x03"), []string{"close 1002"}},
+	{"close with half a code after messages", frames(frame(fin|text, strings.Repeat("a", 126)), frame(fin|text, strings.Repeat("a", 65536)), frame(fin|ping, ""), frame(fin|closing, "\x03")),
+		[]string{"text 126×a", "text 65536×a", "pong", "close 1002"}},
 
 	// 9: limits. The tests' limit is 65,536 bytes.
 	{"one byte too many", frame(fin|text, strings.Repeat("a", 65537)), []string{"close 1009"}},
 	{"as many in fragments", frames(frame(text, strings.Repeat("a", 65535)), frame(continuation, ""), frame(fin|continuation, "a")), []string{"text 65536×a"}},
 	{"one too many in fragments", frames(frame(text, strings.Repeat("a", 32768)), frame(continuation, strings.Repeat("a", 32768)), frame(continuation, "a")), []string{"close 1009"}},
+	{"binary of too many", frame(fin|binaryMessage, strings.Repeat("a", 65537)), []string{"close 1009"}},
 	{"far too many", frame(fin|text, strings.Repeat("a", 1<<20)), []string{"close 1009"}},
 	{"announced too many, sent enough", append(header(fin|text, 1<<40, 0x80), make([]byte, 65536+5)...), []string{"close 1009"}},
 	{"too many and no UTF-8", frame(fin|text, strings.Repeat("\xff", 65537)), []string{"close 1009"}},
@@ -160,7 +164,10 @@ func TestWireByteByByte(t *testing.T) {
 func echoAll(c *ws.Conn) {
 	for {
 		data, err := c.Recv()
-		if err != nil {
+		switch _, isBinary := errors.AsType[ws.BinaryError](err); {
+		case isBinary:
+			data = []byte("binary")
+		case err != nil:
 			_ = c.Close(closeCode(err), "")
 			return
 		}

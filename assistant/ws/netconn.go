@@ -91,6 +91,7 @@ type netConn struct {
 	early    []byte        // what the client sent together with its handshake
 	silent   atomic.Int64  // since when a read waits for the peer, see now; 0 = none does
 	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait; 0 = open
+	headers                // the reader's
 
 	mu      lock          // held during writes
 	pending *bytes.Buffer // data written since cork; nil = not corked
@@ -192,11 +193,14 @@ func (c *netConn) Read(p []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
 		c.early = c.early[n:]
+		c.follow(p[:n])
 		return n, nil
 	}
 	c.silent.Store(now())
 	defer c.silent.Store(0)
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	c.follow(p[:n])
+	return n, err
 }
 
 // heard records a sign of life while a read waits.

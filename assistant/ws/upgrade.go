@@ -50,9 +50,9 @@ func (e *HandshakeError) Error() string { return e.Err.Error() }
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // IsUpgrade reports whether r asks for a WebSocket: by the Upgrade header of HTTP/1.1, or by the extended
-// CONNECT of HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220).
+// CONNECT of HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220). HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
 func IsUpgrade(r *http.Request) bool {
-	return websocket.IsWebSocketUpgrade(r) || isExtendedConnect(r)
+	return r.ProtoAtLeast(1, 1) && websocket.IsWebSocketUpgrade(r) || isExtendedConnect(r)
 }
 
 // Upgrade answers the handshake of r and returns the open connection. Errors are [*HandshakeError].

@@ -119,6 +119,7 @@ func TestIsUpgrade(t *testing.T) {
 		{"case and lists", "GET", "HTTP/1.1", http.Header{"Connection": {"keep-alive", "uPGRADE"}, "Upgrade": {"h2c, WebSocket"}}, true},
 		{"plain", "GET", "HTTP/1.1", http.Header{}, false},
 		{"no connection header", "GET", "HTTP/1.1", http.Header{"Upgrade": {"websocket"}}, false},
+		{"HTTP/1.0", "GET", "HTTP/1.0", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, false},
 		{"other upgrade", "GET", "HTTP/1.1", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"h2c"}}, false},
 		{"HTTP/2", "CONNECT", "HTTP/2.0", http.Header{":protocol": {"websocket"}}, true},
 		{"HTTP/3", "CONNECT", "websocket", http.Header{}, true},
@@ -126,7 +127,9 @@ func TestIsUpgrade(t *testing.T) {
 		{"other extended CONNECT", "CONNECT", "HTTP/2.0", http.Header{":protocol": {"connect-udp"}}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := ws.IsUpgrade(&http.Request{Method: test.method, Proto: test.proto, Header: test.header}); got != test.want {
+			r := &http.Request{Method: test.method, Proto: test.proto, Header: test.header}
+			r.ProtoMajor, r.ProtoMinor, _ = http.ParseHTTPVersion(test.proto)
+			if got := ws.IsUpgrade(r); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
@@ -144,6 +147,11 @@ func TestUpgradeRefuses(t *testing.T) {
 	}{
 		{
 			"plain GET", func(r *http.Request) { r.Header = http.Header{} }, http.StatusUpgradeRequired,
+			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, "this address speaks WebSocket only",
+		},
+		{
+			// RFC 9110 section 7.8: the Upgrade header of such a request is ignored.
+			"HTTP/1.0", func(r *http.Request) { r.ProtoMinor, r.Proto = 0, "HTTP/1.0" }, http.StatusUpgradeRequired,
 			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, "this address speaks WebSocket only",
 		},
 		{

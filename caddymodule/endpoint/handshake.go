@@ -22,9 +22,8 @@ func (h *Handler) Channel() asyncapi.Channel {
 
 var closeCodes = map[int]string{
 	1000: "The client closed the connection.",
-	1003: "The client sent a binary message.",
 	1007: "The client sent a text message that is not UTF-8.",
-	1008: "The client sent twenty malformed frames within a minute or reads too slowly, or an operator closed the connection.",
+	1008: "The client sent twenty malformed frames within a minute, took longer than a minute for one message or reads too slowly, or an operator closed the connection.",
 	1009: "The client sent a message over the limit.",
 	1011: "The server failed.",
 	1012: "The server is restarting: connect again.",

@@ -37,11 +37,9 @@ async def main(url):
         print("large answered", str((await until(socket, "user_message"))["content"] == question).lower())
         await socket.close(4000, "bye")
         print("closed", socket.close_code)
-    for name, data in {"binary": b"\0\0\0"}.items():
-        async with websockets.connect(url) as socket:
-            await socket.send(data)
-            await socket.wait_closed()
-            print(name, socket.close_code)
+    async with websockets.connect(url) as socket:
+        await socket.send(b"\0\0\0")
+        print("binary", (await until(socket, "error"))[0]["type"])
 
 
 asyncio.run(main(sys.argv[1]))

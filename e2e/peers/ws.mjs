@@ -57,9 +57,13 @@ let end = closed(socket);
 socket.close(4000, "bye");
 console.log("closed", await end);
 
-for (const [name, data] of [["binary", new Uint8Array(3)], ["no UTF-8", Buffer.from([0x61, 0xff])]]) {
-	const socket = await open();
-	end = closed(socket);
-	socket.send(data, { binary: name === "binary" });
-	console.log(name, await end);
-}
+const binary = await open();
+answer = until(binary, "error");
+binary.send(new Uint8Array(3));
+console.log("binary", (await answer)[0].type);
+binary.close();
+
+const text = await open();
+end = closed(text);
+text.send(Buffer.from([0x61, 0xff]), { binary: false });
+console.log("no UTF-8", await end);
