@@ -79,7 +79,7 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 	}
 	rest, _ := tags.Rest()
 	b.WriteString(rest)
-	title = strings.Trim(strings.Join(strings.Fields(b.String()), " "), `"'.*#`)
+	title = strings.Trim(assistant.Title(b.String()), `"'.*#`)
 	if runes := []rune(title); len(runes) > maxModelTitle {
 		title = string(runes[:maxModelTitle])
 	}
@@ -91,7 +91,7 @@ const maxTitle = 60
 
 // titleOf shortens a question at a word.
 func titleOf(question string) string {
-	title := strings.Join(strings.Fields(question), " ")
+	title := assistant.Title(question)
 	if utf8.RuneCountInString(title) <= maxTitle {
 		return title
 	}

@@ -95,9 +95,12 @@ func (r *request) question(ask assistant.Ask, field ...string) error {
 	if err != nil {
 		return err
 	}
-	a := r.s.settings()
+	a, at := r.s.settings(), append([]string{r.envelope.Action, "payload"}, field...)
+	if assistant.IsBlank(ask.Text) {
+		return wire.TooShort(at)
+	}
 	if limit := a.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(ask.Text) > limit {
-		return wire.TooLong(limit, append([]string{r.envelope.Action, "payload"}, field...))
+		return wire.TooLong(limit, at)
 	}
 	if ask.Asker, err = r.s.asker(a, ask.Text); err != nil {
 		return err
@@ -170,8 +173,10 @@ func (r *request) onUnsubscribe(context.Context, wire.Null) error {
 
 func (r *request) onCreateConversation(ctx context.Context, p *CreateConversationPayload) error {
 	title := ""
-	if p != nil {
-		title = p.Title
+	if p != nil && p.Title != "" {
+		if title = assistant.Title(p.Title); assistant.IsBlank(title) {
+			return wire.TooShort([]string{r.envelope.Action, "payload", "title"})
+		}
 	}
 	client, err := r.countWrite()
 	if err != nil {
@@ -206,7 +211,10 @@ func (r *request) onListConversations(ctx context.Context, p *ListConversationsP
 }
 
 func (r *request) onRenameConversation(ctx context.Context, p RenameConversationPayload) error {
-	cmd := assistant.Rename{From: r.s.newKey(), Title: p.Title}
+	cmd := assistant.Rename{From: r.s.newKey(), Title: assistant.Title(p.Title)}
+	if assistant.IsBlank(cmd.Title) {
+		return wire.TooShort([]string{r.envelope.Action, "payload", "title"})
+	}
 	return r.change(cmd.From, func() (wire.Frame, error) {
 		c, err := r.s.hub.Rename(ctx, r.s.peer.User, r.id, cmd)
 		return msgConversationUpdated.With(c), err
