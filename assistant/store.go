@@ -19,6 +19,9 @@ var (
 	ErrStale = errors.New("changed meanwhile")
 	// ErrFull says that a bounded store has no room.
 	ErrFull = errors.New("store is full")
+	// ErrUnavailable says that a store cannot be opened now and may be later: its disk is full, or its server is
+	// away. Only what opens stores returns it.
+	ErrUnavailable = errors.New("store is unavailable")
 )
 
 // Store keeps conversations. It is safe for concurrent use.

@@ -191,12 +191,15 @@ func (o *outage) start() {
 }
 
 // onSmallDisk gives the server a disk of 8 MiB, which only it sees and which goes with it.
-func (o *outage) onSmallDisk() {
+func (o *outage) onSmallDisk() { o.onSmallDiskThat("") }
+
+// onSmallDiskThat also runs a command of the shell before the server.
+func (o *outage) onSmallDiskThat(command string) {
 	o.wrap = []string{"unshare", "--mount"}
 	if os.Getuid() != 0 {
 		o.wrap = append(o.wrap, "--user", "--map-root-user")
 	}
-	o.wrap = append(o.wrap, "sh", "-c", `mkdir "$HOME/disk" && mount -t tmpfs -o size=8m tmpfs "$HOME/disk" && exec "$@"`, "sh")
+	o.wrap = append(o.wrap, "sh", "-c", `mkdir "$HOME/disk" && mount -t tmpfs -o size=8m tmpfs "$HOME/disk" && `+command+`exec "$@"`, "sh")
 	o.start()
 }
 

@@ -22,6 +22,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,9 +62,29 @@ type Store struct {
 
 // Open connects, makes or migrates the tables, and marks answers interrupted that dead processes have
 // left streaming. The logger, which may be nil, gets a line when the connection that holds the lock is
-// lost, and of answers that were interrupted. No error contains the DSN or its password.
+// lost, and of answers that were interrupted. No error contains the DSN or its password. Where the server is away,
+// or takes no more connections, the error is an [assistant.ErrUnavailable].
 func Open(ctx context.Context, config Config, log *zap.Logger) (*Store, error) {
-	return open(ctx, config, log, pace)
+	s, err := open(ctx, config, log, pace)
+	if err != nil && isAway(err) {
+		err = fmt.Errorf("%w: %w", assistant.ErrUnavailable, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// isAway reports whether err may pass by itself: no server answers, or the one that does cannot serve now.
+func isAway(err error) bool {
+	if fault, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Connection exceptions, insufficient resources, operator intervention; 25006 is a standby, 40xxx a conflict.
+		return slices.Contains([]string{"08", "40", "53", "57"}, fault.Code[:min(2, len(fault.Code))]) || fault.Code == "25006"
+	}
+	_, connects := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	return connects || network || pgconn.Timeout(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.DeadlineExceeded)
 }
 
 func open(ctx context.Context, config Config, log *zap.Logger, pace time.Duration) (*Store, error) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,6 +100,42 @@ func TestNewerSchema(t *testing.T) {
 	must(t, s.Close())
 	if _, err = Open(t.Context(), Config{DSN: dsn}, nil); err == nil || !strings.Contains(err.Error(), "version 99") {
 		t.Errorf("got error %v", err)
+	}
+}
+
+// A server that is away may come back; what is wrong with the configuration stays wrong.
+func TestUnavailable(t *testing.T) {
+	valid := database.dsn()
+	refuses, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer refuses.Close()
+	go func() { // as a proxy whose server is away does
+		for {
+			c, err := refuses.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(refuses.Addr().String())
+	for name, test := range map[string]struct {
+		dsn  string
+		want bool
+	}{
+		"no server":     {strings.ReplaceAll(valid, fmt.Sprint(database.port), "1"), true},
+		"cut off":       {strings.ReplaceAll(valid, fmt.Sprint(database.port), port), true},
+		"password":      {strings.ReplaceAll(valid, "secret", "secrets"), false},
+		"no database":   {strings.ReplaceAll(valid, "/postgres", "/nothing"), false},
+		"no connection": {strings.ReplaceAll(valid, "%2F", "@"), false},
+	} {
+		s, err := Open(t.Context(), Config{DSN: test.dsn}, nil)
+		if err == nil {
+			must(t, s.Close())
+		}
+		if err == nil || errors.Is(err, assistant.ErrUnavailable) != test.want {
+			t.Errorf("%s: got %v; unavailable: %v", name, err, test.want)
+		}
 	}
 }
 

@@ -17,15 +17,26 @@ var migrations embed.FS
 // applicationID marks the file as ours: "CAst".
 const applicationID = 0x43417374
 
-// prepare makes the file ready for use. Check looks for damage first.
-func prepare(ctx context.Context, conn *sql.Conn, check bool) error {
-	if check {
-		var verdict string
-		if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-			return fmt.Errorf("check: %w", err)
-		}
-		if verdict != "ok" {
-			return fmt.Errorf("file is damaged: %s", verdict)
+// check looks for damaged pages.
+func check(ctx context.Context, db interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) error {
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("file is damaged: %s", verdict)
+	}
+	return nil
+}
+
+// prepare makes the file ready for use. Unclean says that a process has ended without closing it: then it is checked
+// first.
+func prepare(ctx context.Context, conn *sql.Conn, unclean bool) error {
+	if unclean {
+		if err := check(ctx, conn); err != nil {
+			return err
 		}
 	}
 	// The mode stays with the file. It cannot change inside a transaction.

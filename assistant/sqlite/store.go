@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -47,6 +48,7 @@ type Config struct {
 
 // Store is an assistant.Store in an SQLite file.
 type Store struct {
+	path   string
 	lock   *sql.DB // holds the lock file
 	writer *writer
 	reader *sql.DB
@@ -58,19 +60,40 @@ type Store struct {
 // for some hundred MiB.
 //
 // It fails where the file is open already, in this process or in another, is no SQLite file or one of
-// another application, is damaged, or was written by a newer version.
+// another application, is damaged, or was written by a newer version. Where the disk is full or fails, the error is
+// an [assistant.ErrUnavailable].
 func Open(ctx context.Context, config Config) (*Store, error) {
 	path, err := filepath.Abs(config.Path)
 	if err != nil || config.Path == "" {
 		return nil, fmt.Errorf("open store: bad path %q", config.Path)
 	}
-	s := new(Store)
+	s := &Store{path: path}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, path); err != nil {
 		_ = s.close() // err says more
+		if ofDisk(err) {
+			err = fmt.Errorf("%w: %w", assistant.ErrUnavailable, err)
+		}
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	return s, nil
+}
+
+// ofDisk reports whether err is a fault of the disk that may pass.
+func ofDisk(err error) bool {
+	return code(err) == sqlite3.SQLITE_FULL || code(err) == sqlite3.SQLITE_IOERR || errors.Is(err, syscall.ENOSPC) ||
+		errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO)
+}
+
+// Check looks for damaged pages, which takes a second for some hundred MiB, and returns what it has found. It has a
+// connection of its own, so that other calls go on meanwhile.
+func (s *Store) Check(ctx context.Context) error {
+	db, err := sql.Open("sqlite", source(s.path, busyTimeout, "query_only(on)"))
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	defer db.Close()
+	return check(ctx, db)
 }
 
 func (s *Store) open(ctx context.Context, path string) (err error) {

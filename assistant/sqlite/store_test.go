@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,14 +173,44 @@ func TestDamagedFile(t *testing.T) {
 	if _, err := os.Stat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("the -wal is still there: %v", err)
 	}
+	damage(t, path)
+	must(t, os.WriteFile(path+"-wal", []byte("what kill -9 leaves"), 0o600))
+	wantError(t, path, "damaged")
+}
+
+// damage overwrites pages in the middle of a file.
+func damage(t *testing.T, path string) {
+	t.Helper()
 	data, err := os.ReadFile(path)
 	must(t, err)
 	for i := len(data) / 2; i < len(data)/2+3*4096; i++ {
 		data[i] = 0xA5
 	}
 	must(t, os.WriteFile(path, data, 0o600))
-	must(t, os.WriteFile(path+"-wal", []byte("what kill -9 leaves"), 0o600))
-	wantError(t, path, "damaged")
+}
+
+// Check finds damaged pages in a file that could be opened, and nothing in a sound one that is written meanwhile.
+func TestCheck(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chat.db")
+	s := open(t, path)
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for range 200 {
+			err := s.Create(t.Context(), "alice", assistant.Conversation{ID: uuid.NewString(), Title: strings.Repeat("t", 500), CreatedAt: time.Now(), UpdatedAt: time.Now()})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	must(t, s.Check(t.Context()))
+	writing.Wait()
+	must(t, s.Close())
+	damage(t, path)
+	s = open(t, path)
+	defer s.Close()
+	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("found %v", err)
+	}
 }
 
 // A shell that reads, or writes for a moment, does no harm.

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -49,8 +50,10 @@ type StoreSource interface {
 	// Key identifies the store of a handler. A reload that does not change it keeps the open store.
 	Key(handler string) string
 	// Open opens the store. It is not called again for the same key before that store is closed. No file or
-	// connection may be opened or created before Open.
-	Open() (assistant.Store, error)
+	// connection may be opened or created before Open. Where it fails with assistant.ErrUnavailable it is called
+	// again after a while; other errors of the first call refuse the configuration. Where the store has a method
+	// Check(context.Context) error, that looks for damage in the background.
+	Open(ctx context.Context) (assistant.Store, error)
 }
 
 func (h *Handler) loadStore(ctx caddy.Context) error {

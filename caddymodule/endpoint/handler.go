@@ -166,7 +166,7 @@ type Handler struct {
 	chain     *chain.Chain
 	storeKey  string
 	storeName string
-	openStore func() (assistant.Store, error)
+	openStore func(context.Context) (assistant.Store, error)
 	settings  conversation.Config
 	ctx       caddy.Context
 	log       *zap.Logger
@@ -210,7 +210,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // start opens the store, unless an earlier configuration has opened it. From then on all sessions of the handler
 // use h's settings, those of earlier configurations included.
 func (h *Handler) start() (err error) {
-	if h.hub, err = openHub(hubKey{h.Name, h.storeKey}, h.openStore, h.log); err != nil {
+	if h.hub, err = openHub(hubKey{handler: h.Name, store: h.storeKey}, h.openStore, h.log); err != nil {
 		return err
 	}
 	h.settings.Observer = observe.New(h.Name, h.storeName, h.hub.events)

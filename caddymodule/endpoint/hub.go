@@ -2,11 +2,11 @@ package endpoint
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/guard"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
@@ -19,52 +19,106 @@ import (
 var hubs = caddy.NewUsagePool()
 
 // hubKey identifies a hub: the same handler with another store gets a new one.
-type hubKey struct{ handler, store string }
+type hubKey struct {
+	handler, store string
+	generation     int // counts hubs of one handler and store, of which the last one may be in use
+}
+
+// last is the newest hub of each handler and store.
+var last struct {
+	sync.Mutex
+	hubs map[hubKey]predecessor // by a key without generation
+}
+
+// predecessor is what is known of a hub that may have gone.
+type predecessor struct {
+	generation int
+	gone       <-chan struct{}
+}
 
 // pooledHub is a hub with its store.
 type pooledHub struct {
 	*conversation.Hub
 	key    hubKey
-	store  assistant.Store
+	store  *guard.Opening
 	events *observe.Emitter
 	log    *zap.Logger
-	gone   chan struct{} // closed after the store
+	before <-chan struct{} // closed after the store of the hub before; nil = there was none
+	gone   chan struct{}   // closed after the store
 
 	mu       sync.Mutex
 	handlers int  // of configurations that are loaded
 	retired  bool // the last handler has left: the hub drains and takes no new one
 }
 
-// goneTimeout is how long a handler waits for a retired hub of the same name and store to close.
-const goneTimeout = 30 * time.Second
+// patience is how long a start waits for a store to open, which otherwise goes on in the background.
+const patience = 3 * time.Second
 
-// openHub returns the hub of a handler that starts, with a reference to it. The first one opens the store.
-func openHub(key hubKey, open func() (assistant.Store, error), log *zap.Logger) (*pooledHub, error) {
-	deadline := time.NewTimer(goneTimeout)
-	defer deadline.Stop()
+// openHub returns the hub of a handler that starts, with a reference to it. The first one opens the store. A retired
+// hub of the same handler and store is not used again: the next one opens the store when that has closed it.
+func openHub(key hubKey, open func(context.Context) (assistant.Store, error), log *zap.Logger) (*pooledHub, error) {
+	last.Lock()
+	defer last.Unlock()
+	base := key
+	var before <-chan struct{}
 	for {
-		v, _, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) {
-			store, err := open()
-			if err != nil {
-				return nil, err
-			}
-			hub := conversation.NewHub(store, log)
-			return &pooledHub{Hub: hub, key: key, store: store, events: observe.NewEmitter(key.handler, log), log: log, gone: make(chan struct{})}, nil
-		})
+		if p, known := last.hubs[base]; known {
+			key.generation, before = p.generation, p.gone
+		}
+		v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) { return newHub(key, before, open, log) })
 		if err != nil {
 			return nil, err
 		}
 		h := v.(*pooledHub)
+		if !loaded {
+			if last.hubs == nil {
+				last.hubs = make(map[hubKey]predecessor)
+			}
+			last.hubs[base] = predecessor{key.generation, h.gone}
+		}
 		if h.join() {
 			return h, nil
 		}
+		last.hubs[base] = predecessor{key.generation + 1, h.gone}
 		h.release()
+	}
+}
+
+// newHub opens the store of a hub, at once or, where the hub before still has it, in the background.
+func newHub(key hubKey, before <-chan struct{}, open func(context.Context) (assistant.Store, error), log *zap.Logger) (*pooledHub, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if before != nil {
 		select {
-		case <-h.gone:
-		case <-deadline.C:
-			return nil, errors.New("an earlier handler with this name and store is still draining")
+		case <-before:
+			before = nil
+		default:
+			cancel()
 		}
 	}
+	store, err := guard.Open(ctx, func(ctx context.Context) (assistant.Store, error) {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-orClosed(before):
+			return open(ctx)
+		}
+	}, log.With(zap.String("handler", key.handler)))
+	if err != nil {
+		return nil, err
+	}
+	h := &pooledHub{Hub: conversation.NewHub(store, log), key: key, store: store, events: observe.NewEmitter(key.handler, log), log: log, before: before, gone: make(chan struct{})}
+	return h, nil
+}
+
+// orClosed returns c or, where that is nil, a closed channel.
+func orClosed(c <-chan struct{}) <-chan struct{} {
+	if c != nil {
+		return c
+	}
+	closed := make(chan struct{})
+	close(closed)
+	return closed
 }
 
 func (h *pooledHub) join() bool {
@@ -124,6 +178,10 @@ func (h *pooledHub) Destruct() error {
 		h.log.Warn("stop assistant", zap.String("name", h.key.handler), zap.Error(err))
 	}
 	observe.ProvidersHealthy.Remove(h.key.handler, h.Hub)
-	defer close(h.gone)
-	return h.store.Close()
+	err := h.store.Close()
+	go func() {
+		<-orClosed(h.before) // where this one has never opened the store
+		close(h.gone)
+	}()
+	return err
 }

@@ -153,6 +153,46 @@ func TestComeBack(t *testing.T) {
 	}
 }
 
+// TestComeBackWhileDraining gives a handler its store back while an answer still keeps the store: the reload does not
+// wait for that, what needs the store does, and nothing is lost.
+func TestComeBackWhileDraining(t *testing.T) {
+	s, name := caddytest.NewSite(t), caddytest.Fresh()
+	path := t.TempDir() + "/chat.db"
+	config := caddytest.Handler("pieces 1000000", "name "+name+"\n store sqlite "+path+"\n drain_timeout 2s")
+	s.MustLoad(config)
+	c := s.Dial("user=ann")
+	c.Send(`{"action":"create_conversation"}`)
+	var info assistant.Conversation
+	_ = json.Unmarshal(c.Until("conversation_created").Payload, &info)
+	c.Send(`{"action":"subscribe","topic":"conversation:%s"}`, info.ID)
+	c.Send(`{"action":"assistant_message","payload":"count","topic":"conversation:%s"}`, info.ID)
+	c.Until("streaming")
+	var first *pooledHub
+	for range 2 { // twice, so that one that has never had the store is retired too
+		s.MustLoad(caddytest.Handler("pieces 1", "name "+name+"\n drain_timeout 2s"))
+		s.MustLoad(config)
+		h := Running()[0].hub
+		if first == nil {
+			first = h
+		}
+	}
+	select {
+	case <-first.before:
+		t.Error("the reloads waited for the drain, or the answer did not hold it up")
+	default:
+	}
+	c = s.Dial("user=ann")
+	c.Send(`{"action":"list_messages","payload":{"conversation_id":"%s"}}`, info.ID)
+	if f := c.Until("messages"); !strings.Contains(string(f.Payload), `"interrupted"`) {
+		t.Errorf("got %s", f.Payload)
+	}
+	select {
+	case <-first.gone:
+	default:
+		t.Error("two stores have the file open")
+	}
+}
+
 // TestRefusedReload keeps the settings that were there when a new configuration fails to start.
 func TestRefusedReload(t *testing.T) {
 	s := caddytest.NewSite(t)
@@ -191,8 +231,8 @@ func TestRefusedConfiguration(t *testing.T) {
 
 // TestLateConnection has a connection come when the last handler has gone: its hub is not used again.
 func TestLateConnection(t *testing.T) {
-	key := hubKey{caddytest.Fresh(), "memory"}
-	open := func() (assistant.Store, error) { return memory.Open(memory.Config{}), nil }
+	key := hubKey{handler: caddytest.Fresh(), store: "memory"}
+	open := func(context.Context) (assistant.Store, error) { return memory.Open(memory.Config{}), nil }
 	h, err := openHub(key, open, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

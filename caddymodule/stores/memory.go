@@ -2,6 +2,7 @@
 package stores
 
 import (
+	"context"
 	"math"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -41,7 +42,7 @@ func (m *Memory) Validate() error { return m.Settings().Check() }
 func (m *Memory) Key(handler string) string { return "memory of " + handler }
 
 // Open makes the store.
-func (m *Memory) Open() (assistant.Store, error) { return memory.Open(m.Config), nil }
+func (m *Memory) Open(context.Context) (assistant.Store, error) { return memory.Open(m.Config), nil }
 
 // UnmarshalCaddyfile reads store memory and its block.
 func (m *Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {

@@ -56,8 +56,8 @@ func hasPassword(dsn string) bool {
 func (p *Postgres) Key(string) string { return "postgres " + p.dsn }
 
 // Open connects, and creates or migrates the tables.
-func (p *Postgres) Open() (assistant.Store, error) {
-	return postgres.Open(context.Background(), postgres.Config{DSN: p.dsn}, p.log)
+func (p *Postgres) Open(ctx context.Context) (assistant.Store, error) {
+	return postgres.Open(ctx, postgres.Config{DSN: p.dsn}, p.log)
 }
 
 // UnmarshalCaddyfile reads:

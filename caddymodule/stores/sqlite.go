@@ -51,8 +51,8 @@ func (s *SQLite) Key(handler string) string {
 }
 
 // Open opens the file.
-func (s *SQLite) Open() (assistant.Store, error) {
-	return sqlite.Open(context.Background(), sqlite.Config{Path: s.path})
+func (s *SQLite) Open(ctx context.Context) (assistant.Store, error) {
+	return sqlite.Open(ctx, sqlite.Config{Path: s.path})
 }
 
 // UnmarshalCaddyfile reads:
