@@ -27,6 +27,7 @@ func init() { caddy.RegisterModule(Admin{}) }
 //
 //	GET    /assistant/                                 the handlers and their activity
 //	GET    /assistant/<name>                           one of them
+//	GET    /assistant/<name>/health                    store, models and drain; 503 where no new clients should come
 //	GET    /assistant/<name>/providers                 its models, and which of them are passed over
 //	GET    /assistant/<name>/sockets[?user=]           open sockets
 //	DELETE /assistant/<name>/sockets?user=             close all sockets of a user, with 1008
@@ -65,6 +66,7 @@ func (Admin) Routes() []caddy.AdminRoute {
 		{Pattern: "/assistant/", Handler: caddy.AdminHandlerFunc(noRoute)},
 		{Pattern: "/assistant/{$}", Handler: methods{http.MethodGet: listHandlers}},
 		{Pattern: "/assistant/{name}", Handler: methods{http.MethodGet: ofHandler(showHandler)}},
+		{Pattern: "/assistant/{name}/health", Handler: methods{http.MethodGet: ofHandler(showHealth)}},
 		{Pattern: "/assistant/{name}/providers", Handler: methods{http.MethodGet: ofHandler(listProviders)}},
 		{Pattern: "/assistant/{name}/sockets", Handler: methods{http.MethodGet: ofHandler(listSockets), http.MethodDelete: ofHandler(closeSockets)}},
 		{Pattern: "/assistant/{name}/sockets/{id}", Handler: methods{http.MethodDelete: ofHandler(closeSocket)}},

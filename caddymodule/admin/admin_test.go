@@ -170,7 +170,10 @@ func TestAdminSees(t *testing.T) {
 	if len(answers.Items) != 1 || answers.Items[0].Model != "m" || answers.Items[0].Provider != "counting" {
 		t.Fatalf("answers %+v", answers)
 	}
-	for _, path := range []string{"", "assistants", "assistants/sockets", "assistants/answers", "assistants/conversations?user=ann", "assistants/providers"} {
+	if got := must[endpoint.Health](s, 200, "GET", "/assistant/assistants/health"); got.Status != endpoint.StatusOK || got.Store != (endpoint.StoreHealth{Module: "memory", Status: endpoint.StatusOK}) || len(got.Providers) != 1 {
+		t.Errorf("the health is %+v", got)
+	}
+	for _, path := range []string{"", "assistants", "assistants/health", "assistants/sockets", "assistants/answers", "assistants/conversations?user=ann", "assistants/providers"} {
 		if _, _, body := ask(s, "GET", "/assistant/"+path); strings.Contains(body, "secret") {
 			t.Errorf("/assistant/%s tells what was said: %s", path, body)
 		}

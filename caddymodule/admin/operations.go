@@ -39,6 +39,8 @@ func listHandlers(w http.ResponseWriter, _ *http.Request) error {
 
 func showHandler(op operation) error { return answer(op.w, infoOf(op.Handler)) }
 
+func showHealth(op operation) error { return op.Health(op.r.Context()).WriteTo(op.w) }
+
 // ProviderInfo is a model of a handler and its state.
 type ProviderInfo struct {
 	Provider string             `json:"provider"`

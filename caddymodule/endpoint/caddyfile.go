@@ -9,7 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// parseAssistant reads the directive with its matcher, whose path becomes the handler's address.
+// parseAssistant reads the directive with its matcher, whose path becomes the handler's address. The path of the
+// health reaches the handler, too.
 func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !helper.Next() {
 		return nil, helper.ArgErr()
@@ -25,7 +26,12 @@ func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	if h.Address == "" {
 		h.Address = matchedPath(matchers)
 	}
-	return helper.NewRoute(matchers, h), nil
+	routes := helper.NewRoute(matchers, h)
+	if route, ok := routes[0].Value.(caddyhttp.Route); ok && h.HealthPath != "" && matchers != nil {
+		route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"path": helper.JSON(caddyhttp.MatchPath{h.HealthPath})})
+		routes[0].Value = route
+	}
+	return routes, nil
 }
 
 // matchedPath returns the first path that matchers let through, without its wildcard, or "".

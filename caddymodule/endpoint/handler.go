@@ -122,6 +122,11 @@ type Handler struct {
 	// Also logs message texts, of users and models, at level DEBUG. Default: false
 	LogContent bool `json:"log_content,omitempty"`
 
+	// A path that tells the health to everybody: store, providers and whether the handler drains, as JSON, with
+	// 200 where a balancer may send new clients and 503 where it should not. The handler must be reached by it; a
+	// Caddyfile adds it to the directive's matcher. Default: none
+	HealthPath string `json:"health,omitempty"`
+
 	// How many questions each user may ask, regenerate included; one more gets the error rate_limited, which
 	// says when to try again. A question that is refused or sent twice does not count. Default: no limit
 	Rate *Rate `json:"rate,omitempty"`
@@ -270,6 +275,10 @@ func (h *Handler) Cleanup() error {
 // The access log then shows when the socket opened, the handler's own log when and why it closed. With HTTP/2 and
 // HTTP/3, ServeHTTP returns when the socket has closed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
+	started := h.awaitStart(r.Context())
+	if started && h.HealthPath != "" && r.URL.Path == h.HealthPath {
+		return h.serveHealth(w, r)
+	}
 	inquiry := isInquiry(r)
 	defer func() { h.refused(w, err, !inquiry) }()
 	if inquiry {
@@ -277,7 +286,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 			return err
 		}
 	}
-	if !h.awaitStart(r.Context()) || h.hub.Draining() {
+	if !started || h.hub.Draining() {
 		return unavailable(w, &observe.RefusalError{Reason: "draining", Err: errors.New("server is stopping")})
 	}
 	peer := h.peer(r)

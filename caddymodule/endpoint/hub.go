@@ -45,6 +45,7 @@ type pooledHub struct {
 	log    *zap.Logger
 	before <-chan struct{} // closed after the store of the hub before; nil = there was none
 	gone   chan struct{}   // closed after the store
+	pulse  pulse
 
 	mu       sync.Mutex
 	handlers int  // of configurations that are loaded

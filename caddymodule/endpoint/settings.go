@@ -47,6 +47,7 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "drain_timeout", Value: setting.Duration().Into(&h.DrainTimeout), Default: "4s", Help: "for running answers when the server stops"},
 		{Name: "resume_window", Value: setting.Duration().Into(&h.ResumeWindow), Default: "10m", Help: "after an answer's end"},
 		{Name: "log_content", Value: setting.Switch().Into(&h.LogContent), Default: "off", Help: "message texts in the log, at level DEBUG"},
+		{Name: "health", Value: path.Into(&h.HealthPath), Without: "none", Help: "where balancers ask whether this server may get new clients"},
 	}, {
 		{Name: "rate", Value: rate.IntoOptional(&h.Rate), Without: "no limit", Help: "questions of a user, e.g. 20/1m 5; burst is n where it is not given"},
 		{Name: "write_rate", Value: writeRate.IntoOptional(&h.WriteRate), Default: "60/1m 20", Help: "conversations that a user creates, renames and deletes"},
