@@ -67,6 +67,7 @@ func (c *Conversation) storeEnd(t *turn, question assistant.Message, at time.Tim
 	err = &assistant.StoreError{Err: err}
 	t.finish, t.reason = assistant.FinishError, assistant.Describe(err).Reason
 	answer := t.answer()
+	c.hub.store.Owe(question, answer)
 	c.hub.Go(func() { c.storeLate(at, question, answer) })
 	return err
 }

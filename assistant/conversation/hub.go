@@ -70,7 +70,7 @@ const closeGrace = time.Second
 type Hub struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	store    assistant.Store // guarded
+	store    *guard.Guarded
 	log      *zap.Logger
 	accounts *limits.Accounts
 	current  atomic.Pointer[Assistant] // the newest settings

@@ -124,7 +124,7 @@ func (o *Opening) Damage() error {
 
 // Ping returns nil if the store answers.
 func (o *Opening) Ping(ctx context.Context) error {
-	_, err := call(&guarded{o, func() assistant.Observer { return assistant.NoObserver{} }}, ctx, "ping", func(ctx context.Context) (assistant.Conversation, error) {
+	_, err := call(Store(o, func() assistant.Observer { return assistant.NoObserver{} }), ctx, "ping", func(ctx context.Context) (assistant.Conversation, error) {
 		return o.Conversation(ctx, "", assistant.NewID())
 	})
 	if errors.Is(err, assistant.ErrNotFound) {

@@ -3,6 +3,8 @@ package guard
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -18,13 +20,33 @@ const (
 
 // Store returns the store with a guard around each call but Close: it has a deadline of 10 seconds, a panic becomes
 // its error, and a call that hangs a second longer is left behind. Each call is timed for the observer of the time.
-func Store(store assistant.Store, observer func() assistant.Observer) assistant.Store {
-	return &guarded{store, observer}
+func Store(store assistant.Store, observer func() assistant.Observer) *Guarded {
+	return &Guarded{Store: store, observer: observer}
 }
 
-type guarded struct {
+// Guarded is a store with a guard.
+type Guarded struct {
 	assistant.Store // for Close; all other methods are below
 	observer        func() assistant.Observer
+
+	owed sync.Map // assistant.Message by ID, which Finish has still to store
+}
+
+// Owe makes what is read of messages what was shown of them, until Finish has stored them or finds them deleted.
+func (s *Guarded) Owe(messages ...assistant.Message) {
+	for _, m := range messages {
+		s.owed.Store(m.ID, m)
+	}
+}
+
+// shown returns messages as they were shown, where the store does not have that yet.
+func (s *Guarded) shown(messages []assistant.Message) []assistant.Message {
+	for i, m := range messages {
+		if owed, ok := s.owed.Load(m.ID); ok {
+			messages[i] = owed.(assistant.Message)
+		}
+	}
+	return messages
 }
 
 type outcome[T any] struct {
@@ -33,7 +55,7 @@ type outcome[T any] struct {
 }
 
 // call runs one call of the store. A store that ignores its context keeps the goroutine, not the caller.
-func call[T any](s *guarded, ctx context.Context, name string, f func(context.Context) (T, error)) (T, error) {
+func call[T any](s *Guarded, ctx context.Context, name string, f func(context.Context) (T, error)) (T, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -67,38 +89,38 @@ func late[T any](ctx context.Context, done <-chan outcome[T]) (o outcome[T]) {
 }
 
 // do is call for methods that return nothing but an error.
-func do(s *guarded, ctx context.Context, name string, f func(context.Context) error) error {
+func do(s *Guarded, ctx context.Context, name string, f func(context.Context) error) error {
 	_, err := call(s, ctx, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 	return err
 }
 
-func (s *guarded) Create(ctx context.Context, owner string, c assistant.Conversation) error {
+func (s *Guarded) Create(ctx context.Context, owner string, c assistant.Conversation) error {
 	return do(s, ctx, "create", func(ctx context.Context) error { return s.Store.Create(ctx, owner, c) })
 }
 
-func (s *guarded) Conversation(ctx context.Context, owner, id string) (assistant.Conversation, error) {
+func (s *Guarded) Conversation(ctx context.Context, owner, id string) (assistant.Conversation, error) {
 	return call(s, ctx, "conversation", func(ctx context.Context) (assistant.Conversation, error) {
 		return s.Store.Conversation(ctx, owner, id)
 	})
 }
 
-func (s *guarded) List(ctx context.Context, owner string, after assistant.Conversation, limit int) ([]assistant.Conversation, error) {
+func (s *Guarded) List(ctx context.Context, owner string, after assistant.Conversation, limit int) ([]assistant.Conversation, error) {
 	return call(s, ctx, "list", func(ctx context.Context) ([]assistant.Conversation, error) {
 		return s.Store.List(ctx, owner, after, limit)
 	})
 }
 
-func (s *guarded) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
+func (s *Guarded) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
 	return call(s, ctx, "rename", func(ctx context.Context) (assistant.Conversation, error) {
 		return s.Store.Rename(ctx, owner, id, title, was)
 	})
 }
 
-func (s *guarded) Delete(ctx context.Context, owner, id string) error {
+func (s *Guarded) Delete(ctx context.Context, owner, id string) error {
 	return do(s, ctx, "delete", func(ctx context.Context) error { return s.Store.Delete(ctx, owner, id) })
 }
 
-func (s *guarded) Messages(ctx context.Context, owner, id, before string, limit int) ([]assistant.Message, bool, error) {
+func (s *Guarded) Messages(ctx context.Context, owner, id, before string, limit int) ([]assistant.Message, bool, error) {
 	type page struct {
 		messages []assistant.Message
 		more     bool
@@ -107,29 +129,36 @@ func (s *guarded) Messages(ctx context.Context, owner, id, before string, limit 
 		p.messages, p.more, err = s.Store.Messages(ctx, owner, id, before, limit)
 		return p, err
 	})
-	return p.messages, p.more, err
+	return s.shown(p.messages), p.more, err
 }
 
-func (s *guarded) MessageByClientID(ctx context.Context, owner, id, clientID string) ([]assistant.Message, error) {
-	return call(s, ctx, "message_by_client_id", func(ctx context.Context) ([]assistant.Message, error) {
+func (s *Guarded) MessageByClientID(ctx context.Context, owner, id, clientID string) ([]assistant.Message, error) {
+	messages, err := call(s, ctx, "message_by_client_id", func(ctx context.Context) ([]assistant.Message, error) {
 		return s.Store.MessageByClientID(ctx, owner, id, clientID)
 	})
+	return s.shown(messages), err
 }
 
-func (s *guarded) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+func (s *Guarded) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
 	return do(s, ctx, "begin", func(ctx context.Context) error { return s.Store.Begin(ctx, owner, id, b) })
 }
 
-func (s *guarded) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
+func (s *Guarded) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
 	return do(s, ctx, "extend", func(ctx context.Context) error { return s.Store.Extend(ctx, owner, id, messageID, offset, parts) })
 }
 
-func (s *guarded) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
-	return do(s, ctx, "finish", func(ctx context.Context) error { return s.Store.Finish(ctx, owner, id, at, messages...) })
+func (s *Guarded) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
+	err := do(s, ctx, "finish", func(ctx context.Context) error { return s.Store.Finish(ctx, owner, id, at, messages...) })
+	if err == nil || errors.Is(err, assistant.ErrNotFound) {
+		for _, m := range messages {
+			s.owed.Delete(m.ID)
+		}
+	}
+	return err
 }
 
-func (s *guarded) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
+func (s *Guarded) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
 	return call(s, ctx, "delete_before", func(ctx context.Context) ([]assistant.Owned, error) { return s.Store.DeleteBefore(ctx, t, limit) })
 }
 
-var _ assistant.Store = (*guarded)(nil)
+var _ assistant.Store = (*Guarded)(nil)

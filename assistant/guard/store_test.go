@@ -87,3 +87,49 @@ func TestCallEndsWithItsCaller(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 	})
 }
+
+// TestOwed reads messages as they were shown, until the store has them or they are gone.
+func TestOwed(t *testing.T) {
+	store := &owing{messages: []assistant.Message{{ID: "q", Content: "why"}, {ID: "a", Status: assistant.StatusStreaming}}, err: errors.New("disk is full")}
+	s := guard.Store(store, func() assistant.Observer { return assistant.NoObserver{} })
+	failed := assistant.Message{ID: "a", Status: assistant.StatusFailed}
+	read := func() assistant.Status {
+		t.Helper()
+		page, _, err := s.Messages(t.Context(), "ann", "id", "", 2)
+		pair, err2 := s.MessageByClientID(t.Context(), "ann", "id", "c")
+		if err != nil || err2 != nil || page[1].Status != pair[1].Status || page[0].Content != "why" {
+			t.Fatalf("got %v, %v, %v, %v", page, pair, err, err2)
+		}
+		return page[1].Status
+	}
+	for _, end := range []error{nil, assistant.ErrNotFound} {
+		store.err = errors.New("disk is full")
+		s.Owe(failed)
+		if err := s.Finish(t.Context(), "ann", "id", time.Now(), failed); err == nil || read() != assistant.StatusFailed {
+			t.Errorf("while it is owed: %s, %v", read(), err)
+		}
+		store.err = end
+		if _ = s.Finish(t.Context(), "ann", "id", time.Now(), failed); read() != assistant.StatusStreaming {
+			t.Errorf("after %v: %s", end, read())
+		}
+	}
+}
+
+// owing is a store whose Finish fails.
+type owing struct {
+	assistant.Store
+	messages []assistant.Message
+	err      error
+}
+
+func (s *owing) Messages(context.Context, string, string, string, int) ([]assistant.Message, bool, error) {
+	return slices.Clone(s.messages), false, nil
+}
+
+func (s *owing) MessageByClientID(context.Context, string, string, string) ([]assistant.Message, error) {
+	return slices.Clone(s.messages), nil
+}
+
+func (s *owing) Finish(context.Context, string, string, time.Time, ...assistant.Message) error {
+	return s.err
+}

@@ -39,6 +39,11 @@ func TestLateEnd(t *testing.T) {
 				if m := answer(); m.Status != assistant.StatusStreaming {
 					t.Fatalf("the store has %+v", m)
 				}
+				p.in <- fmt.Sprintf(`{"action":"list_messages","ref":"l","payload":{"conversation_id":%q}}`, strings.TrimPrefix(topic, "conversation:"))
+				synctest.Wait()
+				if list := p.frames(t); !strings.Contains(list[len(list)-1].text, `"status":"failed","finish_reason":"error"`) {
+					t.Errorf("the list does not have the answer as it was shown: %s", list[len(list)-1].text)
+				}
 				store.panics.Store("")
 				if back == "later" {
 					time.Sleep(time.Minute)
