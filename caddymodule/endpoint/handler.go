@@ -90,7 +90,8 @@ type Handler struct {
 	Retention caddy.Duration `json:"retention,omitempty"`
 
 	// The origins whose pages may connect, such as https://example.com; * means any. The list is complete: it
-	// must include the site's own origin if its pages connect. Default: the site's own
+	// must include the site's own origin if its pages connect. Default: the site's own, which is the host that the
+	// request names: on a site without a name that is any, and the log warns of it
 	Origins []string `json:"origins,omitempty"`
 
 	// The largest message from a client, in bytes, up to 1 GiB; a larger one closes the connection with 1009.
@@ -175,6 +176,7 @@ type Handler struct {
 	settings  conversation.Config
 	ctx       caddy.Context
 	log       *zap.Logger
+	anyHost   bool // the site has no name
 
 	// set by start
 	started   chan struct{} // closed then
@@ -204,7 +206,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx)); err != nil {
 		return err
 	}
-	h.settings = h.engine()
+	h.settings, h.anyHost = h.engine(), onAnyHost(ctx)
 	var err error
 	if h.app, err = AppOf(ctx); err != nil {
 		return err
@@ -224,6 +226,10 @@ func (h *Handler) start() (err error) {
 	observe.ProvidersHealthy.Add(h.Name, h.hub.Hub)
 	close(h.started)
 	logHTTP2(h.log)
+	if h.anyHost && len(h.Origins) == 0 {
+		h.log.Warn("the site has no name: pages of any name that leads to this server may connect; give the site a name, or set origins",
+			zap.String("handler", h.Name))
+	}
 	if h.Retention > 0 {
 		h.hub.Sweep(h.ctx, time.Duration(h.Retention))
 	}

@@ -29,14 +29,30 @@ func OnSite(ctx caddy.Context) ([]Mount, error) {
 		return nil, errors.New("find assistants: not a module of an HTTP server")
 	}
 	s := search{named: server.NamedRoutes, invoked: map[string]bool{}}
-	// Routes are provisioned in order, so the first without handlers is the one that is provisioned now.
-	here := slices.IndexFunc(server.Routes, func(r caddyhttp.Route) bool { return r.Handlers == nil && r.HandlersRaw != nil })
+	here := provisioning(server)
 	for _, route := range server.Routes {
 		if here < 0 || hosts(route) == hosts(server.Routes[here]) {
 			s.route(route)
 		}
 	}
 	return s.found, s.err
+}
+
+// provisioning returns the index of the route that is being provisioned, -1 if it is a named one or an error route.
+// Routes are provisioned in order, so it is the first without handlers.
+func provisioning(server *caddyhttp.Server) int {
+	return slices.IndexFunc(server.Routes, func(r caddyhttp.Route) bool { return r.Handlers == nil && r.HandlersRaw != nil })
+}
+
+// onAnyHost reports whether the module of ctx, which is being provisioned, is on a site without a name: one that serves
+// every host.
+func onAnyHost(ctx caddy.Context) bool {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return false
+	}
+	here := provisioning(server)
+	return here >= 0 && hosts(server.Routes[here]) == ""
 }
 
 // hosts returns the hosts that a route matches as one text, "" for all.
