@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Reason is the stable code of an error frame.
@@ -164,4 +166,13 @@ func Catch(err *error) {
 	if v := recover(); v != nil {
 		*err = &PanicError{v, debug.Stack()}
 	}
+}
+
+// FaultFields are what the log says of err: also the stack of a panic.
+func FaultFields(err error) []zap.Field {
+	fields := []zap.Field{zap.Error(err)}
+	if crash, ok := errors.AsType[*PanicError](err); ok {
+		fields = append(fields, zap.ByteString("stack", crash.Stack))
+	}
+	return fields
 }

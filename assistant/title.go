@@ -3,6 +3,7 @@ package assistant
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Title returns a text as a title: one line, without control characters and without those that change the direction
@@ -18,4 +19,22 @@ func Title(text string) string {
 		return r
 	}, text)
 	return strings.Join(strings.Fields(shown), " ")
+}
+
+// maxTitle is the length of a title made of a question, in characters.
+const maxTitle = 60
+
+// TitleOf returns a title made of a conversation's first question: at most 60 characters, cut at a word.
+func TitleOf(question string) string {
+	title := Title(question)
+	if utf8.RuneCountInString(title) <= maxTitle {
+		return title
+	}
+	runes := []rune(title)[:maxTitle]
+	for i := len(runes) - 1; i > maxTitle/2; i-- {
+		if unicode.IsSpace(runes[i]) {
+			return string(runes[:i]) + "…"
+		}
+	}
+	return string(runes) + "…"
 }

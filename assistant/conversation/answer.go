@@ -68,7 +68,7 @@ func (c *Conversation) answer(t *turn) {
 		return
 	case err != nil:
 		if !assistant.IsRefusal(err) {
-			t.assistant.Logger.Warn("question not accepted", append(FaultFields(err), zap.String("conversation_id", c.id))...)
+			t.assistant.Logger.Warn("question not accepted", append(assistant.FaultFields(err), zap.String("conversation_id", c.id))...)
 		}
 		c.refuse(t, err)
 		return

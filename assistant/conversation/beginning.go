@@ -68,7 +68,7 @@ func (c *Conversation) beginning(t *turn) (assistant.Beginning, error) {
 	t.question.CreatedAt = t.started
 	b.Question = &t.question
 	if c.stored() && c.title() == "" {
-		b.Title = titleOf(t.question.Content)
+		b.Title = assistant.TitleOf(t.question.Content)
 	}
 	return b, nil
 }

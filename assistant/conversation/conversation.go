@@ -52,19 +52,12 @@ type Conversation struct {
 	deleted   bool
 	gone      uint64      // the number of KindDeleted; 0 = it has not come
 	alone     *time.Timer // what happens when it is not open for long; nil = nothing
-	marks     []mark      // what of the log is how old, oldest first
-	trimmer   *time.Timer // trims the log by the oldest mark; nil when there is none
+	ages      stream.Ages // of the log
+	trimmer   *time.Timer // trims the log by its ages; nil when there are none
 }
 
-// mark says how old a part of the log is: everything up to seq was appended before at.
-type mark struct {
-	seq      uint64
-	from, at time.Time // of the first and the last event that the mark stands for
-}
-
-// markParts is into how many parts, at most, a resume window is divided: events of one part are trimmed
-// together, so that marks are few however many events come.
-const markParts = 64
+// windowParts is into how many parts, at most, a resume window is divided: events of one part are trimmed together.
+const windowParts = 64
 
 func newConversation(ctx context.Context, hub *Hub, owner, id string) *Conversation {
 	return &Conversation{
@@ -201,12 +194,8 @@ func (c *Conversation) markLocked(seq uint64) {
 	if !c.stored() {
 		return // its follower lets go
 	}
-	window, at := c.hub.Using().resumeWindow(), time.Now()
-	if last := len(c.marks) - 1; last >= 0 && at.Sub(c.marks[last].from) < window/markParts {
-		c.marks[last].seq, c.marks[last].at = seq, at
-	} else {
-		c.marks = append(c.marks, mark{seq, at, at})
-	}
+	window := c.hub.Using().resumeWindow()
+	c.ages.Note(seq, time.Now(), window/windowParts)
 	if c.trimmer == nil {
 		c.trimmer = time.AfterFunc(window, c.trim)
 	}
@@ -216,15 +205,11 @@ func (c *Conversation) markLocked(seq uint64) {
 func (c *Conversation) trim() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	window, n := c.hub.Using().resumeWindow(), 0
-	for n < len(c.marks) && time.Since(c.marks[n].at) >= window {
-		c.log.Trim(c.marks[n].seq)
-		n++
-	}
-	c.marks = slices.Clone(c.marks[n:]) // nil when there is none
+	window := c.hub.Using().resumeWindow()
+	c.log.Trim(c.ages.Forget(time.Now().Add(-window)))
 	c.trimmer = nil
-	if len(c.marks) > 0 {
-		c.trimmer = time.AfterFunc(window-time.Since(c.marks[0].at), c.trim)
+	if at, ok := c.ages.Oldest(); ok {
+		c.trimmer = time.AfterFunc(window-time.Since(at), c.trim)
 	} else if c.running == nil {
 		c.forgetLocked(0)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -29,7 +28,7 @@ func (c *Conversation) isFirstLocked() bool { return c.stored() && !c.more && le
 func (c *Conversation) nameByModel(t *turn) {
 	ctx, cancel := context.WithTimeout(c.ctx, titleTimeout)
 	defer cancel()
-	was := titleOf(t.question.Content)
+	was := assistant.TitleOf(t.question.Content)
 	if c.title() != was {
 		return
 	}
@@ -84,22 +83,4 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 		title = string(runes[:maxModelTitle])
 	}
 	return title, nil
-}
-
-// maxTitle is the length of a title made of a question, in characters.
-const maxTitle = 60
-
-// titleOf shortens a question at a word.
-func titleOf(question string) string {
-	title := assistant.Title(question)
-	if utf8.RuneCountInString(title) <= maxTitle {
-		return title
-	}
-	runes := []rune(title)[:maxTitle]
-	for i := len(runes) - 1; i > maxTitle/2; i-- {
-		if unicode.IsSpace(runes[i]) {
-			return string(runes[:i]) + "…"
-		}
-	}
-	return string(runes) + "…"
 }

@@ -172,7 +172,7 @@ func (c *Conversation) logEnd(t *turn, err error) {
 		t.assistant.Logger.Info("answer ended", append(fields, zap.NamedError("cause", err))...)
 		return
 	}
-	fields = append(append(fields, FaultFields(err)...), zap.String("reason", string(end.Reason)))
+	fields = append(append(fields, assistant.FaultFields(err)...), zap.String("reason", string(end.Reason)))
 	t.assistant.Logger.Error("answer failed", fields...)
 }
 
@@ -188,15 +188,6 @@ func (c *Conversation) fieldsOf(t *turn) []zap.Field {
 	fields := []zap.Field{zap.String("user", c.askerOf(t).Peer.User)}
 	if c.stored() {
 		fields = append(fields, zap.String("conversation_id", c.id))
-	}
-	return fields
-}
-
-// FaultFields are what the log says of err: also the stack of a panic.
-func FaultFields(err error) []zap.Field {
-	fields := []zap.Field{zap.Error(err)}
-	if crash, ok := errors.AsType[*assistant.PanicError](err); ok {
-		fields = append(fields, zap.ByteString("stack", crash.Stack))
 	}
 	return fields
 }

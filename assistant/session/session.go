@@ -207,7 +207,7 @@ func (s *Session) invalid(e wire.Envelope, invalid *wire.ValidationError) error 
 // refuse answers a request with an error.
 func (s *Session) refuse(e wire.Envelope, err error) {
 	if isFaultOfOurs(err) {
-		s.assistant.Logger.Warn("request failed", append(conversation.FaultFields(err), zap.String("action", e.Action), zap.String("user", s.peer.User))...)
+		s.assistant.Logger.Warn("request failed", append(assistant.FaultFields(err), zap.String("action", e.Action), zap.String("user", s.peer.User))...)
 	}
 	failed := assistant.Describe(err)
 	s.assistant.Observer.Failed(failed.Reason)

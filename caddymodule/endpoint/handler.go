@@ -90,8 +90,8 @@ type Handler struct {
 	Retention caddy.Duration `json:"retention,omitempty"`
 
 	// The origins whose pages may connect, such as https://example.com; * means any. The list is complete: it
-	// must include the site's own origin if its pages connect. Default: the site's own, which is the host that the
-	// request names: on a site without a name that is any, and the log warns of it
+	// must include the site's own origin if its pages connect. The site's own is the host that the request names: on
+	// a site without a name that is any, and the log warns of it. Default: the site's own
 	Origins []string `json:"origins,omitempty"`
 
 	// The largest message from a client, in bytes, up to 1 GiB; a larger one closes the connection with 1009.
