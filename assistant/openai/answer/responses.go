@@ -121,11 +121,14 @@ func (t *responses) end(r *response, told string) (delta assistant.Delta, err er
 		return delta, t.failed(r, status)
 	case "incomplete":
 		reason := firstOf(r.Incomplete.V.Reason)
-		e := endingOf(reason)
-		if e != endLength && e != endFilter {
+		switch e := endingOf(reason); e {
+		case endLength, endFilter:
+			t.ending = e
+		case endNone: // not told; a filter says so
+			t.ending = endLength
+		default:
 			return delta, fmt.Errorf("incomplete for reason %q", cut(reason))
 		}
-		t.ending = e
 	default:
 		if f := faultOf(r.Error); f != nil {
 			return delta, f
