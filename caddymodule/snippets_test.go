@@ -14,11 +14,11 @@ import (
 
 var snippet = regexp.MustCompile("(?s)(?:^|\n)([^\n]*)\n```caddyfile\n(.*?)```\n")
 
+var variable = regexp.MustCompile(`\{env\.(\w+)\}`)
+
 // TestSnippets holds that every Caddyfile in the README and the docs can be used as it stands: it adapts and
 // provisions, and serves no folder but the one that it names.
 func TestSnippets(t *testing.T) {
-	t.Setenv("OPENAI_API_KEY", "sk-canary")
-	t.Setenv("AZURE_OPENAI_API_KEY", "azure-canary")
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	logs := t.TempDir()
 	files, err := filepath.Glob("../docs/*.md")
@@ -41,6 +41,10 @@ func TestSnippets(t *testing.T) {
 			}
 			seen++
 			t.Run(fmt.Sprint(filepath.Base(file), i+1), func(t *testing.T) {
+				t.Setenv("OPENAI_API_KEY", "sk-canary")
+				for _, name := range variable.FindAllStringSubmatch(found[2], -1) {
+					t.Setenv(name[1], "sk-canary")
+				}
 				config := load(strings.ReplaceAll(wrapped(found[2]), "/var/log/caddy", logs))
 				if strings.HasPrefix(config, "error: ") {
 					t.Fatalf("%s\n%s", found[2], config)
