@@ -275,6 +275,9 @@ func Fetch(t testing.TB, url string, header http.Header) (*http.Response, string
 	return response, string(body)
 }
 
+// FreeAddr is a loopback address with a port that was free just now.
+func FreeAddr(t testing.TB) string { t.Helper(); return freeAddrs(t, 1)[0] }
+
 // freeAddrs are n different loopback addresses with ports that were free just now.
 func freeAddrs(t testing.TB, n int) []string {
 	t.Helper()

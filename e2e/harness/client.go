@@ -49,10 +49,21 @@ func Dial(t testing.TB, c *Caddy) *Client { t.Helper(); return DialBy(t, c, "HTT
 // DialBy opens the assistant's socket by one of the [Protocols].
 func DialBy(t testing.TB, c *Caddy, protocol string) *Client {
 	t.Helper()
+	return dial(t, c, protocol, AssistantPath)
+}
+
+// DialPath opens the socket of the assistant at path.
+func DialPath(t testing.TB, c *Caddy, path string) *Client {
+	t.Helper()
+	return dial(t, c, "HTTP/1.1", path)
+}
+
+func dial(t testing.TB, c *Caddy, protocol, path string) *Client {
+	t.Helper()
 	document := published(t)
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, c.URL(AssistantPath), &websocket.DialOptions{HTTPClient: clientBy(t, protocol)})
+	conn, _, err := websocket.Dial(ctx, c.URL(path), &websocket.DialOptions{HTTPClient: clientBy(t, protocol)})
 	if err != nil {
 		t.Fatalf("open socket: %v", err)
 	}

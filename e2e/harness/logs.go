@@ -59,19 +59,32 @@ func (l *Logs) snapshot() (string, <-chan struct{}) {
 }
 
 // Wait returns the first entry that match accepts, whether it is there already or still to come.
-func (l *Logs) Wait(ctx context.Context, match func(Entry) bool) (Entry, error) {
+func (l *Logs) Wait(ctx context.Context, match func(Entry) bool) (found Entry, err error) {
+	_, err = l.WaitLine(ctx, 0, func(line string) bool {
+		var entry Entry
+		ok := json.Unmarshal([]byte(line), &entry) == nil && match(entry)
+		if ok {
+			found = entry
+		}
+		return ok
+	})
+	return found, err
+}
+
+// WaitLine returns the first line after the first n bytes that match accepts, whether it is there already or still to
+// come.
+func (l *Logs) WaitLine(ctx context.Context, n int, match func(line string) bool) (string, error) {
 	for {
 		text, changed := l.snapshot()
-		for line := range strings.Lines(text) {
-			var entry Entry
-			if json.Unmarshal([]byte(line), &entry) == nil && match(entry) {
-				return entry, nil
+		for line := range strings.Lines(text[n:]) {
+			if whole, ended := strings.CutSuffix(line, "\n"); ended && match(whole) {
+				return whole, nil
 			}
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return "", context.Cause(ctx)
 		}
 	}
 }
