@@ -41,6 +41,14 @@ var overflow = regexp.MustCompile(`(?i)` +
 	`|reduce the (length|size) of the (messages|prompt|input)|reduce your (message|prompt|input) size` + // OpenAI, Groq
 	`|request_too_large|string_above_max_length|exceed_context_size`) // Anthropic, OpenAI, llama.cpp
 
+// filtered matches what services say of a question that a content filter has refused. Gateways pass on the message, but
+// give a general code to it.
+var filtered = regexp.MustCompile(`(?i)` +
+	`ContentPolicyViolation` + // LiteLLM
+	`|content management policy` + // Azure
+	`|rejected as a result of our safety system` + // OpenAI
+	`|requires moderation on .*flagged`) // OpenRouter
+
 // families are the words by which the other types and codes are known, in this order.
 var families = []struct {
 	reason assistant.Reason
@@ -57,8 +65,8 @@ var families = []struct {
 var rateWords = regexp.MustCompile(`(?i)\brate[- ]?limit|too many requests|requests? per (minute|second|day)|\b[RT]PM\b`)
 
 // reasonOf maps an error of a service to the protocol's reasons. What says most comes first: the words for a question
-// that is too long, codes for one thing, the HTTP status, and last the general types such as invalid_request_error,
-// which gateways give to everything.
+// that is too long, codes for one thing, the words of content filters, the HTTP status, and last the general types such
+// as invalid_request_error, which gateways give to everything.
 func reasonOf(f *answer.ServiceError) assistant.Reason {
 	status := f.ToldStatus()
 	if status == http.StatusRequestEntityTooLarge || isOverflow(f, status) {
@@ -68,6 +76,9 @@ func reasonOf(f *answer.ServiceError) assistant.Reason {
 		if reason, ok := codes[name]; ok {
 			return reason
 		}
+	}
+	if isFiltered(f, status) {
+		return assistant.ReasonContentFiltered
 	}
 	if family := familyOf(f); family == assistant.ReasonContentFiltered || family == assistant.ReasonProviderRateLimited && status < http.StatusInternalServerError {
 		return family
@@ -90,6 +101,12 @@ func isOverflow(f *answer.ServiceError, status int) bool {
 	others := []int{http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooManyRequests}
 	return !slices.Contains(others, status) &&
 		(overflow.MatchString(f.Message) || overflow.MatchString(f.Code) || overflow.MatchString(f.Type))
+}
+
+// isFiltered reports whether a content filter has refused the question. A status that says something else decides.
+func isFiltered(f *answer.ServiceError, status int) bool {
+	others := []int{http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooManyRequests}
+	return !slices.Contains(others, status) && filtered.MatchString(f.Message)
 }
 
 func familyOf(f *answer.ServiceError) assistant.Reason {

@@ -53,6 +53,7 @@ func TestReasons(t *testing.T) {
 			general(400, "max_tokens is too large: 90000. This model supports at most 4096 completion tokens"),
 			general(400, "Unsupported parameter: temperature"),
 			{Status: 401, Message: "Invalid key for the context window service"},
+			{Status: 401, Message: "The content management policy forbids this key"}, {Status: 403, Message: "Moderation is not allowed for this key"},
 			{Status: 404, Type: "invalid_request_error"}, {Status: 402}, {Status: 409, Message: "x"}, {Status: 307},
 			{Status: 429, Code: "insufficient_quota", Type: "insufficient_quota"},
 			{Type: "invalid_request_error"}, {Type: "authentication_error"}, {Code: "model_not_found"}, {Code: "40101"},
@@ -61,6 +62,10 @@ func TestReasons(t *testing.T) {
 		filtered: {
 			{Status: 400, Code: "content_filter"}, {Status: 400, Code: "data_inspection_failed"}, {Code: "invalid_prompt"},
 			{Status: 400, Code: "ResponsibleAIPolicyViolation"}, {Status: 403, Code: "moderation_blocked"}, {Code: "1026"}, {Status: 400, Code: "1301"},
+			general(400, "litellm.ContentPolicyViolationError: litellm.BadRequestError: AzureException - filtered"),
+			{Status: 400, Code: "400", Type: "invalid_request_error", Message: "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."},
+			general(400, "Your request was rejected as a result of our safety system."),
+			{Status: 403, Code: "403", Message: `openai/gpt-4o requires moderation on OpenAI. Your input was flagged for "violence".`},
 		},
 		limit: {
 			{Status: 429}, {Status: 429, Type: "invalid_request_error"}, {Code: "rate_limit_exceeded"}, {Code: "429"}, {Code: "1002", Message: "rate limit"},
