@@ -20,7 +20,8 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath -tags=nobadger,nomysql,no
 ASSISTANT_PROVIDER ?= $(if $(OPENAI_API_KEY)$(OPENAI_BASE_URL),openai,demo)
 
 MODULES  := . cmd/xbuild e2e
-PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(shell find . -name node_modules -prune -o -name package-lock.json -print))
+ENGINES  := $(CURDIR)/.cache/engines
+PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(shell find . \( -name node_modules -o -name .cache \) -prune -o -name package-lock.json -print))
 SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant asyncapi caddymodule termchat webchat cmd/xbuild \
 	\( -name node_modules -o -name testdata \) -prune -o -type f -not -name '*_test.go' -print)
 
@@ -70,7 +71,7 @@ unit: ## Go tests with the race detector, and the seeds of the fuzz targets
 
 .PHONY: js
 js: $(PACKAGES) ## JavaScript: syntax, the client's types, the chat page's tests, and that the docs page is what its source makes
-	find . -name node_modules -prune -o \( -name '*.js' -o -name '*.mjs' \) -print0 | xargs -0 -n 1 node --check
+	find . \( -name node_modules -o -name .cache \) -prune -o \( -name '*.js' -o -name '*.mjs' \) -print0 | xargs -0 -n 1 node --check
 	e2e/asyncapi/node_modules/.bin/tsc -p webchat/client
 	node --test e2e/webchat/*.test.mjs
 	npm run --silent check --prefix asyncapi/docs
@@ -99,6 +100,12 @@ hardening: caddy ## Attack the built server ten times as long as make test does
 soak: caddy ## Thousands of sockets, cuts, reloads and outages of the database, for SOAK
 	SOAK=$(SOAK) ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 0 -v -run '^TestSoak$$' .
 
+.PHONY: engines
+engines: caddy $(PACKAGES) ## Ask LiteLLM and llama.cpp, which the first time installs and builds them: half an hour
+	.ci/deps engines
+	e2e/models/install "$(ENGINES)"
+	ENGINES="$(ENGINES)" ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -tags=engines -count=1 -timeout 10m -v ./models
+
 .PHONY: bench
 bench: caddy ## Benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -114,7 +121,7 @@ screenshots: caddy ## Take the pictures of the README
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf caddy $(PACKAGES)
+	rm -rf caddy $(PACKAGES) "$(ENGINES)"
 
 .PHONY: help
 help: ## This list
