@@ -130,7 +130,7 @@ func TestRequest(t *testing.T) {
 			Config{API: "responses", BaseURL: openaiURL},
 			question,
 			map[string]string{"Authorization": "Bearer " + canary, "OpenAI-Organization": "", "OpenAI-Project": "", "Content-Type": "application/json", "Accept-Encoding": ""},
-			`{"model": "gpt-4o", "temperature": 0.7, "store": false, "stream": true, "input": [{"role": "user", "content": "What is Go?"}]}`,
+			`{"model": "gpt-4o", "temperature": 0.7, "store": false, "stream": true, "input": [{"type": "message", "role": "user", "content": "What is Go?"}]}`,
 		},
 		{
 			"responses, everything",
@@ -145,9 +145,9 @@ func TestRequest(t *testing.T) {
 				"model": "gpt-5", "top_p": 1, "max_output_tokens": 100, "reasoning": {"effort": "low", "summary": "auto"},
 				"store": true, "service_tier": "flex", "stream": true, "instructions": "Be brief.",
 				"input": [
-					{"role": "user", "content": "What is <Go> & \"why\"?"},
-					{"role": "assistant", "content": "A language.\n"},
-					{"role": "user", "content": "Größe? 😀"}
+					{"type": "message", "role": "user", "content": "What is <Go> & \"why\"?"},
+					{"type": "message", "role": "assistant", "content": "A language.\n"},
+					{"type": "message", "role": "user", "content": "Größe? 😀"}
 				]
 			}`,
 		},

@@ -44,7 +44,9 @@ func (a *responsesAPI) request(req assistant.Request) (path string, params any) 
 		if turn.Role == assistant.RoleAssistant {
 			role = responses.EasyInputMessageRoleAssistant
 		}
-		p.Input.OfInputItemList = append(p.Input.OfInputItemList, responses.ResponseInputItemParamOfMessage(turn.Content, role))
+		item := responses.ResponseInputItemParamOfMessage(turn.Content, role)
+		item.OfMessage.Type = responses.EasyInputMessageTypeMessage // OpenAI can do without, llama.cpp cannot
+		p.Input.OfInputItemList = append(p.Input.OfInputItemList, item)
 	}
 	return "responses", p
 }
