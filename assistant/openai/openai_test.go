@@ -346,6 +346,34 @@ func TestConnections(t *testing.T) {
 	})
 }
 
+// TestStaleConnection checks that a connection that the server has ended after an answer costs no question, not even
+// without retries, and that one which ends without having answered any is a failure.
+func TestStaleConnection(t *testing.T) {
+	answer := func(w *reply) {
+		if w.Attempt == 2 || w.Attempt == 4 {
+			w.Cut()
+		}
+		if w.r.Header["Idempotency-Key"] != nil {
+			t.Error("the mark was sent")
+		}
+		w.Stream(piece("Hello"), finish("stop"), done)
+	}
+	serve(t, Config{MaxRetries: new(0)}, answer, func(t *testing.T, p *Provider, u *upstream) {
+		for range 2 {
+			if a := ask(t.Context(), p); a.err != nil || a.text != "Hello" {
+				t.Errorf("got %+v", a)
+			}
+		}
+		if n := len(u.Requests()); n != 3 || u.dialed != 2 {
+			t.Errorf("%d requests by %d connections, want 3 by 2", n, u.dialed)
+		}
+		_ = p.Close()
+		if a := ask(t.Context(), p); a.err == nil {
+			t.Errorf("a new connection that ended was taken for a stale one: %+v", a)
+		}
+	})
+}
+
 // TestUsage checks that the usage which OpenAI reports at the end comes with the finish reason, in one delta.
 func TestUsage(t *testing.T) {
 	stream := func(w *reply) {

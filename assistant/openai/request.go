@@ -56,7 +56,7 @@ func newPost(c Config, transport http.RoundTripper) postFunc {
 		}),
 		option.WithMaxRetries(c.maxRetries()),
 		option.WithMaxRetryDelay(maxRetryDelay),
-		option.WithMiddleware(boundErrors),
+		option.WithMiddleware(boundErrors, askAgain),
 		option.WithAPIKey(c.APIKey),
 	}
 	if c.Organization != "" {
@@ -118,6 +118,18 @@ func (p *Provider) send(ctx context.Context, req assistant.Request) (*http.Respo
 	defer func() { _ = res.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	return nil, newRefusal(res, body)
+}
+
+// askAgain lets net/http repeat a request at once on a new connection when the one that it was sent on had served
+// others and ended without a byte of a response. Such a request is no retry of max_retries: some servers close a connection
+// after an answer without saying so, as llama.cpp does after every stream. The key without a value marks the request as
+// one that may be repeated, and is not sent.
+func askAgain(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+	const mark = "Idempotency-Key"
+	if req.Header.Get(mark) == "" {
+		req.Header[mark] = []string{}
+	}
+	return next(req)
 }
 
 func boundErrors(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
