@@ -33,6 +33,7 @@ type Conn struct {
 	sending   lock // held by Send, so that a close frame comes after its messages
 	receiving lock // held by Recv, and by Close when it waits for the peer's answer
 	closeOnce sync.Once
+	agreed    atomic.Bool // the peer has answered the close frame
 
 	arriving *time.Timer // ends a message that takes too long; held with receiving, nil before the first one
 	late     atomic.Bool // it has
@@ -200,7 +201,8 @@ func (c *Conn) Close(code int, reason string) error {
 		c.sending.Unlock()
 		if err == nil || errors.Is(err, websocket.ErrCloseSent) {
 			c.net.endWriting()
-			if !c.answered() {
+			c.agreed.Store(c.answered())
+			if !c.agreed.Load() {
 				c.net.drain()
 			}
 		}
@@ -208,6 +210,10 @@ func (c *Conn) Close(code int, reason string) error {
 	})
 	return err
 }
+
+// Agreed reports whether Close has ended with the peer's own close frame. A peer that did not send one may be gone,
+// or may not read.
+func (c *Conn) Agreed() bool { return c.agreed.Load() }
 
 // answered reads until the peer answers the close frame or breaks off, and reports whether it answered, now
 // or earlier. Nothing follows an answer, so the connection can be closed at once (RFC 6455 section 7.1.1).

@@ -141,6 +141,7 @@ func (d drain) Handle(ctx context.Context, _ caddy.Event) error {
 		wg.Go(func() { errs[i] = h.drain(ctx) })
 	}
 	wg.Wait()
+	silent.close()
 	return errors.Join(errs...)
 }
 

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"strings"
@@ -10,7 +11,9 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/quic-go/quic-go/http3"
 	"go.uber.org/zap"
 )
 
@@ -29,6 +32,7 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 	}
 	served := h.hub.Go(func() {
 		defer ended()
+		defer silent.note(conn, r.Context())
 		defer func() { go h.hub.release() }() // the last release waits for this goroutine
 		defer release()
 		defer func() { _ = conn.Close(1011, "") }() // if Serve panics: a stream must not outlive its request
@@ -39,6 +43,26 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 		return refuseSocket(conn, ended)
 	}
 	return true
+}
+
+// silent are the HTTP/3 servers with a socket whose client did not answer when the process was about to exit. Such a
+// client keeps its connection open, and the server would wait for it for ever.
+var silent silentServers
+
+type silentServers struct{ servers sync.Map } // *http3.Server to nothing
+
+func (s *silentServers) note(conn *ws.Conn, ctx context.Context) {
+	if server, ok := ctx.Value(http3.ServerContextKey).(*http3.Server); ok && caddy.Exiting() && !conn.Agreed() {
+		s.servers.Store(server, nil)
+	}
+}
+
+// close ends all connections of the servers; HTTP/3 in Go cannot end a single one. Other requests by HTTP/3 to the same
+// address are cut with them. Nothing is closed where all clients have answered.
+func (s *silentServers) close() {
+	for server := range s.servers.Range {
+		go func() { _ = server.(*http3.Server).Close() }() // waits for the handlers of those requests
+	}
 }
 
 // refuseSocket closes a connection that is not served.
