@@ -41,15 +41,12 @@ func TestProtocols(t *testing.T) {
 }
 
 // TestStopEndsEveryProtocol: an exit closes sockets of each version in order and waits for none, though Caddy
-// would wait for open streams for ever; also when nobody reads. (A client that keeps its connection of HTTP/3
-// open afterwards is waited for by Caddy itself, until its grace_period.)
+// would wait for open streams, and for connections of HTTP/3, for ever; also when nobody reads.
 func TestStopEndsEveryProtocol(t *testing.T) {
 	c := harness.StartSecure(t, "assistant /ws/assistants/* {\n provider demo {\n delay 1h\n}\n drain_timeout 1s\n}\n")
 	clients := map[string]*harness.Client{}
 	for _, protocol := range harness.Protocols {
-		if protocol != "HTTP/3" {
-			harness.DialBy(t, c, protocol).Send(`{"action":"ping"}`) // and then it does nothing more
-		}
+		harness.DialBy(t, c, protocol).Send(`{"action":"ping"}`) // and then it does nothing more
 		clients[protocol] = harness.DialBy(t, c, protocol)
 		clients[protocol].Ask("Will you ever answer?")
 		clients[protocol].Until("streaming_start")

@@ -297,6 +297,37 @@ func TestIdle(t *testing.T) {
 	})
 }
 
+// TestGone drops a peer that does not answer pings, and one that does not take what is written, over each protocol.
+func TestGone(t *testing.T) {
+	for name, test := range map[string]struct {
+		o    ws.Options
+		send int
+	}{
+		"no pong":       {ws.Options{PingInterval: 50 * time.Millisecond, WriteTimeout: time.Hour}, 0},
+		"does not read": {ws.Options{PingInterval: time.Hour, WriteTimeout: 50 * time.Millisecond}, 64 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everyProtocol(t, func(t *testing.T, open func(ws.Options, func(*ws.Conn)) *peer) {
+				done := make(chan struct{})
+				open(test.o, func(c *ws.Conn) {
+					defer close(done)
+					if test.send > 0 {
+						if c.Send([]byte(strings.Repeat("x", test.send))) == nil {
+							t.Error("the message was taken")
+						}
+					} else if _, err := c.Recv(); err == nil {
+						t.Error("received a message")
+					}
+					if _ = c.Close(1011, ""); c.Agreed() {
+						t.Error("the peer answered")
+					}
+				})
+				<-done
+			})
+		})
+	}
+}
+
 // TestNothingAfterHandler closes while pings are constantly due. No ping may touch a response writer whose
 // handler has returned: it would panic on the timer's goroutine.
 func TestNothingAfterHandler(t *testing.T) {
