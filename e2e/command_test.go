@@ -241,7 +241,7 @@ func TestOperate(t *testing.T) {
 	for _, user := range []string{"ann", "bob"} {
 		succeeds(t, c, "chat", "I am "+user+".", "--url", "ws://"+c.Addr+"/ws/assistants/?user="+user)
 	}
-	if out := succeeds(t, c, "status"); !strings.Contains(out, "assistants  /ws/assistants/  serving  0        0") {
+	if out := succeeds(t, c, "status"); !strings.Contains(out, "assistants  /ws/assistants/  serving  0        0        ok") {
 		t.Errorf("status:\n%s", out)
 	}
 	if out := succeeds(t, c, "status", "--name", "assistants", "--json"); !strings.Contains(out, `"name":"assistants"`) {

@@ -154,7 +154,7 @@ func TestAdminSees(t *testing.T) {
 		s.MustLoad(config)
 	}
 
-	if got := must[HandlerInfo](s, 200, "GET", "/assistant/assistants"); got.Sockets != 2 || got.Answers != 2 || got.State != conversation.StateServing || got.Address != "/ws/" {
+	if got := must[HandlerInfo](s, 200, "GET", "/assistant/assistants"); got.Sockets != 2 || got.Answers != 2 || got.State != conversation.StateServing || got.Address != "/ws/" || got.Store != endpoint.StatusOK {
 		t.Errorf("the handler is %+v", got)
 	}
 	if got := must[Page[ProviderInfo]](s, 200, "GET", "/assistant/assistants/providers"); !slices.Equal(got.Items, []ProviderInfo{{Provider: "counting", Model: "m", State: chain.CircuitClosed}}) {

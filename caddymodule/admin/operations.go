@@ -18,26 +18,27 @@ import (
 	"go.uber.org/zap"
 )
 
-// HandlerInfo is a handler and its activity.
+// HandlerInfo is a handler, its activity and how its store is.
 type HandlerInfo struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
 	conversation.Activity
+	Store endpoint.Status `json:"store"`
 }
 
-func infoOf(h *endpoint.Handler) HandlerInfo {
-	return HandlerInfo{h.Name, h.Address, h.Hub().Activity()}
+func infoOf(ctx context.Context, h *endpoint.Handler) HandlerInfo {
+	return HandlerInfo{h.Name, h.Address, h.Hub().Activity(), h.StoreStatus(ctx)}
 }
 
-func listHandlers(w http.ResponseWriter, _ *http.Request) error {
+func listHandlers(w http.ResponseWriter, r *http.Request) error {
 	list := Page[HandlerInfo]{Items: []HandlerInfo{}}
 	for _, h := range endpoint.Running() {
-		list.Items = append(list.Items, infoOf(h))
+		list.Items = append(list.Items, infoOf(r.Context(), h))
 	}
 	return answer(w, list)
 }
 
-func showHandler(op operation) error { return answer(op.w, infoOf(op.Handler)) }
+func showHandler(op operation) error { return answer(op.w, infoOf(op.r.Context(), op.Handler)) }
 
 func showHealth(op operation) error { return op.Health(op.r.Context()).WriteTo(op.w) }
 
@@ -189,12 +190,12 @@ func drainHandler(op operation) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(op.r.Context()), time.Duration(op.DrainTimeout))
 	defer cancel()
 	op.hub.Drain(ctx)
-	return answer(op.w, infoOf(op.Handler))
+	return answer(op.w, infoOf(op.r.Context(), op.Handler))
 }
 
 func resumeHandler(op operation) error {
 	if !op.hub.Resume() {
 		return conversation.ErrClosed
 	}
-	return answer(op.w, infoOf(op.Handler))
+	return answer(op.w, infoOf(op.r.Context(), op.Handler))
 }

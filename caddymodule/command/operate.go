@@ -117,8 +117,8 @@ func runStatus(fl caddycmd.Flags) (int, error) {
 			yield(admin.HandlerInfo{}, err)
 		}
 	}
-	return table(fl, "NAME ADDRESS STATE SOCKETS ANSWERS", items, func(h admin.HandlerInfo) []any {
-		return []any{h.Name, h.Address, h.State, h.Sockets, h.Answers}
+	return table(fl, "NAME ADDRESS STATE SOCKETS ANSWERS STORE", items, func(h admin.HandlerInfo) []any {
+		return []any{h.Name, h.Address, h.State, h.Sockets, h.Answers, h.Store}
 	})
 }
 

@@ -47,7 +47,7 @@ type ProviderHealth struct {
 
 // Health asks the store, and looks at everything else. The handler must have started; see [Running].
 func (h *Handler) Health(ctx context.Context) Health {
-	health := Health{Name: h.Name, Store: StoreHealth{h.storeName, h.hub.storeStatus(ctx)}, Providers: []ProviderHealth{}, Draining: h.hub.Draining()}
+	health := Health{Name: h.Name, Store: StoreHealth{h.storeName, h.StoreStatus(ctx)}, Providers: []ProviderHealth{}, Draining: h.hub.Draining()}
 	for _, p := range h.chain.Health() {
 		health.Providers = append(health.Providers, ProviderHealth{p.Provider, p.Model, p.State})
 	}
@@ -113,11 +113,12 @@ func (p *pulse) of(ctx context.Context, store *guard.Opening) error {
 	return p.err
 }
 
-func (h *pooledHub) storeStatus(ctx context.Context) Status {
+// StoreStatus asks the store. The handler must have started; see [Running].
+func (h *Handler) StoreStatus(ctx context.Context) Status {
 	switch {
-	case h.pulse.of(ctx, h.store) != nil:
+	case h.hub.pulse.of(ctx, h.hub.store) != nil:
 		return StatusUnavailable
-	case h.store.Damage() != nil:
+	case h.hub.store.Damage() != nil:
 		return StatusDamaged
 	}
 	return StatusOK
