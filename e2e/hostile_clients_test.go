@@ -242,6 +242,27 @@ var hostileClients = []hostile{
 			return fmt.Sprintf("%d answered, %d refused as rate_limited", outcomes["answered"], outcomes["rate_limited"])
 		})
 	}},
+	{"an anonymous client that creates 10,000 conversations, where write_rate is the default, while another has one", 384, func(s *siege) string {
+		return s.with(limitedPath, func(r *harness.Raw) string {
+			outcomes := map[string]int{}
+			for range 10_000 {
+				if err := r.Say(`{"action":"create_conversation","ref":"x"}`); err != nil {
+					return err.Error()
+				}
+				m, err := r.Receive()
+				if err != nil {
+					return err.Error()
+				}
+				var p struct{ Reason string }
+				_ = json.Unmarshal(m.Payload, &p)
+				outcomes[m.Action+p.Reason]++
+			}
+			if created := outcomes["conversation_created"]; created < 20 || created > 100 || created+outcomes["errorrate_limited"] != 10_000 {
+				return fmt.Sprint(outcomes)
+			}
+			return "20 created, and one more each second; the rest refused as rate_limited"
+		})
+	}},
 	{"2,000 attempts at another user's conversation, and at ones that do not exist", 384, func(s *siege) string {
 		foreign, err := createAs(s.Caddy, "alice")
 		if err != nil {

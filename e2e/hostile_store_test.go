@@ -185,6 +185,7 @@ func (o *outage) start() {
 			store `+o.store+`
 			user {query.user}
 			context 1000000
+			max_answer 8000000
 			import patient
 		}
 	`), append(o.env, "UPSTREAM="+upstream.URL)...)

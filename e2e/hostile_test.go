@@ -58,6 +58,7 @@ const fortress = `
 		ping_interval 500ms
 		write_timeout 500ms
 		max_message_size 64KiB
+		max_answer 8000000
 		import impatient
 	}
 	assistant /ws/compressed/* {

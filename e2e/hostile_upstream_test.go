@@ -180,6 +180,8 @@ func outcomeOf(text, failure, finish string) string {
 	}
 	shown = strings.ReplaceAll(shown, "|", `\|`)
 	switch {
+	case failure == "" && finish != "stop":
+		return shown + ", ended with " + finish
 	case failure == "":
 		return "answered " + shown
 	case text == "":

@@ -54,7 +54,7 @@ func TestStartWithoutStore(t *testing.T) {
 func TestDamagedStore(t *testing.T) {
 	home := t.TempDir()
 	file := home + "/chat.db"
-	site := harness.Site("assistant /ws/assistants/* {\n provider demo {\n delay 1ms\n}\n user {query.user}\n store sqlite " + file + "\n}")
+	site := harness.Site("assistant /ws/assistants/* {\n provider demo {\n delay 1ms\n}\n user {query.user}\n write_rate 1000/1s\n store sqlite " + file + "\n}")
 	c := harness.Start(t, site)
 	client := harness.Dial(t, c)
 	for range 200 {
