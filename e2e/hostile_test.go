@@ -49,6 +49,7 @@ const fortress = `
 		name honest
 		store sqlite {$HOME}/chat.db
 		user {query.user}
+		write_rate 100000/1m
 		max_message_size 64KiB
 		import patient
 	}
