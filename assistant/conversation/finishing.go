@@ -18,6 +18,7 @@ const (
 
 // finish stores the answer whole and shows its end.
 func (c *Conversation) finish(t *turn, err error) {
+	c.joinText(t)
 	question := t.question
 	question.Status = assistant.StatusComplete
 	if t.finish == assistant.FinishError && !t.text.HasText() {

@@ -8,7 +8,7 @@ import (
 )
 
 // Text gathers an answer while it streams. It keeps the pieces as they come, so that a text which others hold too,
-// such as events, is in memory once. The zero Text is empty. One goroutine at a time uses it.
+// such as events, is in memory once. The zero Text is empty. Add and Join change it; the others may be called at once.
 type Text struct {
 	pieces []piece
 }
@@ -23,8 +23,7 @@ func (a *Text) Add(kind assistant.Kind, text string) { a.pieces = append(a.piece
 
 // Parts returns the answer so far, with its reasoning or without.
 func (a *Text) Parts(withReasoning bool) (parts assistant.Parts) {
-	a.join()
-	for _, p := range a.pieces {
+	for _, p := range joined(a.pieces) {
 		switch {
 		case p.kind == assistant.KindPiece:
 			parts = append(parts, assistant.TextPart{Text: p.text})
@@ -38,10 +37,11 @@ func (a *Text) Parts(withReasoning bool) (parts assistant.Parts) {
 	return parts
 }
 
-// join makes one piece of neighbours of one kind.
-func (a *Text) join() {
-	var joined []piece
-	for rest := a.pieces; len(rest) > 0; {
+// Join makes one text of neighbouring pieces of one kind: it is for an answer that has ended, which is read often.
+func (a *Text) Join() { a.pieces = joined(a.pieces) }
+
+func joined(pieces []piece) (joined []piece) {
+	for rest := pieces; len(rest) > 0; {
 		kind := rest[0].kind
 		n := slices.IndexFunc(rest, func(p piece) bool { return p.kind != kind })
 		if n < 0 {
@@ -53,7 +53,7 @@ func (a *Text) join() {
 		}
 		joined, rest = append(joined, piece{kind, text}), rest[n:]
 	}
-	a.pieces = joined
+	return joined
 }
 
 // HasText reports whether there is any text.

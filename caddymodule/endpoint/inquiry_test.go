@@ -21,7 +21,7 @@ func inquire(t *testing.T, s *caddytest.Site, query string, header http.Header) 
 	maps.Copy(req.Header, header)
 	req.Header.Set("Accept", "text/plain;q=0.1, Application/JSON;q=1")
 	for try := 0; ; try++ { // as TryDial, after a reload
-		if res, err = http.DefaultClient.Do(req); err == nil { //nolint:gosec // this test's own server
+		if res, err = http.DefaultClient.Do(req); err == nil {
 			break
 		}
 		if try == 10 {
@@ -79,13 +79,13 @@ func TestInquiry(t *testing.T) {
 	s.MustLoad(caddytest.Handler("pieces 1", "max_connections 1"))
 	s.Dial("user=ann")
 	res, _ := inquire(t, s, "user=bob", http.Header{"Origin": {own}})
-	if res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || res.Header.Get("Assistant-Refusal") != "max_connections" {
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") != "1" || res.Header.Get("Assistant-Refusal") != "max_connections" {
 		t.Errorf("full: %d %v", res.StatusCode, res.Header)
 	}
 	if got := s.Scrape()[`caddy_assistant_refused_upgrades_total{handler="assistants",reason="max_connections"}`]; got != "" {
 		t.Errorf("%s inquiries are counted as refused sockets", got)
 	}
-	conn, response, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/", s.Port), nil) //nolint:bodyclose // what is in memory
+	conn, response, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/", s.Port), nil)
 	if err == nil {
 		_ = conn.Close()
 		t.Fatal("a second socket was opened")
