@@ -12,13 +12,16 @@
 // does that.
 //
 // The folder client is what the page is made of and knows no page, so that other programs can use it, and Node can
-// test it: client.js joins the socket, a conversation and what becomes of each question. connection.js opens the socket, notices when it is dead and opens it again. stored.js follows a stored conversation through cuts and
-// reloads; tutorial.js finds the turn that a frame belongs to in the socket's own conversation. protocol.d.ts
-// has the frames' types, which the AsyncAPI document makes; types.d.ts has the seams.
+// test it: client.js joins the socket, a conversation and what becomes of each question. connection.js opens the socket,
+// notices when it is dead and opens it again; handshake.js asks the same address by HTTP why it is refused, and for
+// the limits. stored.js follows a stored conversation through cuts and reloads; tutorial.js finds the turn that a frame
+// belongs to in the socket's own conversation. protocol.d.ts has the frames' types, which the AsyncAPI document makes;
+// types.d.ts has the seams.
 //
 // In src, assistant-chat.js is the element; chat.js joins what it consists of: layout.js, turn.js for a question
-// and its answer, sidebar.js for the list of conversations, scroll.js, logs.js for the frames. Whatever people read
-// is in texts, a file for each language; texts.js chooses one and makes sentences of it.
+// and its answer, sidebar.js for the list of conversations, counter.js, which tells the limits before a question is
+// sent, scroll.js, logs.js for the frames. Whatever people read is in texts, a file for each language; texts.js
+// chooses one and makes sentences of it.
 //
 // Browsers of 2024 and later can show it.
 //
@@ -31,6 +34,8 @@
 //	#chat.menu              the sidebar is shown where space is short
 //	#status[data-state]     connecting, connected, reconnecting, offline, closed
 //	#banner #reconnect      what to know while there is no connection
+//	#sign-in                a link to the socket's address, shown where that wants to know who asks; the chat connects
+//	                        when the reader comes back
 //	#log > #messages        the conversation: a .turn for each question, a .notice for what concerns none
 //	#welcome                what is shown until something is said, with a .suggestion for each offered question
 //	.turn[data-pending]     its question is not known to be stored
@@ -41,7 +46,9 @@
 //	.message[data-state]    of a question: queued, sent; of an answer: streaming, ended
 //	.code[data-language]    a block of code in .text, with .copy
 //	.problem .retry         why a turn failed; a button, shown where asking again can help
+//	.notice[data-reason]    by the protocol's reason, each once
 //	#input #send #stop #latest #new
+//	#counter                near a limit: the question's characters; .over it: why it cannot be sent
 //	#editing #cancel        shown while #input holds a question that is being edited
 //	#menu #conversations    the sidebar: #search, and #list with an li[data-id] for each conversation:
 //	                        .title (aria-current: the one shown), .rename, .delete

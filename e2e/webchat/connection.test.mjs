@@ -32,11 +32,12 @@ let page;
 
 /** A connection and what it told its owner. */
 function connect() {
-  page = { hidden: false, frames: [], log: [], states: [], losses: [] };
+  page = { hidden: false, frames: [], log: [], states: [], losses: [], asked: [], refusal: undefined };
   const connection = new Connection('ws://test/', {
     state: () => page.states.push(connection.state),
     lost: (code, reason) => page.losses.push([code, reason]),
     frame: (frame) => page.frames.push(frame),
+    refused: async (wasOpen) => (page.asked.push(wasOpen), page.refusal),
     log: (kind, text) => page.log.push([kind, text]),
     isHidden: () => page.hidden,
   });
@@ -217,4 +218,62 @@ test('drops a handshake that does not end', () => {
   assert.equal(FakeSocket.last.closed, true);
   assert.equal(connection.state, 'reconnecting');
   assert.deepEqual(page.losses, []);
+});
+
+/** When what was asked is answered. */
+const answered = () => new Promise(setImmediate);
+
+test('asks why a handshake fails, and only then', async () => {
+  const connection = connect();
+  close(1006);
+  await answered();
+  assert.deepEqual([page.asked, connection.state, connection.refusal], [[false], 'reconnecting', undefined]);
+  tick(1500);
+  FakeSocket.last.onopen();
+  close(1006);
+  await answered();
+  assert.deepEqual(page.asked, [false]);
+  tick(2500);
+  close(1006);
+  await answered();
+  assert.deepEqual(page.asked, [false, true]);
+});
+
+test('does not come back by itself where that would be refused again, but when the reader does', async () => {
+  const connection = connect();
+  page.refusal = { reason: 'sign_in', isFinal: true };
+  close(1006);
+  await answered();
+  assert.deepEqual([connection.state, connection.refusal], ['closed', page.refusal]);
+  assert.match(page.log.at(-1)[1], /"status":"closed".*"sign_in"/);
+  tick(3600 * second);
+  assert.equal(FakeSocket.all.length, 1);
+  connection.wake();
+  assert.deepEqual([FakeSocket.all.length, connection.state, connection.refusal], [2, 'connecting', undefined]);
+});
+
+test('waits as long as it is told, and no shorter than after other failures', async () => {
+  const connection = connect();
+  for (const [told, want] of [[7000, 7000], [1000, 2500], [undefined, 4500]]) {
+    page.refusal = { reason: 'full', retry_after_ms: told };
+    close(1006);
+    await answered();
+    assert.deepEqual([connection.state, connection.retryAt - Date.now()], ['reconnecting', want]);
+    tick(want - 1);
+    assert.equal(connection.state, 'reconnecting');
+    tick(1);
+    assert.equal(connection.state, 'connecting');
+  }
+});
+
+test('a reason that comes too late is nothing to know', async () => {
+  const connection = connect();
+  page.refusal = { reason: 'sign_in', isFinal: true };
+  close(1006);
+  connection.open();
+  await answered();
+  assert.deepEqual([connection.state, connection.refusal], ['connecting', undefined]);
+  FakeSocket.last.onopen();
+  await answered();
+  assert.equal(connection.state, 'connected');
 });

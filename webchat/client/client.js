@@ -1,6 +1,7 @@
 // @ts-check
 // A chat with one server: the socket, the conversation that is open, and what becomes of each question.
 import { Connection } from './connection.js';
+import { limitsOf, refusalOf } from './handshake.js';
 import { isUnknownAction, randomID, StoredConversation } from './stored.js';
 /** @import { Answer, ClientFrame, ClientOptions, ClientView, Message, Notice, Problem, Rejection, ServerFrame, StoredTurnView, Usage } from './types.d.ts' */
 
@@ -26,6 +27,7 @@ export class AssistantError extends Error {
 export class Client extends EventTarget {
   /** Of the server, or else the socket's own. @type {StoredConversation | import('./tutorial.js').Conversation} */ conversation;
 
+  #url;
   #connection;
   /** @type {ClientView} */ #view;
   #questions = new Map(); // asked here and not answered, by id: {promise, resolve, reject}
@@ -34,8 +36,9 @@ export class Client extends EventTarget {
   /** @type {Turn | undefined} */ #last; // turn shown
 
   /** @param {string} url of the socket @param {ClientOptions} [options] */
-  constructor(url, { conversation, view = {}, log = () => {}, isHidden = () => false, socket } = {}) {
+  constructor(url, { conversation, view = {}, log = () => {}, isHidden = () => false, socket, refused } = {}) {
     super();
+    this.#url = url;
     this.#view = view;
     this.#connection = new Connection(
       url,
@@ -43,6 +46,7 @@ export class Client extends EventTarget {
         state: () => this.#stateChanged(),
         lost: (code, reason) => this.#lost(code, reason),
         frame: (frame) => this.#receive(frame),
+        refused: refused ?? (async (wasOpen) => (socket ? undefined : refusalOf(url, wasOpen))),
         log,
         isHidden,
       },
@@ -58,6 +62,16 @@ export class Client extends EventTarget {
   /** When it is tried again to connect, as Date.now. */
   get retryAt() {
     return this.#connection.retryAt;
+  }
+
+  /** A socket was open, once. */
+  get wasOpen() {
+    return this.#connection.wasOpen;
+  }
+
+  /** Why the last handshake failed, if the server says. */
+  get refusal() {
+    return this.#connection.refusal;
   }
 
   get busy() {
@@ -151,6 +165,11 @@ export class Client extends EventTarget {
     return this.#request({ action: 'delete_conversation', payload: { conversation_id } });
   }
 
+  /** What the server allows, as far as it says so; asked by HTTP. */
+  limits() {
+    return limitsOf(this.#url);
+  }
+
   /** False when there is no connection. @param {ClientFrame} frame */
   send(frame) {
     return this.#connection.send(frame);
@@ -170,8 +189,8 @@ export class Client extends EventTarget {
   }
 
   #stateChanged() {
-    const { state } = this;
-    this.#tell('statechange', { state });
+    const { state, refusal } = this;
+    this.#tell('statechange', { state, refusal });
     if (state === 'connected' && this.conversation instanceof StoredConversation) this.conversation.join();
   }
 

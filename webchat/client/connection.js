@@ -1,6 +1,6 @@
 // @ts-check
 // The socket.
-/** @import { ClientFrame, Handlers, State } from './types.d.ts' */
+/** @import { ClientFrame, Handlers, Refusal, State } from './types.d.ts' */
 
 const silence = 45_000; // ms; then a ping asks whether the server is still there
 const patience = 10_000; // for the handshake, and for any frame after a ping
@@ -15,6 +15,8 @@ export function backoff(failures) {
 export class Connection {
   /** @type {State} */ state = 'closed';
   retryAt = 0; // as Date.now
+  wasOpen = false; // ever
+  /** Why the last handshake failed, if the server says. @type {Refusal | undefined} */ refusal;
 
   #url;
   #on;
@@ -34,6 +36,7 @@ export class Connection {
   /** Connects now. */
   open() {
     if (this.#socket) return;
+    this.refusal = undefined;
     this.#socket = this.#begin(this.#url);
     this.#socket.onopen = () => this.#opened();
     this.#socket.onmessage = ({ data }) => this.#received(data);
@@ -52,9 +55,9 @@ export class Connection {
     this.#become('closed');
   }
 
-  /** The network or the reader is back. */
+  /** The network or the reader is back, who may have signed in elsewhere. */
   wake() {
-    if (this.state === 'reconnecting') this.open();
+    if (this.state === 'reconnecting' || this.refusal) this.open();
     if (this.state === 'connected') this.#watch();
   }
 
@@ -68,6 +71,7 @@ export class Connection {
   }
 
   #opened() {
+    this.wasOpen = true;
     this.#heardAt = Date.now();
     this.#become('connected');
     this.#watch();
@@ -105,12 +109,27 @@ export class Connection {
   }
 
   #closed(code, reason) {
+    const isRefused = this.state === 'connecting';
     this.#socket = null;
     if (this.state === 'connected') this.#on.lost(code, reason);
-    const delay = backoff(this.#failures++);
+    this.#retry(backoff(this.#failures++));
+    this.#become(code === 1008 ? 'closed' : 'reconnecting', { code, reason }); // 1008: we broke a rule
+    if (isRefused) this.#explain(this.#failures);
+  }
+
+  #retry(delay) {
     this.retryAt = Date.now() + delay;
     this.#after(delay, () => this.state === 'reconnecting' && !this.#on.isHidden() && this.open());
-    this.#become(code === 1008 ? 'closed' : 'reconnecting', { code, reason }); // 1008: we broke a rule
+  }
+
+  // No browser tells why a handshake failed.
+  async #explain(failures) {
+    const refusal = await this.#on.refused(this.wasOpen);
+    if (!refusal || this.state !== 'reconnecting' || failures !== this.#failures) return; // something has happened meanwhile
+    this.refusal = refusal;
+    const { isFinal, retry_after_ms = 0 } = refusal;
+    this.#retry(Math.max(this.retryAt - Date.now(), retry_after_ms));
+    this.#become(isFinal ? 'closed' : 'reconnecting', { refusal });
   }
 
   #become(state, details) {

@@ -1,5 +1,5 @@
 // The client: a socket that comes back, the conversation that is open, and what becomes of each question.
-import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, MessagesPayload, NoticePayload, ServerFrame, State } from './types.js';
+import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, Limits, MessagesPayload, NoticePayload, Refusal, ServerFrame, State } from './types.js';
 
 export type * from './types.js';
 
@@ -19,7 +19,7 @@ export class AssistantError extends Error {
 
 /** What the events of a Client carry as their `detail`. */
 export interface ClientEvents {
-  statechange: { state: State };
+  statechange: { state: State; refusal?: Refusal };
   /** Another conversation is open, or this one has an id or a title now. No id: a new one. */
   conversationchange: { id?: string; title: string };
   /** A question was asked here. */
@@ -45,6 +45,10 @@ export class Client extends EventTarget {
   readonly state: State;
   /** When it is tried again to connect, as Date.now. */
   readonly retryAt: number;
+  /** A socket was open, once. */
+  readonly wasOpen: boolean;
+  /** Why the last handshake failed, if the server says. */
+  readonly refusal: Refusal | undefined;
   /** A question or an answer is under way. */
   readonly busy: boolean;
   /** The server keeps conversations. If not, there is only the socket's own, which ends with it. */
@@ -52,11 +56,14 @@ export class Client extends EventTarget {
   /** Of the conversation that is open; none: a new one, or the socket's own. */
   readonly conversationId: string | undefined;
 
-  /** Connects, and connects again whenever the connection is lost, after 1 to 30 seconds. What was missed is made up for. */
+  /**
+   * Connects, and connects again whenever the connection is lost, after 1 to 30 seconds. What was missed is made up for.
+   * Where the server refuses that for good (see Refusal), the state is closed, and questions wait for the next `connect` or `wake`.
+   */
   connect(): void;
   /** Questions under way are rejected; their answers go on at the server. */
   disconnect(): void;
-  /** Connects at once if that is being waited for: the network or the reader is back. */
+  /** Connects at once if that is being waited for, or was refused: the network or the reader is back. */
   wake(): void;
   /** Opens a conversation, or a new one, which its first question creates. */
   open(id?: string): void;
@@ -85,6 +92,9 @@ export class Client extends EventTarget {
   rename(conversationId: string, title: string): Promise<Conversation>;
   /** Deletes it with all its messages. */
   delete(conversationId: string): Promise<{ conversation_id: string }>;
+
+  /** What the server allows, as far as it says so. */
+  limits(): Promise<Limits>;
 
   /** Sends any frame of the protocol. False when there is no connection. */
   send(frame: ClientFrame): boolean;

@@ -28,6 +28,25 @@ export interface Problem extends Partial<Omit<ErrorPayload, 'reason'>> {
  */
 export type State = 'connecting' | 'connected' | 'reconnecting' | 'closed';
 
+/** Why the server refuses a handshake. */
+export interface Refusal {
+  /**
+   * sign_in: it wants to know who asks. forbidden: not from this page, or not this user. foreign: of another origin, it
+   * lets this page read no answer; it may be either. gone: there is no conversation that the socket is bound to. absent:
+   * there is no assistant. full: too many have connected. unavailable: it, or what is behind it, does not work now.
+   */
+  reason: 'sign_in' | 'forbidden' | 'foreign' | 'gone' | 'absent' | 'full' | 'unavailable';
+  /** Of foreign: the server's. */
+  host?: string;
+  /** It would only happen again, until somebody does something: the state is closed. */
+  isFinal?: boolean;
+  /** When to try again at the earliest, in milliseconds. */
+  retry_after_ms?: number;
+}
+
+/** The server's limits, by their names in the AsyncAPI document; none that are not known. */
+export type Limits = Record<string, number>;
+
 /** What a Connection tells its owner. */
 export interface Handlers {
   /** The state has changed. */
@@ -35,6 +54,8 @@ export interface Handlers {
   /** An open socket is gone; code and reason as in RFC 6455, section 7.4. The state changes next. */
   lost(code: number, reason: string): void;
   frame(frame: ServerFrame): void;
+  /** Asked when a handshake has failed: why, if that can be known. @param wasOpen a socket was open before */
+  refused(wasOpen: boolean): Promise<Refusal | undefined>;
   /** Everything that happens, as JSON (or whatever the server sent in its place). */
   log(kind: 'sent' | 'received' | 'connection', text: string): void;
   /** Whether nobody looks at the page, so that a new connection can wait for `wake`. */
@@ -108,6 +129,8 @@ export interface ClientOptions {
   isHidden?: Handlers['isHidden'];
   /** Makes each socket. Default: new WebSocket(url). */
   socket?: (url: string) => WebSocket;
+  /** Asked when a handshake has failed: why, if that can be known. Default: the same address is asked by HTTP; with `socket` nobody is. */
+  refused?: Handlers['refused'];
 }
 
 /** An answer to its end. */

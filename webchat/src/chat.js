@@ -1,13 +1,15 @@
 // @ts-check
 // The chat: joins the socket, the conversation and what is on the screen.
 import { Client } from '../client/client.js';
+import { overHTTP } from '../client/handshake.js';
 import { announce } from './buttons.js';
+import { Counter } from './counter.js';
 import { h, storage } from './dom.js';
 import { dress, layout } from './layout.js';
 import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
 import { Sidebar } from './sidebar.js';
-import { Turn } from './turn.js';
+import { retryButton, Turn } from './turn.js';
 /** @import { Answer } from '../client/types.d.ts' */
 /** @import { Texts } from './texts.js' */
 /** @import { Looks } from './types.d.ts' */
@@ -19,6 +21,7 @@ export class Chat {
   #find; // by id
   #named; // called with each conversation that is shown
   #key; // of what the browser keeps
+  #counter;
   #texts;
   /** @type {Logs | undefined} */ #logs;
   #sidebar;
@@ -26,6 +29,7 @@ export class Chat {
   #target; // of new turns
   #replaces; // id of the question that is being edited
   #ticker;
+  #told; // the refusal that was told last
   #outside; // ends what it listens to there
   #actions = {
     ask: (question) => this.#ask(question),
@@ -54,8 +58,10 @@ export class Chat {
     this.client.addEventListener('statechange', () => this.#stateChanged());
     this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
     this.#sidebar = new Sidebar(this.#key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id) }, texts);
+    this.#counter = new Counter(this.client, texts);
     const { search, list } = this.#sidebar;
-    root.append(layout({ texts, search, list, ask: this.#suggested }, looks));
+    root.append(layout({ texts, search, list, counter: this.#counter.element, ask: this.#suggested }, looks));
+    this.#find('sign-in').href = overHTTP(url); // what protects it asks there, and the reader comes back
     this.hasLogs = hasLogs;
     this.#target = this.#find('messages');
     this.#scroll = new Scroll(this.#find('log'), (isFollowing, top) => {
@@ -166,8 +172,11 @@ export class Chat {
       this.#target.append(turn.element);
       return turn;
     },
-    notice: (notice) => this.#notice(this.#texts.notice(notice)),
-    problem: (problem) => this.#notice(this.#texts.explain(problem)),
+    notice: (notice) => this.#notice(notice.reason, this.#texts.notice(notice)),
+    problem: (problem) => {
+      const button = problem.retry_after_ms && retryButton(problem, this.#texts, () => this.client.regenerate());
+      this.#notice(problem.reason, this.#texts.explain(problem), ...(button ? [button] : []));
+    },
     clear: () => this.#find('messages').replaceChildren(),
     restored: () => (this.#scroll.toEnd(), this.#showButtons()),
     titled: (about) => {
@@ -189,9 +198,17 @@ export class Chat {
     fellBack: () => (this.#find('chat').dataset.kept = 'false'),
   };
 
-  #notice(text) {
-    this.#find('messages').append(h('p', { className: 'notice', dir: 'auto' }, text));
+  // Each once: of two with the same reason the later one stays.
+  #notice(reason, text, ...buttons) {
+    this.#forget(reason);
+    const notice = h('p', { className: 'notice', dir: 'auto' }, text, ...buttons);
+    notice.dataset.reason = reason ?? '';
+    this.#find('messages').append(notice);
     announce(this.#root.lastChild, text);
+  }
+
+  #forget(reason) {
+    for (const notice of this.#find('messages').querySelectorAll(':scope > .notice')) if (reason && notice.dataset.reason === reason) notice.remove();
   }
 
   #showNew(id) {
@@ -202,13 +219,18 @@ export class Chat {
   }
 
   #stateChanged() {
-    if (this.client.state === 'connected' && this.isKept) this.#sidebar.load();
+    if (this.client.state === 'connected') {
+      this.#forget('draining');
+      this.#counter.forget();
+      this.#edited();
+      if (this.isKept) this.#sidebar.load();
+    }
     this.#showStatus();
     this.#showButtons();
   }
 
   #showStatus() {
-    const { state, retryAt } = this.client;
+    const { state, retryAt, refusal, wasOpen } = this.client;
     const shown = state === 'reconnecting' && !navigator.onLine ? 'offline' : state;
     const status = this.#find('status');
     const name = this.#texts.say(`state.${shown}`);
@@ -217,9 +239,14 @@ export class Chat {
     this.#find('chat').classList.toggle('online', state === 'connected');
     status.textContent = name;
     const needsBanner = ['offline', 'reconnecting', 'closed'].includes(shown);
-    const when = this.#texts.when(retryAt - Date.now());
-    this.#find('banner').firstChild.textContent = needsBanner ? this.#texts.say(`banner.${shown}`, { when }) : '';
+    const { reason, host } = refusal ?? {};
+    const cause = shown === 'reconnecting' && !wasOpen ? 'unreachable' : shown;
+    const text = this.#texts.say(reason && shown !== 'offline' ? `refusal.${reason}` : `banner.${cause}`, { when: this.#texts.when(retryAt - Date.now()), host });
+    this.#find('banner').firstChild.textContent = needsBanner ? text : '';
+    this.#show('sign-in', reason === 'sign_in' || reason === 'foreign');
     this.#show('banner', needsBanner);
+    if (reason && this.#told !== refusal) announce(status, text);
+    this.#told = refusal;
     clearTimeout(this.#ticker);
     if (state === 'reconnecting') this.#ticker = setTimeout(() => this.#showStatus(), 1000);
   }
@@ -240,6 +267,7 @@ export class Chat {
   #submit(event) {
     event.preventDefault();
     const { value } = this.#find('input');
+    if (this.#counter.fault) this.#counter.tell();
     if (this.#find('send').disabled || !this.#ask(value, this.#replaces)) return;
     this.#edit('');
     this.focus();
@@ -263,6 +291,8 @@ export class Chat {
 
   #edited() {
     const input = this.#find('input');
+    if (input.value && this.isKept && this.client.state === 'connected') this.#counter.learn(() => this.#edited());
+    this.#counter.count(input.value);
     this.#showButtons();
     draft[this.#key] = input.value;
     if (CSS.supports('field-sizing', 'content')) return;
@@ -277,7 +307,8 @@ export class Chat {
     const isBlank = !this.#find('input').value.trim();
     this.#show('stop', busy && state === 'connected');
     this.#show('send', !isBlank || !busy);
-    this.#find('send').disabled = isBlank || state !== 'connected';
+    this.#find('send').disabled = isBlank || state !== 'connected' || Boolean(this.#counter.fault);
+    this.#find('send').title = this.#counter.fault || this.#texts.say('send_key');
   }
 
   #show(id, visible) {

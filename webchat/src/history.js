@@ -16,6 +16,7 @@ const final = new Set([
   'provider_rejected',
   'context_overflow',
   'content_filtered',
+  'tools_unsupported',
 ]);
 
 /**

@@ -5,10 +5,10 @@ import { h } from './dom.js';
 /** @import { Texts } from './texts.js' */
 
 /**
- * @param {{ texts: Texts, search: Element, list: Element, ask: (question: string) => void }} parts
+ * @param {{ texts: Texts, search: Element, list: Element, counter: Element, ask: (question: string) => void }} parts
  * @param {import('./types.d.ts').Looks} looks
  */
-export function layout({ texts, search, list, ask }, looks) {
+export function layout({ texts, search, list, counter, ask }, looks) {
   const { locale, say } = texts;
   const { isPage, isFloating } = looks;
   const chat = h(
@@ -33,7 +33,13 @@ export function layout({ texts, search, list, ask }, looks) {
         h('p', { id: 'status', part: 'status' }),
         iconButton('close', say('close'), { id: 'close', part: 'close', hidden: !isFloating }),
       ),
-      h('p', { id: 'banner', part: 'banner', hidden: true }, h('span'), h('button', { id: 'reconnect' }, say('reconnect'))),
+      h(
+        'p',
+        { id: 'banner', part: 'banner', hidden: true },
+        h('span', { dir: 'auto' }),
+        h('a', { id: 'sign-in', hidden: true, target: '_blank', rel: 'noreferrer' }, say('sign_in')),
+        h('button', { id: 'reconnect' }, say('reconnect')),
+      ),
       h(
         'div',
         { id: 'middle' },
@@ -54,6 +60,7 @@ export function layout({ texts, search, list, ask }, looks) {
         h('textarea', { id: 'input', part: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), enterKeyHint: 'send', rows: 1 }),
         iconButton('send', say('send'), { id: 'send', part: 'send', type: 'submit', title: say('send_key') }),
         iconButton('stop', say('stop'), { id: 'stop', part: 'stop', title: say('stop_key'), hidden: true }),
+        counter,
         slot('footer'),
       ),
     ),

@@ -196,11 +196,8 @@ export class Turn {
 
   /** @param {Problem | Rejection[]} problem */
   #problem(problem) {
-    const { retryable, retry_after_ms = 0 } = /** @type {Problem} */ (problem);
-    const retry = h('button', { className: 'retry', hidden: !retryable });
+    const retry = retryButton(/** @type {Problem} */ (problem), this.#texts, () => this.#retry(element));
     const element = h('div', { className: 'problem' }, h('p', { dir: 'auto' }, this.#texts.explain(problem)), retry);
-    hold(retry, performance.now() + retry_after_ms, this.#texts);
-    retry.onclick = () => this.#retry(element);
     this.element.append(element);
     return element;
   }
@@ -210,6 +207,13 @@ export class Turn {
     if (this.id && !this.element.nextElementSibling) return this.#actions.regenerate();
     if (this.#actions.ask(this.#asked)) (this.id || this.#source ? problem : this.element).remove();
   }
+}
+
+/** A button to ask again, hidden where that cannot help. @param {Problem} problem @param {Texts} texts @param {() => void} onclick */
+export function retryButton({ retryable, retry_after_ms = 0 }, texts, onclick) {
+  const button = h('button', { className: 'retry', hidden: !retryable, onclick });
+  hold(button, performance.now() + retry_after_ms, texts);
+  return button;
 }
 
 /** Until then the button says when. @param {HTMLButtonElement} button @param {number} until by the clock of performance @param {Texts} texts */

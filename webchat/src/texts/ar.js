@@ -65,9 +65,20 @@ export default {
   'state.offline': 'غير متصل بالإنترنت',
   'state.closed': 'الاتصال مغلق',
   'banner.reconnecting': 'انقطع الاتصال. ستُعاد المحاولة {when}.',
+  'banner.unreachable': 'تعذّر الوصول إلى المساعد. ستُعاد المحاولة {when}.',
   'banner.offline': 'أنت غير متصل بالإنترنت. مسودتك محفوظة.',
   'banner.closed': 'أُغلق الاتصال.',
   reconnect: 'إعادة الاتصال',
+  sign_in: 'تسجيل الدخول',
+
+  // why the server refuses a connection
+  'refusal.sign_in': 'سجّل الدخول لاستخدام المساعد.',
+  'refusal.forbidden': 'لا يُسمح باستخدام المساعد في هذه الصفحة.',
+  'refusal.foreign': 'لا يُسمح باستخدام المساعد في هذه الصفحة، أو عليك تسجيل الدخول أولًا في {host}.',
+  'refusal.gone': 'لا توجد محادثة كهذه.',
+  'refusal.absent': 'لا يوجد مساعد في هذا العنوان.',
+  'refusal.full': 'عدد مستخدمي المساعد كبير جدًا الآن. ستُعاد المحاولة {when}.',
+  'refusal.unavailable': 'المساعد غير متاح حاليًا. ستُعاد المحاولة {when}.',
 
   // the frames
   view_logs: 'عرض السجل',
@@ -80,7 +91,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': 'انقطع الاتصال.',
-  'error.connection_ended': 'أنهى الخادم الاتصال: {detail}.',
+  'error.connection_ended': 'أنهى الخادم الاتصال.',
   'error.message_too_large': 'الرسالة كبيرة جدًا.',
   'error.conversation_deleted': 'حُذفت المحادثة.',
   'error.unanswered': 'لم تتم الإجابة عن السؤال، أو لم تكتمل الإجابة.',
@@ -122,7 +133,8 @@ export default {
   'error.content_unsupported': 'لا يمكن للنموذج اللغوي قراءة هذا النوع من الملفات.',
   'error.not_waiting': 'لم يعد هذا القرار مطلوبًا.',
   'error.nothing_to_continue': 'لا توجد إجابة لمتابعتها.',
-  'error.tools_unsupported': 'لا يمكن للنموذج اللغوي استخدام الأدوات.',
+  'error.empty_answer': 'أرسل النموذج اللغوي إجابة بلا نص.',
+  'error.tools_unsupported': 'طلب النموذج اللغوي أداة غير متاحة هنا.',
   'error.client_tools_off': 'أدوات هذه الصفحة غير مسموح بها هنا.',
 
   // notices, by reason

@@ -65,9 +65,20 @@ export default {
   'state.offline': 'Offline',
   'state.closed': 'Getrennt',
   'banner.reconnecting': 'Die Verbindung ist unterbrochen. Nächster Versuch {when}.',
+  'banner.unreachable': 'Der Assistent ist nicht erreichbar. Nächster Versuch {when}.',
   'banner.offline': 'Sie sind offline. Ihr Entwurf bleibt erhalten.',
   'banner.closed': 'Die Verbindung wurde getrennt.',
   reconnect: 'Neu verbinden',
+  sign_in: 'Anmelden',
+
+  // why the server refuses a connection
+  'refusal.sign_in': 'Melden Sie sich an, um den Assistenten zu nutzen.',
+  'refusal.forbidden': 'Der Assistent darf auf dieser Seite nicht genutzt werden.',
+  'refusal.foreign': 'Der Assistent darf auf dieser Seite nicht genutzt werden, oder Sie müssen sich zuerst bei {host} anmelden.',
+  'refusal.gone': 'Diese Unterhaltung gibt es nicht.',
+  'refusal.absent': 'Unter dieser Adresse gibt es keinen Assistenten.',
+  'refusal.full': 'Gerade nutzen zu viele Personen den Assistenten. Nächster Versuch {when}.',
+  'refusal.unavailable': 'Der Assistent ist gerade nicht verfügbar. Nächster Versuch {when}.',
 
   // the frames
   view_logs: 'Protokoll',
@@ -80,7 +91,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': 'Die Verbindung wurde unterbrochen.',
-  'error.connection_ended': 'Der Server hat die Verbindung beendet: {detail}.',
+  'error.connection_ended': 'Der Server hat die Verbindung beendet.',
   'error.message_too_large': 'Die Nachricht ist zu groß.',
   'error.conversation_deleted': 'Die Unterhaltung wurde gelöscht.',
   'error.unanswered': 'Die Frage wurde nicht oder nicht vollständig beantwortet.',
@@ -115,7 +126,8 @@ export default {
   'error.content_unsupported': 'Das Sprachmodell kann Dateien dieser Art nicht lesen.',
   'error.not_waiting': 'Diese Entscheidung wird nicht mehr benötigt.',
   'error.nothing_to_continue': 'Es gibt keine Antwort, die fortgesetzt werden kann.',
-  'error.tools_unsupported': 'Das Sprachmodell kann keine Werkzeuge verwenden.',
+  'error.empty_answer': 'Das Sprachmodell hat eine Antwort ohne Text gesendet.',
+  'error.tools_unsupported': 'Das Sprachmodell hat ein Werkzeug angefordert, das hier nicht verfügbar ist.',
   'error.client_tools_off': 'Die Werkzeuge dieser Seite sind hier nicht erlaubt.',
 
   // notices, by reason

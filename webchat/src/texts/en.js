@@ -65,9 +65,20 @@ export default {
   'state.offline': 'Offline',
   'state.closed': 'Closed',
   'banner.reconnecting': 'The connection was lost. Trying again {when}.',
+  'banner.unreachable': 'The assistant cannot be reached. Trying again {when}.',
   'banner.offline': 'You are offline. Your draft is kept.',
   'banner.closed': 'The connection was closed.',
   reconnect: 'Reconnect',
+  sign_in: 'Sign in',
+
+  // why the server refuses a connection
+  'refusal.sign_in': 'Sign in to use the assistant.',
+  'refusal.forbidden': 'The assistant may not be used on this page.',
+  'refusal.foreign': 'The assistant may not be used on this page, or you have to sign in at {host} first.',
+  'refusal.gone': 'There is no such conversation.',
+  'refusal.absent': 'There is no assistant at this address.',
+  'refusal.full': 'Too many people are using the assistant. Trying again {when}.',
+  'refusal.unavailable': 'The assistant is not available right now. Trying again {when}.',
 
   // the frames
   view_logs: 'View Logs',
@@ -80,8 +91,8 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': 'The connection was lost.',
-  'error.connection_ended': 'The server ended the connection: {detail}.',
-  'error.message_too_large': 'The message was too large.',
+  'error.connection_ended': 'The server ended the connection.',
+  'error.message_too_large': 'The message is too large.',
   'error.conversation_deleted': 'The conversation was deleted.',
   'error.unanswered': 'The question was not answered, or not to the end.',
   'notice.forgotten': 'The assistant does not remember what was said above.',

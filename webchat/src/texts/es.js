@@ -65,9 +65,20 @@ export default {
   'state.offline': 'Sin conexión',
   'state.closed': 'Desconectado',
   'banner.reconnecting': 'Se ha perdido la conexión. Nuevo intento {when}.',
+  'banner.unreachable': 'No se puede contactar con el asistente. Nuevo intento {when}.',
   'banner.offline': 'No tiene conexión a internet. Su borrador se conserva.',
   'banner.closed': 'La conexión se ha cerrado.',
   reconnect: 'Reconectar',
+  sign_in: 'Iniciar sesión',
+
+  // why the server refuses a connection
+  'refusal.sign_in': 'Inicie sesión para usar el asistente.',
+  'refusal.forbidden': 'No está permitido usar el asistente en esta página.',
+  'refusal.foreign': 'No está permitido usar el asistente en esta página, o antes debe iniciar sesión en {host}.',
+  'refusal.gone': 'Esa conversación no existe.',
+  'refusal.absent': 'No hay ningún asistente en esta dirección.',
+  'refusal.full': 'Demasiadas personas están usando el asistente. Nuevo intento {when}.',
+  'refusal.unavailable': 'El asistente no está disponible en este momento. Nuevo intento {when}.',
 
   // the frames
   view_logs: 'Ver registro',
@@ -80,7 +91,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': 'Se ha perdido la conexión.',
-  'error.connection_ended': 'El servidor ha cerrado la conexión: {detail}.',
+  'error.connection_ended': 'El servidor ha cerrado la conexión.',
   'error.message_too_large': 'El mensaje es demasiado grande.',
   'error.conversation_deleted': 'La conversación se ha eliminado.',
   'error.unanswered': 'La pregunta no se ha respondido, o no por completo.',
@@ -119,7 +130,8 @@ export default {
   'error.content_unsupported': 'El modelo de lenguaje no puede leer este tipo de archivo.',
   'error.not_waiting': 'Esa decisión ya no es necesaria.',
   'error.nothing_to_continue': 'No hay ninguna respuesta que continuar.',
-  'error.tools_unsupported': 'El modelo de lenguaje no puede usar herramientas.',
+  'error.empty_answer': 'El modelo de lenguaje ha enviado una respuesta sin texto.',
+  'error.tools_unsupported': 'El modelo de lenguaje ha pedido una herramienta que no está disponible aquí.',
   'error.client_tools_off': 'Las herramientas de esta página no están permitidas aquí.',
 
   // notices, by reason

@@ -65,9 +65,20 @@ export default {
   'state.offline': 'Hors ligne',
   'state.closed': 'Déconnecté',
   'banner.reconnecting': 'La connexion a été perdue. Nouvel essai {when}.',
+  'banner.unreachable': 'L’assistant est injoignable. Nouvel essai {when}.',
   'banner.offline': 'Vous êtes hors ligne. Votre brouillon est conservé.',
   'banner.closed': 'La connexion a été fermée.',
   reconnect: 'Se reconnecter',
+  sign_in: 'Se connecter',
+
+  // why the server refuses a connection
+  'refusal.sign_in': 'Connectez-vous à votre compte pour utiliser l’assistant.',
+  'refusal.forbidden': 'L’assistant ne peut pas être utilisé sur cette page.',
+  'refusal.foreign': 'L’assistant ne peut pas être utilisé sur cette page, ou vous devez d’abord vous connecter sur {host}.',
+  'refusal.gone': 'Cette conversation n’existe pas.',
+  'refusal.absent': 'Il n’y a pas d’assistant à cette adresse.',
+  'refusal.full': 'Trop de personnes utilisent l’assistant. Nouvel essai {when}.',
+  'refusal.unavailable': 'L’assistant n’est pas disponible pour le moment. Nouvel essai {when}.',
 
   // the frames
   view_logs: 'Voir le journal',
@@ -80,7 +91,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': 'La connexion a été perdue.',
-  'error.connection_ended': 'Le serveur a mis fin à la connexion : {detail}.',
+  'error.connection_ended': 'Le serveur a mis fin à la connexion.',
   'error.message_too_large': 'Le message est trop volumineux.',
   'error.conversation_deleted': 'La conversation a été supprimée.',
   'error.unanswered': 'La question est restée sans réponse, ou la réponse est incomplète.',
@@ -119,7 +130,8 @@ export default {
   'error.content_unsupported': 'Le modèle de langage ne peut pas lire ce type de fichier.',
   'error.not_waiting': 'Cette décision n’est plus nécessaire.',
   'error.nothing_to_continue': 'Il n’y a aucune réponse à poursuivre.',
-  'error.tools_unsupported': 'Le modèle de langage ne peut pas utiliser d’outils.',
+  'error.empty_answer': 'Le modèle de langage a envoyé une réponse sans texte.',
+  'error.tools_unsupported': 'Le modèle de langage a demandé un outil qui n’est pas disponible ici.',
   'error.client_tools_off': 'Les outils de cette page ne sont pas autorisés ici.',
 
   // notices, by reason

@@ -65,9 +65,20 @@ export default {
   'state.offline': 'オフライン',
   'state.closed': '切断されました',
   'banner.reconnecting': '接続が切れました。{when}に再接続します。',
+  'banner.unreachable': 'アシスタントに接続できません。{when}に再試行します。',
   'banner.offline': 'オフラインです。下書きは保存されています。',
   'banner.closed': '接続が終了しました。',
   reconnect: '再接続',
+  sign_in: 'サインイン',
+
+  // why the server refuses a connection
+  'refusal.sign_in': 'アシスタントを利用するにはサインインしてください。',
+  'refusal.forbidden': 'このページではアシスタントを利用できません。',
+  'refusal.foreign': 'このページではアシスタントを利用できないか、先に {host} でサインインする必要があります。',
+  'refusal.gone': 'その会話は存在しません。',
+  'refusal.absent': 'このアドレスにアシスタントはありません。',
+  'refusal.full': 'アシスタントの利用者が多すぎます。{when}に再試行します。',
+  'refusal.unavailable': 'アシスタントは現在利用できません。{when}に再試行します。',
 
   // the frames
   view_logs: 'ログを表示',
@@ -80,7 +91,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': '接続が切れました。',
-  'error.connection_ended': 'サーバーが接続を終了しました：{detail}',
+  'error.connection_ended': 'サーバーが接続を終了しました。',
   'error.message_too_large': 'メッセージが大きすぎます。',
   'error.conversation_deleted': 'この会話は削除されました。',
   'error.unanswered': '質問に回答できなかったか、回答が途中で終わりました。',
@@ -115,7 +126,8 @@ export default {
   'error.content_unsupported': '言語モデルはこの種類のファイルを読み取れません。',
   'error.not_waiting': 'この確認はもう必要ありません。',
   'error.nothing_to_continue': '続けられる回答がありません。',
-  'error.tools_unsupported': 'この言語モデルはツールを使用できません。',
+  'error.empty_answer': '言語モデルから本文のない回答が返されました。',
+  'error.tools_unsupported': '言語モデルが、ここでは利用できないツールを要求しました。',
   'error.client_tools_off': 'ここではこのページのツールを使用できません。',
 
   // notices, by reason

@@ -65,9 +65,20 @@ export default {
   'state.offline': 'Off-line',
   'state.closed': 'Desconectado',
   'banner.reconnecting': 'A conexão foi perdida. Nova tentativa {when}.',
+  'banner.unreachable': 'Não foi possível acessar o assistente. Nova tentativa {when}.',
   'banner.offline': 'Você está off-line. Seu rascunho foi mantido.',
   'banner.closed': 'A conexão foi encerrada.',
   reconnect: 'Reconectar',
+  sign_in: 'Entrar',
+
+  // why the server refuses a connection
+  'refusal.sign_in': 'Entre na sua conta para usar o assistente.',
+  'refusal.forbidden': 'O assistente não pode ser usado nesta página.',
+  'refusal.foreign': 'O assistente não pode ser usado nesta página, ou você precisa antes entrar em {host}.',
+  'refusal.gone': 'Essa conversa não existe.',
+  'refusal.absent': 'Não há nenhum assistente neste endereço.',
+  'refusal.full': 'Há pessoas demais usando o assistente. Nova tentativa {when}.',
+  'refusal.unavailable': 'O assistente não está disponível no momento. Nova tentativa {when}.',
 
   // the frames
   view_logs: 'Ver registros',
@@ -80,7 +91,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': 'A conexão foi perdida.',
-  'error.connection_ended': 'O servidor encerrou a conexão: {detail}.',
+  'error.connection_ended': 'O servidor encerrou a conexão.',
   'error.message_too_large': 'A mensagem é grande demais.',
   'error.conversation_deleted': 'A conversa foi excluída.',
   'error.unanswered': 'A pergunta não foi respondida, ou não até o fim.',
@@ -119,7 +130,8 @@ export default {
   'error.content_unsupported': 'O modelo de linguagem não consegue ler esse tipo de arquivo.',
   'error.not_waiting': 'Essa decisão não é mais necessária.',
   'error.nothing_to_continue': 'Não há resposta para continuar.',
-  'error.tools_unsupported': 'O modelo de linguagem não pode usar ferramentas.',
+  'error.empty_answer': 'O modelo de linguagem enviou uma resposta sem texto.',
+  'error.tools_unsupported': 'O modelo de linguagem pediu uma ferramenta que não está disponível aqui.',
   'error.client_tools_off': 'As ferramentas desta página não são permitidas aqui.',
 
   // notices, by reason

@@ -17,6 +17,8 @@ export default {
   'error.provider_rejected': "The language model refused the request. The site's operator can find out why.",
   'error.context_overflow': 'The question is too long for the language model.',
   'error.content_filtered': "The language model's content filter refused the question.",
+  'error.empty_answer': 'The language model sent an answer without text.',
+  'error.tools_unsupported': 'The language model asked for a tool, which is not available here.',
   'error.storage_unavailable': 'The conversation cannot be stored right now.',
   'error.draining': 'The server is restarting. Try again in a moment.',
   'error.internal': 'Something went wrong on the server.',
@@ -25,7 +27,6 @@ export default {
   'error.content_unsupported': 'The language model cannot read this kind of file.',
   'error.not_waiting': 'This decision is no longer needed.',
   'error.nothing_to_continue': 'There is no answer to continue.',
-  'error.tools_unsupported': 'The language model cannot use tools.',
   'error.client_tools_off': "This page's own tools are not allowed here.",
 
   // notices, by reason

@@ -65,9 +65,20 @@ export default {
   'state.offline': '离线',
   'state.closed': '已断开',
   'banner.reconnecting': '连接已断开，将在{when}重试。',
+  'banner.unreachable': '无法连接到助手，将在{when}重试。',
   'banner.offline': '您已离线，草稿已保留。',
   'banner.closed': '连接已关闭。',
   reconnect: '重新连接',
+  sign_in: '登录',
+
+  // why the server refuses a connection
+  'refusal.sign_in': '请登录后使用助手。',
+  'refusal.forbidden': '此页面不允许使用助手。',
+  'refusal.foreign': '此页面不允许使用助手，或者您需要先在 {host} 登录。',
+  'refusal.gone': '没有这个对话。',
+  'refusal.absent': '此地址没有助手。',
+  'refusal.full': '使用助手的人过多，将在{when}重试。',
+  'refusal.unavailable': '助手暂时不可用，将在{when}重试。',
 
   // the frames
   view_logs: '查看日志',
@@ -80,7 +91,7 @@ export default {
 
   // what the page itself has to tell
   'error.connection_lost': '连接已断开。',
-  'error.connection_ended': '服务器已断开连接：{detail}。',
+  'error.connection_ended': '服务器已断开连接。',
   'error.message_too_large': '消息太大。',
   'error.conversation_deleted': '此对话已删除。',
   'error.unanswered': '问题未得到回答，或回答不完整。',
@@ -115,7 +126,8 @@ export default {
   'error.content_unsupported': '语言模型无法读取此类文件。',
   'error.not_waiting': '已不再需要此确认。',
   'error.nothing_to_continue': '没有可以继续的回答。',
-  'error.tools_unsupported': '该语言模型无法使用工具。',
+  'error.empty_answer': '语言模型发送的回答没有文字。',
+  'error.tools_unsupported': '语言模型请求了此处不可用的工具。',
   'error.client_tools_off': '此处不允许使用本页面的工具。',
 
   // notices, by reason
