@@ -80,7 +80,7 @@ func embed(t *testing.T, lines string) (page *harness.Page, address string) {
 		case "/page":
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.Header().Set("Content-Security-Policy", strings.ReplaceAll("default-src 'none'; img-src 'self'; style-src 'self'; script-src http://CHAT; "+
-				"connect-src ws://CHAT; trusted-types 'none'; require-trusted-types-for 'script'", "CHAT", chat))
+				"connect-src ws://CHAT http://CHAT; trusted-types 'none'; require-trusted-types-for 'script'", "CHAT", chat))
 			fmt.Fprint(w, strings.ReplaceAll(strings.ReplaceAll(somebodys, "LINES", lines), "CHAT", chat))
 		default: // the icon
 			w.WriteHeader(http.StatusNoContent)

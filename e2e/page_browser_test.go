@@ -122,6 +122,7 @@ func TestPageCut(t *testing.T) {
 	relay := harness.NewRelay(t, c)
 	page := harness.OpenURL(t, "http://"+relay.Addr+"/assistants/")
 	page.Expect("WebSocket connection to")
+	page.Expect("Failed to load resource: net::ERR") // it asks by HTTP, too
 	page.Type("#input", "count"+kb.Enter)
 	page.WaitFor(answerText + `?.startsWith("one two")`)
 	page.Type("#input", "my draft")

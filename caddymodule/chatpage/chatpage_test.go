@@ -120,7 +120,7 @@ func TestHeaders(t *testing.T) {
 	res, body := ask(s, "GET", "/chat/")
 	for name, want := range map[string]string{
 		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache", "Vary": "Accept-Encoding", "Referrer-Policy": "no-referrer", "Access-Control-Allow-Origin": "",
-		"Content-Security-Policy": "default-src 'none'; script-src 'self'; img-src 'self' https://cdn.example.com:8443; connect-src 'self' wss://other.example.com; " +
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; img-src 'self' https://cdn.example.com:8443; connect-src 'self' wss://other.example.com https://other.example.com; " +
 			"base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; frame-ancestors 'none'",
 	} {
 		if got := res.Header.Get(name); got != want {

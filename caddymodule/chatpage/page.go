@@ -42,7 +42,7 @@ func (p *ChatPage) index(socket string) (page []byte, policy string, err error) 
 	}
 	for node := range document.Descendants() {
 		if node.Data == "meta" && get(node, "http-equiv") == "Content-Security-Policy" {
-			policy = extend(get(node, "content"), map[string]string{"connect-src": origin(socket), "img-src": origin(p.Logo)})
+			policy = extend(get(node, "content"), map[string]string{"connect-src": socketOrigins(socket), "img-src": origin(p.Logo)})
 			node.Parent.RemoveChild(node)
 			break
 		}
@@ -100,8 +100,21 @@ func extend(policy string, sources map[string]string) string {
 	return strings.Join(append(directives, "frame-ancestors 'none'"), "; ")
 }
 
-// origin returns the origin of a URL, for a policy: of a socket that of its WebSocket, which allows HTTP there too. It
-// returns "" for a path.
+// socketOrigins returns what a policy has to allow for a socket: its WebSocket, and GETs of the same address. Chromium
+// does not take the one for the other, as CSP Level 3 does (section 6.7.2.8).
+func socketOrigins(address string) string {
+	_, host, ok := strings.Cut(origin(address), "://")
+	if !ok {
+		return ""
+	}
+	secure := ""
+	if strings.HasPrefix(address, "wss:") || strings.HasPrefix(address, "https:") {
+		secure = "s"
+	}
+	return "ws" + secure + "://" + host + " http" + secure + "://" + host
+}
+
+// origin returns the origin of a URL, for a policy, or "" for a path.
 func origin(address string) string {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
