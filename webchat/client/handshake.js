@@ -32,7 +32,7 @@ export async function limitsOf(url) {
 
 // Its own origin is in Referer: browsers send Origin to others alone.
 async function get(url, credentials, mode = 'cors') {
-  const options = { credentials, mode, signal: AbortSignal.timeout(patience), cache: 'no-store', redirect: 'manual', referrerPolicy: 'origin', headers: { Accept: 'application/json' } };
+  const options = { credentials, mode, signal: AbortSignal.timeout(patience), cache: 'no-store', redirect: mode === 'cors' ? 'manual' : 'follow', referrerPolicy: 'origin', headers: { Accept: 'application/json' } };
   return fetch(overHTTP(url), /** @type {RequestInit} */ (options)).catch(() => undefined);
 }
 
