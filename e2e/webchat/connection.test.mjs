@@ -28,7 +28,7 @@ class FakeSocket {
 }
 
 const second = 1000;
-let page;
+let now, page;
 
 /** A connection and what it told its owner. */
 function connect() {
@@ -53,12 +53,23 @@ function connected() {
 
 const close = (code, reason = '') => FakeSocket.last.onclose({ code, reason });
 const receive = (frame) => FakeSocket.last.onmessage({ data: JSON.stringify(frame) });
-const tick = (ms) => mock.timers.tick(ms);
+
+/** Step by step: timers see the time at which they fire. */
+function tick(ms) {
+  for (const end = now + ms; now < end; ) {
+    const step = Math.min(end - now, 1);
+    now += step;
+    mock.timers.tick(step);
+  }
+}
 
 beforeEach(() => {
   FakeSocket.all = [];
   globalThis.WebSocket = FakeSocket;
-  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  mock.timers.enable({ apis: ['setTimeout'] });
+  now = 1;
+  mock.method(performance, 'now', () => now);
+  mock.method(Date, 'now', () => assert.fail('a clock that can be set'));
   mock.method(Math, 'random', () => 0.5);
 });
 
@@ -109,7 +120,7 @@ for (const code of [1000, 1001, 1006, 1009, 1011, 1012]) {
     close(code);
     assert.deepEqual(page.losses, [[code, '']]);
     assert.equal(connection.state, 'reconnecting');
-    assert.equal(connection.retryAt, Date.now() + 1500);
+    assert.equal(connection.retryAt, now + 1500);
     tick(1499);
     assert.equal(FakeSocket.all.length, 1);
     tick(1);
@@ -137,7 +148,7 @@ test('waits longer after each failure, and starts anew after a stable connection
   const delays = [];
   const fail = () => {
     close(1006);
-    delays.push(connection.retryAt - Date.now());
+    delays.push(connection.retryAt - now);
     tick(delays.at(-1));
   };
   fail();
@@ -163,6 +174,14 @@ test('wake tries at once what waits', () => {
   connection.open();
   tick(5 * second);
   assert.equal(FakeSocket.all.length, 2, 'one socket at a time');
+});
+
+test('wake asks a server that seems to be there', () => {
+  const connection = connected();
+  connection.wake();
+  assert.deepEqual(FakeSocket.last.sent, [{ action: 'ping' }]);
+  tick(10 * second);
+  assert.equal(connection.state, 'reconnecting');
 });
 
 test('a hidden page waits for its reader', () => {
@@ -258,7 +277,7 @@ test('waits as long as it is told, and no shorter than after other failures', as
     page.refusal = { reason: 'full', retry_after_ms: told };
     close(1006);
     await answered();
-    assert.deepEqual([connection.state, connection.retryAt - Date.now()], ['reconnecting', want]);
+    assert.deepEqual([connection.state, connection.retryAt - performance.now()], ['reconnecting', want]);
     tick(want - 1);
     assert.equal(connection.state, 'reconnecting');
     tick(1);

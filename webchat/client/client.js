@@ -59,7 +59,7 @@ export class Client extends EventTarget {
     return this.#connection.state;
   }
 
-  /** When it is tried again to connect, as Date.now. */
+  /** When it is tried again to connect, by the clock of performance. */
   get retryAt() {
     return this.#connection.retryAt;
   }

@@ -14,7 +14,7 @@ export function backoff(failures) {
 /** A socket that comes back. */
 export class Connection {
   /** @type {State} */ state = 'closed';
-  retryAt = 0; // as Date.now
+  retryAt = 0; // by the clock of performance, which nobody can set
   wasOpen = false; // ever
   /** Why the last handshake failed, if the server says. @type {Refusal | undefined} */ refusal;
 
@@ -55,10 +55,10 @@ export class Connection {
     this.#become('closed');
   }
 
-  /** The network or the reader is back, who may have signed in elsewhere. */
+  /** The network or the reader is back, who may have signed in elsewhere. That clock may have stood still, and the socket be dead: ask. */
   wake() {
     if (this.state === 'reconnecting' || this.refusal) this.open();
-    if (this.state === 'connected') this.#watch();
+    if (this.state === 'connected') this.#probe();
   }
 
   /** False when there is no connection. @param {ClientFrame} frame */
@@ -72,13 +72,13 @@ export class Connection {
 
   #opened() {
     this.wasOpen = true;
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     this.#become('connected');
     this.#watch();
   }
 
   #received(data) {
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     this.#on.log('received', data);
     let frame;
     try {
@@ -89,11 +89,15 @@ export class Connection {
 
   // Looks back when it fires: a timer set anew for each frame would cost more than the frame.
   #watch() {
-    const heardAt = this.#heardAt;
-    const left = heardAt + silence - Date.now();
+    const left = this.#heardAt + silence - performance.now();
     if (left > 0) return this.#after(left, () => this.#stable());
+    this.#probe();
+  }
+
+  #probe() {
+    this.#heardAt = 0;
     this.send({ action: 'ping' });
-    this.#after(patience, () => (this.#heardAt === heardAt ? this.#drop() : this.#watch()));
+    this.#after(patience, () => (this.#heardAt ? this.#watch() : this.#drop()));
   }
 
   #stable() {
@@ -118,7 +122,7 @@ export class Connection {
   }
 
   #retry(delay) {
-    this.retryAt = Date.now() + delay;
+    this.retryAt = performance.now() + delay;
     this.#after(delay, () => this.state === 'reconnecting' && !this.#on.isHidden() && this.open());
   }
 
@@ -128,7 +132,7 @@ export class Connection {
     if (!refusal || this.state !== 'reconnecting' || failures !== this.#failures) return; // something has happened meanwhile
     this.refusal = refusal;
     const { isFinal, retry_after_ms = 0 } = refusal;
-    this.#retry(Math.max(this.retryAt - Date.now(), retry_after_ms));
+    this.#retry(Math.max(this.retryAt - performance.now(), retry_after_ms));
     this.#become(isFinal ? 'closed' : 'reconnecting', { refusal });
   }
 

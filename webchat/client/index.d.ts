@@ -43,7 +43,7 @@ export class Client extends EventTarget {
   constructor(url: string, options?: ClientOptions);
 
   readonly state: State;
-  /** When it is tried again to connect, as Date.now. */
+  /** When it is tried again to connect, as performance.now. */
   readonly retryAt: number;
   /** A socket was open, once. */
   readonly wasOpen: boolean;

@@ -3,7 +3,7 @@
 import { Chat } from './chat.js';
 import css from './chat.css';
 import { icon, iconButton } from './buttons.js';
-import { adopt, storage } from './dom.js';
+import { adopt, isComposing, storage } from './dom.js';
 import { slot } from './layout.js';
 import { inherited, textsFor } from './texts.js';
 /** @import { Answer } from '../client/types.d.ts' */
@@ -143,7 +143,7 @@ export class AssistantChat extends HTMLElement {
       url: this.#url,
       hasLogs: this.#is('logs'),
       id: isPage ? hash : this.#kept[this.#key],
-      named: (id, title) => (isPage ? nameDocument(id, title || ownTitle || this.#texts.say('assistant')) : (this.#kept[this.#key] = id ?? '')),
+      named: (id, title, isStep) => (isPage ? nameDocument(id, title || ownTitle || this.#texts.say('assistant'), isStep) : (this.#kept[this.#key] = id ?? '')),
       close: () => this.close(),
       listen: (client) => this.#listen(client),
     });
@@ -176,7 +176,7 @@ export class AssistantChat extends HTMLElement {
   }
 
   #pressed(event) {
-    if (event.key !== 'Escape' || event.isComposing || event.composedPath().some(({ localName }) => localName === 'dialog')) return;
+    if (event.key !== 'Escape' || isComposing(event) || event.composedPath().some(({ localName }) => localName === 'dialog')) return;
     if (!this.#chat?.escape() && this.#launcher) this.close();
   }
 
@@ -297,10 +297,12 @@ for (const name of reflected) {
 
 const { title: ownTitle } = document;
 
-function nameDocument(id, title) {
-  document.title = title;
+/** @param {string | undefined} id @param {string} title @param {boolean} [isStep] back from it leads to the conversation before */
+function nameDocument(id, title, isStep) {
   const hash = id ? `#${id}` : '';
-  if (location.hash !== hash) history.replaceState(null, '', hash || location.pathname + location.search);
+  const change = isStep ? 'pushState' : 'replaceState';
+  if (location.hash !== hash) history[change](null, '', hash || location.pathname + location.search);
+  document.title = title;
 }
 
 customElements.define('assistant-chat', AssistantChat);

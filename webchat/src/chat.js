@@ -4,7 +4,7 @@ import { Client } from '../client/client.js';
 import { overHTTP } from '../client/handshake.js';
 import { announce } from './buttons.js';
 import { Counter } from './counter.js';
-import { h, storage } from './dom.js';
+import { h, isComposing, storage } from './dom.js';
 import { dress, layout } from './layout.js';
 import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
@@ -27,6 +27,7 @@ export class Chat {
   #sidebar;
   #scroll;
   #target; // of new turns
+  #isStep = false; // of the browser's history: the conversation that is being opened
   #replaces; // id of the question that is being edited
   #ticker;
   #told; // the refusal that was told last
@@ -40,7 +41,7 @@ export class Chat {
 
   /**
    * @param {ShadowRoot} root
-   * @param {Looks & { texts: Texts, url: string, id: string, hasLogs: boolean, named: (id?: string, title?: string) => void, close: () => void, listen: (client: Client) => void }} options
+   * @param {Looks & { texts: Texts, url: string, id: string, hasLogs: boolean, named: (id?: string, title?: string, isStep?: boolean) => void, close: () => void, listen: (client: Client) => void }} options
    *   id: of the conversation to begin with, if any
    */
   constructor(root, { texts, url, id, hasLogs, named, close, listen, ...looks }) {
@@ -57,7 +58,7 @@ export class Chat {
     listen(this.client);
     this.client.addEventListener('statechange', () => this.#stateChanged());
     this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
-    this.#sidebar = new Sidebar(this.#key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id) }, texts);
+    this.#sidebar = new Sidebar(this.#key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id, true), hasTabs: looks.isPage }, texts);
     this.#counter = new Counter(this.client, texts);
     const { search, list } = this.#sidebar;
     root.append(layout({ texts, search, list, counter: this.#counter.element, ask: this.#suggested }, looks));
@@ -75,9 +76,14 @@ export class Chat {
     this.connect();
   }
 
-  /** Shows a conversation, or a new one, which its first question creates. @param {string} [id] */
-  open(id) {
+  /**
+   * Shows a conversation, or a new one, which its first question creates.
+   * @param {string} [id] @param {boolean} [isStep] the reader's: Back leads to the conversation before
+   */
+  open(id, isStep = false) {
+    this.#isStep = isStep;
     if (!id || id !== this.client.conversationId) this.client.open(id);
+    this.#isStep = false;
     if (this.#isMenuOpen) this.#toggleMenu(false);
   }
 
@@ -147,7 +153,7 @@ export class Chat {
     on('latest', () => this.#scroll.toEnd());
     on('stop', () => this.stop());
     on('reconnect', () => this.client.connect());
-    on('new', () => (this.open(), this.focus()));
+    on('new', () => (this.open(undefined, true), this.focus()));
     on('cancel', () => this.#edit(''));
     on('menu', () => this.#toggleMenu(true));
     on('chat', ({ target, currentTarget }) => {
@@ -214,7 +220,7 @@ export class Chat {
   #showNew(id) {
     this.#find('messages').replaceChildren();
     if (this.#replaces) this.#edit('');
-    this.#named(id);
+    this.#named(id, undefined, this.#isStep);
     this.#sidebar.opened({ conversation_id: id });
   }
 
@@ -241,7 +247,7 @@ export class Chat {
     const needsBanner = ['offline', 'reconnecting', 'closed'].includes(shown);
     const { reason, host } = refusal ?? {};
     const cause = shown === 'reconnecting' && !wasOpen ? 'unreachable' : shown;
-    const text = this.#texts.say(reason && shown !== 'offline' ? `refusal.${reason}` : `banner.${cause}`, { when: this.#texts.when(retryAt - Date.now()), host });
+    const text = this.#texts.say(reason && shown !== 'offline' ? `refusal.${reason}` : `banner.${cause}`, { when: this.#texts.when(retryAt - performance.now()), host });
     this.#find('banner').firstChild.textContent = needsBanner ? text : '';
     this.#show('sign-in', reason === 'sign_in' || reason === 'foreign');
     this.#show('banner', needsBanner);
@@ -282,9 +288,7 @@ export class Chat {
   }
 
   #pressed(event) {
-    const { key, shiftKey, isComposing, keyCode } = event;
-    if (isComposing || keyCode === 229) return; // 229: Safari, for the last key of a composition
-    if (key !== 'Enter' || shiftKey) return;
+    if (isComposing(event) || event.key !== 'Enter' || event.shiftKey) return;
     event.preventDefault();
     this.#find('composer').requestSubmit();
   }

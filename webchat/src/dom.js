@@ -29,6 +29,11 @@ export function adopt(node, css) {
   root.sheets.add(css);
 }
 
+/** Whether a key belongs to an input method. Safari ends a composition before its last keydown, which then has 229. @param {KeyboardEvent} event */
+export function isComposing({ isComposing, keyCode }) {
+  return isComposing || keyCode === 229;
+}
+
 /** Browsers may forbid storage; then it lasts as long as the page. @param {'localStorage' | 'sessionStorage'} kind */
 export function storage(kind) {
   try {

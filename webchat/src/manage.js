@@ -1,6 +1,6 @@
 // @ts-check
 // What the list of conversations asks before it renames or deletes one; loaded for the first such wish.
-import { adopt, h } from './dom.js';
+import { adopt, h, isComposing } from './dom.js';
 import css from './manage.css';
 /** @import { Texts } from './texts.js' */
 
@@ -12,7 +12,7 @@ export function askTitle(link, old, texts) {
   return new Promise((resolve) => {
     input.onblur = () => resolve(input.value.trim());
     input.onkeydown = (event) => {
-      if (event.isComposing || !['Enter', 'Escape'].includes(event.key)) return;
+      if (isComposing(event) || !['Enter', 'Escape'].includes(event.key)) return;
       event.preventDefault(); // or the button that gets the focus would be pressed
       event.stopPropagation();
       resolve(event.key === 'Enter' ? input.value.trim() : '');

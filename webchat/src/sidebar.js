@@ -24,7 +24,7 @@ export class Sidebar {
   #current;
   #isRenaming = false;
 
-  /** @param {string} key of storage @param {{ send: (frame: ClientFrame) => boolean, open: (id: string) => void }} actions @param {Texts} texts */
+  /** @param {string} key of storage @param {{ send: (frame: ClientFrame) => boolean, open: (id: string) => void, hasTabs: boolean }} actions hasTabs: URLs name conversations, so that another tab can open one @param {Texts} texts */
   constructor(key, actions, texts) {
     this.#texts = texts;
     this.search = h('input', { id: 'search', type: 'search', ariaLabel: texts.say('search_label'), placeholder: texts.say('search') });
@@ -116,6 +116,8 @@ export class Sidebar {
     const { say } = this.#texts;
     const name = title || say('new');
     const open = (event) => {
+      const { ctrlKey, metaKey, shiftKey, altKey } = event;
+      if (this.#actions.hasTabs && (ctrlKey || metaKey || shiftKey || altKey)) return; // the browser's: a tab, a window, a download
       event.preventDefault();
       this.#actions.open(conversation_id);
     };
