@@ -85,12 +85,15 @@ func TestTwoPages(t *testing.T) {
 	}
 }
 
-// TestSuggestionOffline: a suggested question that cannot be sent is in the input.
+// TestSuggestionOffline: a suggested question that cannot be sent waits, also through a reload.
 func TestSuggestionOffline(t *testing.T) {
-	c := harness.Start(t, harness.Site("assistant_chat /assistants/* {\n socket /ws/nothing/\n suggest \"Where is it?\"\n}\nrespond 404\n"))
+	c := harness.Start(t, harness.Site("assistant_chat /assistants/* {\n socket /ws/nothing/\n suggest \"Where is it?\"\n}\nrespond 503\n"))
 	page := harness.Open(t, c, "/assistants/")
 	page.Expect("/ws/nothing/")
 	page.WaitFor(`$("#banner")?.checkVisibility()`) // which moves what is below it
 	page.Click(".suggestion")
-	page.WaitFor(`$("#input").value === "Where is it?"`)
+	const waits = `$("[data-pending] [data-role=user][data-state=queued] .text")?.textContent === "Where is it?"`
+	page.WaitFor(waits)
+	page.Reload()
+	page.WaitFor(waits)
 }

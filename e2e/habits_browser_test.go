@@ -110,3 +110,111 @@ func TestComposition(t *testing.T) {
 	page.Type("#input", kb.Escape)
 	page.WaitFor(answerDone)
 }
+
+const draft = `$("#input").value`
+
+// TestDrafts: a draft belongs to its conversation, or to the question that is being edited, through all that a
+// reader does in between.
+func TestDrafts(t *testing.T) {
+	page := openEcho(t, "")
+	ask(page, "apples")
+	page.Type("#input", "of apples")
+	page.Click(".edit")
+	page.WaitFor(draft + ` === "apples" && $("#editing").checkVisibility()`)
+	page.Press(" and nuts")
+	checkAccessible(t, page, "editing")
+	page.Reload()
+	page.WaitFor(draft + ` === "of apples" && $(".edit")?.checkVisibility()`)
+	page.Click(".edit")
+	page.WaitFor(draft + ` === "apples and nuts"`)
+	page.Click("#cancel")
+	page.WaitFor(draft + ` === "of apples" && !$("#editing").checkVisibility()`)
+	page.Click(".edit")
+	page.WaitFor(draft + ` === "apples"`)
+	page.Press(" and figs" + kb.Enter)
+	page.WaitFor(answerDone + ` && ` + answerText + ` === "You asked apples and figs" && ` + draft + ` === "of apples"`)
+
+	page.Click("#new")
+	page.WaitFor(draft + ` === ""`)
+	page.Type("#input", "new")
+	follow(page, "apples", "detail")
+	page.WaitFor(draft + ` === "of apples"`)
+	page.Click("#new")
+	page.WaitFor(draft + ` === "new"`)
+	page.Press(" pears" + kb.Enter)
+	page.WaitFor(answerText + ` === "You asked new pears" && ` + draft + ` === ""`)
+	page.Type("#input", "of pears")
+	page.Run(`history.back()`)
+	page.WaitFor(draft + ` === "of apples"`)
+	page.Run(`history.back()`)
+	page.WaitFor(draft + ` === ""`)
+	page.Run(`history.go(2)`)
+	page.WaitFor(draft + ` === "of pears"`)
+	page.Run(`history.back()`)
+	page.WaitFor(draft + ` === "of apples"`)
+	page.Reload()
+	page.WaitFor(`$("#input") && ` + draft + ` === "of apples"`)
+}
+
+// TestRefused: a refused question is in the input again, and a first one leaves no conversation.
+func TestRefused(t *testing.T) {
+	page := openEcho(t, "user ann\nrate 1/2s\nmax_question_length 40")
+	const long = "This question is longer than the forty characters that are allowed."
+	const empty = `!$(".message") && !location.hash && $$("#list li").length === 0`
+	page.Type("#input", long+kb.Enter)
+	page.WaitFor(`$(".problem")?.textContent.includes("at most 40 characters") && ` + draft + ` === "` + long + `" && ` + empty)
+	checkAccessible(t, page, "refused")
+	page.Reload()
+	page.WaitFor(`$("#status")?.dataset.state === "connected" && ` + draft + ` === "` + long + `" && ` + empty)
+	page.Run(`$("#input").value = ""`)
+	page.Type("#input", "one"+kb.Enter)
+	page.WaitFor(answerDone + ` && $$("#list li").length === 1 && !$(".problem")`)
+
+	// In one that has begun: the button sends what is in the input, once it may.
+	page.Type("#input", "two"+kb.Enter)
+	page.WaitFor(`$(".problem .retry")?.disabled && ` + draft + ` === "two" && $$(".message").length === 2`)
+	page.Type("#input", " more")
+	page.WaitFor(`!$(".retry").disabled`)
+	page.Click(".retry")
+	page.WaitFor(`$$("[data-role=assistant] .text").at(-1).textContent === "You asked two more" && ` + draft + ` === "" && !$(".problem")`)
+
+	// What was typed since stays; the question has a button.
+	page.Run(`Object.assign($("#input"), {value: "three"}).dispatchEvent(new Event("input")); $("#composer").requestSubmit(); Object.assign($("#input"), {value: "four"}).dispatchEvent(new Event("input"))`)
+	page.WaitFor(`$(".problem .retry") && ` + draft + ` === "four"`)
+	page.WaitFor(`!$(".retry").disabled`)
+	page.Click(".retry")
+	page.WaitFor(`$$("[data-role=assistant] .text").at(-1).textContent === "You asked three" && ` + draft + ` === "four"`)
+}
+
+// TestQueue: what is asked while there is no connection is sent when there is one, once, also by the page after
+// a reload.
+func TestQueue(t *testing.T) {
+	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+		call.Pieces("You asked ", call.Question())
+		call.Finish()
+	}), "")
+	relay := harness.NewRelay(t, c)
+	page := harness.OpenURL(t, "http://"+relay.Addr+"/assistants/")
+	page.Expect("WebSocket connection to")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	page.Expect("icon.svg") // which the browser loads when it likes
+	const texts = `$$(".message .text").map(({textContent}) => textContent).join("|")`
+	relay.Cut()
+	page.WaitFor(`$("#banner").checkVisibility()`)
+	page.Type("#input", "one"+kb.Enter)
+	page.WaitFor(`$("[data-role=user]").dataset.state === "queued" && ` + draft + ` === ""`)
+	checkAccessible(t, page, "queued")
+	relay.Mend()
+	page.Click("#reconnect")
+	page.WaitFor(answerDone + ` && ` + texts + ` === "one|You asked one"`)
+
+	relay.Cut()
+	page.WaitFor(`$("#banner").checkVisibility()`)
+	page.Type("#input", "two"+kb.Enter+"three"+kb.Enter+"four")
+	page.WaitFor(`$$("[data-pending]").length === 2`)
+	relay.Mend()
+	page.Reload()
+	page.WaitFor(texts + ` === "one|You asked one|two|You asked two|three|You asked three" && ` + draft + ` === "four"`)
+	page.Reload()
+	page.WaitFor(`$$("[data-state=ended]").length === 3 && !$("[data-pending]") && ` + draft + ` === "four"`)
+}

@@ -130,9 +130,6 @@ func TestPageCut(t *testing.T) {
 	page.WaitFor(`$("#banner").checkVisibility() && $("#banner").textContent.includes("lost") && $("#status").dataset.state === "reconnecting"`)
 	page.SetOnline(false)
 	page.WaitFor(`$("#status").dataset.state === "offline" && $("#banner").textContent.includes("offline")`)
-	if disabled := harness.Eval[bool](page, `$("#send").disabled`); !disabled {
-		t.Error("a question can be sent while there is no connection")
-	}
 	release()
 	relay.Mend()
 	page.SetOnline(true) // tries at once

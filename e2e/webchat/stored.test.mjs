@@ -7,7 +7,7 @@ const topic = 'conversation:c';
 const at = '2000-01-01T00:00:00Z';
 const about = { conversation_id: 'c', title: '', created_at: at, updated_at: at };
 
-let conversation, connected, sent, shown;
+let conversation, connected, sent, shown, unsent;
 
 function turnView(question = '?') {
   const show = (...words) => shown.push([question, ...words].filter(Boolean).join(' '));
@@ -28,7 +28,7 @@ function why(problem) {
   return Array.isArray(problem) ? problem[0].type : problem.detail ?? problem.reason;
 }
 
-function converse(id) {
+function converse(id, questions) {
   const send = (frame) => connected && sent.push(frame) > 0;
   conversation = new StoredConversation(
     send,
@@ -36,6 +36,8 @@ function converse(id) {
       turn: (question) => (shown.push(`turn ${question}`), turnView(question)),
       notice: ({ reason, detail }) => shown.push(`notice ${detail ?? reason}`),
       problem: (problem) => shown.push(`problem ${why(problem)}`),
+      unsent: (questions) => (unsent = questions),
+      emptied: (id) => shown.push(`emptied ${id}`),
       clear: () => shown.push('clear'),
       restored() {},
       titled: ({ title }) => title && shown.push(`title ${title}`),
@@ -44,11 +46,12 @@ function converse(id) {
       fallback: (questions) => shown.push(`fallback ${questions.map(({ content }) => content)}`),
     },
     id,
+    questions,
   );
 }
 
 beforeEach(() => {
-  [connected, sent, shown] = [true, [], []];
+  [connected, sent, shown, unsent] = [true, [], [], []];
 });
 
 /** What is shown for these frames. */
@@ -104,6 +107,45 @@ test('the first question creates, opens and asks', () => {
   );
   assert.deepEqual(shows(asked(1, 'A', clientID()), start(2), piece(3, 'one'), end(4)), ['A is m1', 'A started demo', 'A + one', 'A ended stop']);
   assert.equal(conversation.busy, false);
+});
+
+const refusal = { action: 'error', payload: { detail: 'Too many.', reason: 'rate_limited' } };
+
+test('a first question that is refused leaves no conversation, and the next creates another', () => {
+  converse();
+  conversation.ask('A');
+  conversation.ask('B');
+  conversation.receive({ action: 'conversation_created', payload: about, ref: sent[0].ref });
+  shows(subscribed(false), snapshot(0));
+  const [first, second] = unsent;
+  assert.deepEqual(sends(() => shows({ ...refusal, ref: first.id })), [], 'the other is under way');
+  assert.deepEqual(
+    sends(() => assert.deepEqual(shows({ ...refusal, ref: second.id }), ['B failed Too many.', 'emptied c'])),
+    [{ action: 'delete_conversation', payload: { conversation_id: 'c' } }],
+  );
+  assert.deepEqual(unsent, []);
+  assert.deepEqual(shows(event(1, 'conversation_deleted', { conversation_id: 'c' })), []);
+  assert.deepEqual(sends(() => conversation.ask('C')), [{ action: 'create_conversation', payload: null }]);
+});
+
+test('a refusal in a conversation that has begun leaves it', () => {
+  opened();
+  conversation.ask('A');
+  shows(asked(1, 'A', clientID()), start(2), end(3));
+  conversation.ask('B');
+  assert.deepEqual(sends(() => assert.deepEqual(shows({ ...refusal, ref: unsent[0].id }), ['B failed Too many.'])), []);
+});
+
+test('what was not sent is asked by the next page, by the same id', () => {
+  converse('c', [{ id: 'one', content: 'A', replaces: 'm1' }, { id: 'two', content: 'B' }]);
+  conversation.join();
+  const before = { ...about, title: 'Before' };
+  const payload = { conversation: before, messages: [user('m2', 'A', 'one')], has_more: false, streaming: null };
+  assert.deepEqual(
+    sends(() => shows(subscribed(false), { action: 'snapshot', payload, seq: 4 })).map(({ payload }) => payload),
+    [{ content: 'B', client_id: 'two', replaces: undefined }],
+  );
+  assert.deepEqual(unsent, [{ id: 'two', content: 'B', replaces: undefined }]);
 });
 
 test('a snapshot shows the history and the running answer so far', () => {

@@ -107,8 +107,7 @@ export class Client extends EventTarget {
   open(id) {
     if (this.conversation instanceof StoredConversation) this.conversation.leave();
     this.#giveUp('left');
-    this.#view.opened?.(id);
-    this.conversation = this.#follow(id || undefined);
+    this.conversation = this.#follow(id || undefined, this.#view.opened?.(id) || []);
     if (this.state === 'connected') this.conversation.join();
     this.#tell('conversationchange', { id: this.conversationId, title: '' });
   }
@@ -184,8 +183,8 @@ export class Client extends EventTarget {
     return request.promise;
   }
 
-  #follow(id) {
-    return new StoredConversation((frame) => this.send(frame), this.#stored, id);
+  #follow(id, unsent) {
+    return new StoredConversation((frame) => this.send(frame), this.#stored, id, unsent);
   }
 
   #stateChanged() {
@@ -227,8 +226,8 @@ export class Client extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  #turn(question, id) {
-    const shown = this.#view.turn?.(question);
+  #turn(question, id, replaces) {
+    const shown = this.#view.turn?.(question, id, replaces);
     if (id && !this.#questions.has(id)) {
       this.#questions.set(id, deferred());
       this.#tell('question', { id, text: question });
@@ -260,7 +259,12 @@ export class Client extends EventTarget {
   }
 
   #stored = {
-    turn: (question, id) => this.#turn(question, id),
+    turn: (question, id, replaces) => this.#turn(question, id, replaces),
+    unsent: (questions) => this.#view.unsent?.(questions),
+    emptied: (id) => {
+      this.#view.emptied?.(id);
+      this.#tell('conversationchange', { id: undefined, title: '' });
+    },
     notice: (notice) => {
       this.#view.notice?.(notice);
       this.#tell('notice', notice);
@@ -294,9 +298,9 @@ export class Client extends EventTarget {
   // The server keeps nothing: it knows the tutorial's actions alone.
   async #fallBack(questions) {
     const { Conversation } = await import('./tutorial.js');
-    this.#view.opened?.();
     this.conversation = new Conversation((frame) => this.send(frame), this.#stored);
     this.#view.fellBack?.();
+    this.#view.opened?.();
     for (const { id, content } of questions) {
       if (!this.conversation.ask(content, undefined, id)) this.#settle(id, 'reject', new AssistantError({ reason: 'connection_lost', retryable: true }));
     }

@@ -1,6 +1,6 @@
 // @ts-check
 // A conversation that the server keeps.
-/** @import { ClientFrame, Message, Problem, ServerFrame, StoredTurnView, StoredView } from './types.d.ts' */
+/** @import { ClientFrame, Message, Problem, ServerFrame, StoredTurnView, StoredView, Unsent } from './types.d.ts' */
 
 /** 128 bits in hex; crypto.randomUUID is not for pages without TLS. */
 export function randomID() {
@@ -22,6 +22,7 @@ export class StoredConversation {
   #isForeign = false; // the server has no stored conversations
   #creating; // ref of the request
   #paging; // the same
+  #isEmpty = false; // and was created for a question that is not accepted yet
   #oldest; // id of the first message shown, if there are older ones
   #pending = []; // own questions that no event has told of: {id, content, replaces, view}
   /** @type {StoredTurnView} */ #turn; // of the last question told of
@@ -31,11 +32,13 @@ export class StoredConversation {
    * @param {(frame: ClientFrame) => boolean} send
    * @param {StoredView} view
    * @param {string} [id] none: the first question creates the conversation
+   * @param {Unsent[]} [unsent] questions that another such object could not ask to the end
    */
-  constructor(send, view, id) {
+  constructor(send, view, id, unsent = []) {
     this.#send = send;
     this.#view = view;
     this.id = id;
+    for (const question of unsent) this.#pend(question);
   }
 
   get busy() {
@@ -56,11 +59,22 @@ export class StoredConversation {
   /** Sent again after a cut, until an event tells of it. @param {string} [replaces] id of a question @returns {string} its own */
   ask(content, replaces) {
     const id = randomID();
-    const question = { id, content, replaces, view: this.#view.turn(content, id) };
-    this.#pending.push(question);
+    const question = this.#pend({ id, content, replaces });
+    this.#tellUnsent();
     if (this.#joined) this.#ask(question);
     else if (!this.id && !this.#creating) this.#create();
     return id;
+  }
+
+  /** @param {Unsent} question */
+  #pend(question) {
+    const pending = { ...question, view: this.#view.turn(question.content, question.id, question.replaces) };
+    this.#pending.push(pending);
+    return pending;
+  }
+
+  #tellUnsent() {
+    this.#view.unsent(this.#pending.map(({ id, content, replaces }) => ({ id, content, replaces })));
   }
 
   /** Stops the running answer, whoever asked, by its id: a late stop must not hit the next one. */
@@ -126,14 +140,29 @@ export class StoredConversation {
     this.#creating = null;
     if (action === 'error') return this.#refuse(payload);
     this.id = payload.conversation_id;
+    this.#isEmpty = true;
     this.#view.titled(payload);
     this.join();
   }
 
   #refuse(problem) {
-    for (const { view } of this.#pending.splice(0)) view.fail(problem);
+    const refused = this.#pending.splice(0);
+    this.#tellUnsent();
+    for (const { view } of refused) view.fail(problem);
   }
 
+  // A conversation in which nothing could be asked would only be in the way.
+  #dropEmpty() {
+    const { id } = this;
+    if (!id || !this.#isEmpty || this.#pending.length) return;
+    if (!this.#send({ action: 'delete_conversation', payload: { conversation_id: id }, ref: randomID() })) return; // go comes back to it
+    this.id = this.#epoch = undefined;
+    this.#seq = -1;
+    this.#joined = this.#isEmpty = false;
+    this.#view.emptied(id);
+  }
+
+  /** @param {Unsent} question */
   #ask({ id, content, replaces }) {
     this.#say({ action: 'send_message', payload: { content, client_id: id, replaces }, ref: id });
   }
@@ -148,6 +177,7 @@ export class StoredConversation {
   #go() {
     this.#joined = true;
     for (const question of this.#pending) this.#ask(question);
+    this.#dropEmpty();
   }
 
   /**
@@ -161,6 +191,7 @@ export class StoredConversation {
     if (payload.reason === 'unknown_topic') this.#view.gone(payload);
     else if (question) this.#take(ref).view.fail(payload);
     else this.#view.problem(payload);
+    this.#dropEmpty();
   }
 
   /** @param {any} frame */
@@ -179,13 +210,17 @@ export class StoredConversation {
 
   // It may be another tab's.
   #asked(message) {
+    this.#isEmpty = false;
     this.#turn = this.#take(message.client_id)?.view ?? this.#view.turn(message.content);
     this.#turn.accept(message);
   }
 
   #take(id) {
     const i = this.#pending.findIndex((question) => question.id === id);
-    return i < 0 ? undefined : this.#pending.splice(i, 1)[0];
+    if (i < 0) return;
+    const [question] = this.#pending.splice(i, 1);
+    this.#tellUnsent();
+    return question;
   }
 
   #start({ message_id, model }) {
@@ -211,7 +246,9 @@ export class StoredConversation {
       this.#turn.append(streaming.content);
     }
     this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
-    for (const question of this.#pending) question.view = this.#view.turn(question.content, question.id);
+    this.#isEmpty = !messages.length && (this.#isEmpty || this.#pending.length > 0) && !conversation.title;
+    this.#tellUnsent();
+    for (const question of this.#pending) question.view = this.#view.turn(question.content, question.id, question.replaces);
     if (!this.#joined) this.#go();
     this.#view.restored();
   }

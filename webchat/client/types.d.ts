@@ -91,10 +91,23 @@ export interface StoredTurnView extends TurnView {
   answer(answer: Message): void;
 }
 
+/** A question that is not known to be stored. */
+export interface Unsent {
+  /** Its client_id: sent again it is the same question. */
+  id: string;
+  content: string;
+  /** Id of the question in whose place it is asked. */
+  replaces?: string;
+}
+
 /** Shows a stored conversation. */
 export interface StoredView extends View {
-  /** None: an answer whose question is on an older page. */
-  turn(question?: string, id?: string): StoredTurnView;
+  /** None: an answer whose question is on an older page. @param replaces id of the question in whose place it is asked */
+  turn(question?: string, id?: string, replaces?: string): StoredTurnView;
+  /** These questions are to be asked again by whoever opens the conversation next. */
+  unsent(questions: Unsent[]): void;
+  /** Its first question was refused: it is a new one again, without an id. */
+  emptied(id: string): void;
   /** Forgets all turns: what follows replaces them, until `restored`. */
   clear(): void;
   restored(): void;
@@ -110,11 +123,11 @@ export interface StoredView extends View {
 
 /** What a page shows of a client. Whatever it leaves out is not shown. */
 export interface ClientView extends Partial<Omit<StoredView, 'gone' | 'fallback'>> {
-  /** Another conversation is open, or a new one: nothing of it is shown yet. */
-  opened?(id?: string): void;
+  /** Another conversation is open, or a new one: nothing of it is shown yet. Returns what `unsent` told of it last, if that was kept. */
+  opened?(id?: string): Unsent[] | void;
   /** There is no such conversation, or no longer; a new one is open. */
   gone?(problem: Problem, id: string): void;
-  /** The server keeps no conversations: the socket's own is open. */
+  /** The server keeps no conversations: the socket's own is to be opened in the place of this one. */
   fellBack?(): void;
 }
 

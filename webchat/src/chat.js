@@ -4,7 +4,8 @@ import { Client } from '../client/client.js';
 import { overHTTP } from '../client/handshake.js';
 import { announce } from './buttons.js';
 import { Counter } from './counter.js';
-import { h, isComposing, storage } from './dom.js';
+import { h, isComposing } from './dom.js';
+import { Drafts } from './drafts.js';
 import { dress, layout } from './layout.js';
 import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
@@ -14,27 +15,30 @@ import { retryButton, Turn } from './turn.js';
 /** @import { Texts } from './texts.js' */
 /** @import { Looks } from './types.d.ts' */
 
-const draft = storage('sessionStorage');
 
 export class Chat {
   #root;
   #find; // by id
   #named; // called with each conversation that is shown
-  #key; // of what the browser keeps
   #counter;
   #texts;
   /** @type {Logs | undefined} */ #logs;
   #sidebar;
   #scroll;
   #target; // of new turns
+  #shown; // id of the conversation, unless it is a new one
   #isStep = false; // of the browser's history: the conversation that is being opened
   #replaces; // id of the question that is being edited
+  #drafts;
+  /** @type {Turn | null} */ #refused; // whose question is in the input again
   #ticker;
   #told; // the refusal that was told last
   #outside; // ends what it listens to there
   #actions = {
-    ask: (question) => this.#ask(question),
+    ask: (question, replaces) => this.#ask(question, replaces),
     edit: (text, id) => this.#edit(text, id),
+    refused: (turn, question, replaces) => this.#takeBack(turn, question, replaces),
+    submit: () => this.#find('composer').requestSubmit(),
     regenerate: () => this.client.regenerate(),
     changed: () => this.#showButtons(),
   };
@@ -49,7 +53,8 @@ export class Chat {
     this.#texts = texts;
     this.#find = (id) => /** @type {any} */ (root.getElementById(id));
     this.#named = named;
-    this.#key = `assistant ${url}`;
+    const key = `assistant ${url}`;
+    this.#drafts = new Drafts(key);
     this.client = new Client(url, {
       view: this.#view,
       log: (kind, text) => this.#logs?.record(kind, text),
@@ -58,7 +63,7 @@ export class Chat {
     listen(this.client);
     this.client.addEventListener('statechange', () => this.#stateChanged());
     this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
-    this.#sidebar = new Sidebar(this.#key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id, true), hasTabs: looks.isPage }, texts);
+    this.#sidebar = new Sidebar(key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id, true), hasTabs: looks.isPage }, texts);
     this.#counter = new Counter(this.client, texts);
     const { search, list } = this.#sidebar;
     root.append(layout({ texts, search, list, counter: this.#counter.element, ask: this.#suggested }, looks));
@@ -70,9 +75,7 @@ export class Chat {
       this.#show('latest', !isFollowing);
     });
     this.#listen(close);
-    this.#find('input').value = draft[this.#key] ?? '';
     this.open(id);
-    this.#edited();
     this.connect();
   }
 
@@ -84,6 +87,7 @@ export class Chat {
     this.#isStep = isStep;
     if (!id || id !== this.client.conversationId) this.client.open(id);
     this.#isStep = false;
+    this.#edited();
     if (this.#isMenuOpen) this.#toggleMenu(false);
   }
 
@@ -110,7 +114,7 @@ export class Chat {
 
   /** Puts a question into the input. @param {string} question */
   prefill(question) {
-    this.#edit(question);
+    this.#write(question);
   }
 
   /** @param {Looks} looks */
@@ -154,7 +158,7 @@ export class Chat {
     on('stop', () => this.stop());
     on('reconnect', () => this.client.connect());
     on('new', () => (this.open(undefined, true), this.focus()));
-    on('cancel', () => this.#edit(''));
+    on('cancel', () => this.#endEdit());
     on('menu', () => this.#toggleMenu(true));
     on('chat', ({ target, currentTarget }) => {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
@@ -173,9 +177,10 @@ export class Chat {
   }
 
   #view = {
-    turn: (question) => {
-      const turn = new Turn(question, this.#actions, this.#texts);
+    turn: (question, id, replaces) => {
+      const turn = new Turn(question, this.#actions, this.#texts, replaces);
       this.#target.append(turn.element);
+      if (question && this.client.state !== 'connected') turn.queue();
       return turn;
     },
     notice: (notice) => this.#notice(notice.reason, this.#texts.notice(notice)),
@@ -185,7 +190,17 @@ export class Chat {
     },
     clear: () => this.#find('messages').replaceChildren(),
     restored: () => (this.#scroll.toEnd(), this.#showButtons()),
+    unsent: (questions) => this.#drafts.hold(this.#shown, questions),
+    emptied: (id) => {
+      this.#drafts.move(id);
+      this.#shown = undefined;
+      this.#named();
+      this.#sidebar.forget(id);
+      this.#sidebar.opened({});
+    },
     titled: (about) => {
+      if (!this.#shown) this.#drafts.move(undefined, about.conversation_id);
+      this.#shown = about.conversation_id;
       this.#named(about.conversation_id, about.title);
       this.#sidebar.opened(about);
       this.#showButtons();
@@ -198,10 +213,17 @@ export class Chat {
     },
     gone: (problem, id) => {
       this.#sidebar.forget(id);
+      this.#saveTexts(id);
+      this.#showDraft();
+      this.#edited();
       this.#view.problem(problem);
     },
     opened: (id) => this.#showNew(id),
-    fellBack: () => (this.#find('chat').dataset.kept = 'false'),
+    fellBack: () => {
+      this.#find('chat').dataset.kept = 'false';
+      this.#drafts.hold(this.#shown, []); // they are asked there
+      this.#saveTexts(this.#shown);
+    },
   };
 
   // Each once: of two with the same reason the later one stays.
@@ -219,9 +241,13 @@ export class Chat {
 
   #showNew(id) {
     this.#find('messages').replaceChildren();
-    if (this.#replaces) this.#edit('');
+    this.#refused = null;
+    this.#shown = id || undefined;
+    this.#replaces = undefined;
     this.#named(id, undefined, this.#isStep);
     this.#sidebar.opened({ conversation_id: id });
+    this.#showDraft();
+    return this.#drafts.unsent(id);
   }
 
   #stateChanged() {
@@ -259,32 +285,76 @@ export class Chat {
 
   #ask(question, replaces) {
     const sent = this.client.post(question, { replaces });
-    if (sent) this.#scroll.toEnd();
+    if (sent) {
+      this.#refused?.element.remove();
+      this.#refused = null;
+      this.#scroll.toEnd();
+    }
     this.#showButtons();
     return sent;
   }
 
-  // Until there is a connection, it waits in the input, as what is typed does.
+  // A stored conversation sends it when it can.
+  get #canAsk() {
+    const { state } = this.client;
+    return state === 'connected' || (this.isKept && state !== 'closed');
+  }
+
   #suggested = (question) => {
-    if (this.client.state !== 'connected' || !this.#ask(question)) this.#edit(question);
+    if (!this.#canAsk || !this.#ask(question)) this.#write(question);
     this.focus();
-  };
+  };;
 
   #submit(event) {
     event.preventDefault();
     const { value } = this.#find('input');
     if (this.#counter.fault) this.#counter.tell();
     if (this.#find('send').disabled || !this.#ask(value, this.#replaces)) return;
-    this.#edit('');
+    this.#replaces ? this.#endEdit() : this.#write('');
     this.focus();
   }
 
-  #edit(text, id) {
+  #write(text) {
     this.#find('input').value = text;
-    this.#replaces = id;
-    this.#show('editing', Boolean(id));
-    if (id) this.focus();
     this.#edited();
+  }
+
+  // What was typed of it before is still there, and so is the draft that it replaces in the input.
+  #edit(text, id) {
+    this.#replaces = id;
+    if (!this.#drafts.get(id)) this.#drafts.set(id, text);
+    this.#showDraft();
+    this.#edited();
+    this.focus();
+  }
+
+  #endEdit() {
+    this.#drafts.set(this.#replaces, '');
+    this.#replaces = undefined;
+    this.#showDraft();
+    this.#edited();
+  }
+
+  #showDraft() {
+    this.#find('input').value = this.#drafts.get(this.#replaces ?? this.#shown);
+    this.#show('editing', Boolean(this.#replaces));
+  }
+
+  /** True when a refused question is in the input again: there is nothing else. */
+  #takeBack(turn, question, replaces) {
+    if (this.#replaces || this.#find('input').value.trim()) return false;
+    this.#refused?.element.remove();
+    this.#refused = turn;
+    replaces ? this.#edit(question, replaces) : this.#write(question);
+    return true;
+  }
+
+  // The conversation is no more: what was typed in it goes to a new one, unless something waits there.
+  #saveTexts(id) {
+    const text = [...this.#drafts.unsent(id).map(({ content }) => content), this.#drafts.get(id)].filter(Boolean).join('\n\n');
+    this.#drafts.hold(id, []);
+    this.#drafts.set(id, '');
+    if (!this.#drafts.get()) this.#drafts.set('', text);
   }
 
   #pressed(event) {
@@ -298,7 +368,7 @@ export class Chat {
     if (input.value && this.isKept && this.client.state === 'connected') this.#counter.learn(() => this.#edited());
     this.#counter.count(input.value);
     this.#showButtons();
-    draft[this.#key] = input.value;
+    this.#drafts.set(this.#replaces ?? this.#shown, input.value);
     if (CSS.supports('field-sizing', 'content')) return;
     input.style.height = 0; // or it would never shrink
     input.style.height = `${input.scrollHeight + 2}px`;
@@ -310,8 +380,8 @@ export class Chat {
     const { busy } = this.client;
     const isBlank = !this.#find('input').value.trim();
     this.#show('stop', busy && state === 'connected');
-    this.#show('send', !isBlank || !busy);
-    this.#find('send').disabled = isBlank || state !== 'connected' || Boolean(this.#counter.fault);
+    this.#show('send', !isBlank || !busy || state !== 'connected');
+    this.#find('send').disabled = isBlank || !this.#canAsk || Boolean(this.#counter.fault);
     this.#find('send').title = this.#counter.fault || this.#texts.say('send_key');
   }
 

@@ -104,7 +104,9 @@ export class Sidebar {
     if (this.#isLocal) this.#remember();
     if (this.#isRenaming) return;
     const wanted = this.search.value.toLowerCase();
-    const shown = this.#known.filter(({ title }) => title.toLowerCase().includes(wanted));
+    // At the server those without a title are empty.
+    const isListed = ({ title, conversation_id }) => title || this.#isLocal || conversation_id === this.#current;
+    const shown = this.#known.filter((known) => isListed(known) && known.title.toLowerCase().includes(wanted));
     const root = /** @type {ShadowRoot} */ (this.list.getRootNode());
     const focus = root.activeElement?.closest('li') && root.activeElement;
     const place = focus && `[data-id="${focus.closest('li').dataset.id}"] .${focus.className}`;

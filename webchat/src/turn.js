@@ -30,6 +30,8 @@ export class Turn {
   #actions;
   #texts;
   #asked;
+  #replaces;
+  #isReturned = false; // the question, to the input
   /** @type {HTMLElement} */ #question;
   /** @type {HTMLElement} */ #answer;
   /** @type {HTMLElement} */ #text; // of the answer
@@ -40,11 +42,12 @@ export class Turn {
   #frame;
   /** @type {(() => void) | null} */ #ending; // when all is shown
 
-  /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do @param {Texts} texts */
-  constructor(question, actions, texts) {
+  /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do @param {Texts} texts @param {string} [replaces] id of a question */
+  constructor(question, actions, texts, replaces) {
     this.#actions = actions;
     this.#texts = texts;
     this.#asked = question;
+    this.#replaces = replaces;
     if (!question) return;
     this.#question = this.#add('user', new Date(), [question], [
       copyButton(texts, () => question),
@@ -183,8 +186,16 @@ export class Turn {
     this.#finish(this.#texts.ending('error'));
     this.#actions.changed();
     delete this.element.dataset.pending;
+    const isRefused = !this.id && !this.#answer;
+    if (isRefused && this.#actions.refused(this, this.#asked, this.#replaces)) this.#giveBack();
     this.#fail(problem);
     announce(this.element, this.#texts.explain(problem));
+  }
+
+  // The question is in the input; what went wrong stays.
+  #giveBack() {
+    this.#question.remove();
+    this.#isReturned = true;
   }
 
   // Only a partial answer stays, as in the model's memory.
@@ -204,8 +215,9 @@ export class Turn {
 
   // The last question of a stored conversation need not be asked twice.
   #retry(problem) {
+    if (this.#isReturned) return this.#actions.submit();
     if (this.id && !this.element.nextElementSibling) return this.#actions.regenerate();
-    if (this.#actions.ask(this.#asked)) (this.id || this.#source ? problem : this.element).remove();
+    if (this.#actions.ask(this.#asked, this.#replaces)) (this.id || this.#source ? problem : this.element).remove();
   }
 }
 
