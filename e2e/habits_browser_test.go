@@ -218,3 +218,34 @@ func TestQueue(t *testing.T) {
 	page.Reload()
 	page.WaitFor(`$$("[data-state=ended]").length === 3 && !$("[data-pending]") && ` + draft + ` === "four"`)
 }
+
+// TestLiveList: what one socket of a user creates, renames, answers or deletes, the list of another browser shows
+// at once; and a search says when it finds nothing.
+func TestLiveList(t *testing.T) {
+	page := openEcho(t, "user ann")
+	const titles = `$$("#list .title").map(({textContent}) => textContent).join()`
+	other := harness.OpenURL(t, harness.Eval[string](page, "location.href"))
+	ask(other, "apples")
+	page.WaitFor(titles + ` === "apples"`)
+	other.Click("#new")
+	ask(other, "pears")
+	page.WaitFor(titles + ` === "pears,apples"`)
+	other.Run(`$("[aria-current] ~ .rename").click()`)
+	other.Type("input.title", "plums"+kb.Enter)
+	page.WaitFor(titles + ` === "plums,apples"`)
+	follow(other, "apples", "detail")
+	other.WaitFor(`document.title === "apples" && $(".message")`)
+	ask(other, "more apples")
+	page.WaitFor(titles + ` === "apples,plums"`)
+
+	page.Type("#search", "nuts")
+	page.WaitFor(titles + ` === "" && $("#none").checkVisibility() && $("#none").textContent === "No conversations found."`)
+	checkAccessible(t, page, "nothing found")
+	page.Run(`Object.assign($("#search"), {value: "LUM"}).dispatchEvent(new Event("input"))`)
+	page.WaitFor(titles + ` === "plums" && !$("#none").textContent`)
+	page.Run(`Object.assign($("#search"), {value: ""}).dispatchEvent(new Event("input"))`)
+
+	other.Run(`$("[aria-current] ~ .delete").click()`)
+	other.Click("#confirm .confirm")
+	page.WaitFor(titles + ` === "plums"`)
+}

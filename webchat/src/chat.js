@@ -65,8 +65,8 @@ export class Chat {
     this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
     this.#sidebar = new Sidebar(key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id, true), hasTabs: looks.isPage }, texts);
     this.#counter = new Counter(this.client, texts);
-    const { search, list } = this.#sidebar;
-    root.append(layout({ texts, search, list, counter: this.#counter.element, ask: this.#suggested }, looks));
+    const { search, list, none } = this.#sidebar;
+    root.append(layout({ texts, search, list, none, counter: this.#counter.element, ask: this.#suggested }, looks));
     this.#find('sign-in').href = overHTTP(url); // what protects it asks there, and the reader comes back
     this.hasLogs = hasLogs;
     this.#target = this.#find('messages');

@@ -5,10 +5,10 @@ import { h } from './dom.js';
 /** @import { Texts } from './texts.js' */
 
 /**
- * @param {{ texts: Texts, search: Element, list: Element, counter: Element, ask: (question: string) => void }} parts
+ * @param {{ texts: Texts, search: Element, list: Element, none: Element, counter: Element, ask: (question: string) => void }} parts
  * @param {import('./types.d.ts').Looks} looks
  */
-export function layout({ texts, search, list, counter, ask }, looks) {
+export function layout({ texts, search, list, none, counter, ask }, looks) {
   const { locale, say } = texts;
   const { isPage, isFloating } = looks;
   const chat = h(
@@ -19,6 +19,7 @@ export function layout({ texts, search, list, counter, ask }, looks) {
       { id: 'conversations', part: 'conversations', ariaLabel: say('conversations') },
       h('button', { id: 'new', part: 'new' }, icon('plus'), say('new')),
       search,
+      none,
       list,
     ),
     h(

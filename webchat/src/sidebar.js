@@ -1,6 +1,6 @@
 // @ts-check
 // The list of conversations: the user's own at the server, or what this browser remembers for somebody who is not
-// signed in. What one tab learns the others are told.
+// signed in. The server tells of each change of the first; of the second tabs tell each other.
 import { randomID } from '../client/stored.js';
 import { iconButton } from './buttons.js';
 import { h, storage } from './dom.js';
@@ -10,6 +10,7 @@ import { h, storage } from './dom.js';
 const pageSize = 100;
 const maxRemembered = 200;
 const deleting = 'delete '; // refs begin so
+const listTopic = 'conversations';
 
 export class Sidebar {
   list = h('ul', { id: 'list' });
@@ -21,6 +22,7 @@ export class Sidebar {
   #isLocal = true;
   #listing; // ref of the request
   #items; // of the pages so far
+  #changes; // since the first page was asked for: [id, conversation]
   #current;
   #isRenaming = false;
 
@@ -28,6 +30,7 @@ export class Sidebar {
   constructor(key, actions, texts) {
     this.#texts = texts;
     this.search = h('input', { id: 'search', type: 'search', ariaLabel: texts.say('search_label'), placeholder: texts.say('search') });
+    this.none = h('p', { id: 'none', role: 'status' });
     this.#actions = actions;
     this.#key = `${key} conversations`;
     this.#known = this.#remembered();
@@ -41,9 +44,14 @@ export class Sidebar {
     this.#tabs.close();
   }
 
-  /** To be called for each new socket, and when the reader comes back. */
+  /** To be called for each new socket, and when the reader comes back. Somebody who is not signed in has no list there. */
   load() {
+    this.#actions.send({ action: 'subscribe', payload: null, topic: listTopic, ref: randomID() });
+  }
+
+  #list() {
     this.#items = [];
+    this.#changes = [];
     this.#page();
   }
 
@@ -55,6 +63,8 @@ export class Sidebar {
   /** @param {ServerFrame} frame any */
   receive({ action, payload, ref, topic, seq }) {
     if (action === 'error' && ref?.startsWith(deleting)) this.forget(ref.slice(deleting.length)); // gone already
+    else if (action === 'subscribed' && topic === listTopic) this.#list(); // unasked: changes were lost
+    else if (action === 'conversation_created' && topic) this.#tell(payload.conversation_id, payload);
     else if (action === 'conversation_deleted') this.forget(payload.conversation_id);
     else if (action === 'conversation_updated') this.#tell(payload.conversation_id, payload);
     else if (action === 'conversations' && ref === this.#listing) this.#listed(payload);
@@ -66,7 +76,9 @@ export class Sidebar {
     this.#items.push(...items);
     if (next_cursor) return this.#page(next_cursor);
     this.#isLocal = false;
+    this.#listing = null;
     this.#known = this.#items;
+    for (const [id, conversation] of this.#changes) this.#set(id, conversation);
     this.#show();
   }
 
@@ -90,10 +102,11 @@ export class Sidebar {
 
   #tell(id, conversation) {
     this.#set(id, conversation);
-    this.#tabs.postMessage([id, conversation]);
+    if (this.#isLocal) this.#tabs.postMessage([id, conversation]);
   }
 
   #set(id, conversation) {
+    if (this.#listing) this.#changes.push([id, conversation]);
     this.#known = this.#known.filter((known) => known.conversation_id !== id);
     if (conversation) this.#known.unshift(conversation);
     this.#known.sort((a, b) => Date.parse(b.updated_at) - Date.parse(a.updated_at));
@@ -111,6 +124,7 @@ export class Sidebar {
     const focus = root.activeElement?.closest('li') && root.activeElement;
     const place = focus && `[data-id="${focus.closest('li').dataset.id}"] .${focus.className}`;
     this.list.replaceChildren(...shown.map((conversation) => this.#item(conversation)));
+    this.none.textContent = wanted && !shown.length ? this.#texts.say('search_none') : '';
     if (place) /** @type {HTMLElement} */ (this.list.querySelector(place) ?? this.search).focus();
   }
 

@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: 'المحادثات',
   new: 'محادثة جديدة',
-  search: 'بحث',
+  search: 'البحث في العناوين',
+  search_none: 'لم يُعثر على أي محادثة.',
   search_label: 'البحث في المحادثات',
   rename: 'إعادة تسمية {title}',
   title: 'العنوان',

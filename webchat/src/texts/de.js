@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: 'Unterhaltungen',
   new: 'Neuer Chat',
-  search: 'Suchen',
+  search: 'Titel durchsuchen',
+  search_none: 'Keine Unterhaltung gefunden.',
   search_label: 'Unterhaltungen durchsuchen',
   rename: '{title} umbenennen',
   title: 'Titel',

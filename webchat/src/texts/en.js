@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: 'Conversations',
   new: 'New chat',
-  search: 'Search',
+  search: 'Search titles',
+  search_none: 'No conversations found.',
   search_label: 'Search conversations',
   rename: 'Rename {title}',
   title: 'Title',

@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: 'Conversaciones',
   new: 'Nuevo chat',
-  search: 'Buscar',
+  search: 'Buscar títulos',
+  search_none: 'No se encontró ninguna conversación.',
   search_label: 'Buscar conversaciones',
   rename: 'Cambiar el nombre de {title}',
   title: 'Título',

@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: 'Conversations',
   new: 'Nouvelle discussion',
-  search: 'Rechercher',
+  search: 'Rechercher un titre',
+  search_none: 'Aucune conversation trouvée.',
   search_label: 'Rechercher dans les conversations',
   rename: 'Renommer {title}',
   title: 'Titre',

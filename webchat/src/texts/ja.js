@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: '会話',
   new: '新しいチャット',
-  search: '検索',
+  search: 'タイトルを検索',
+  search_none: '会話が見つかりません。',
   search_label: '会話を検索',
   rename: '「{title}」の名前を変更',
   title: 'タイトル',

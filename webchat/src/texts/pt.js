@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: 'Conversas',
   new: 'Nova conversa',
-  search: 'Buscar',
+  search: 'Buscar títulos',
+  search_none: 'Nenhuma conversa encontrada.',
   search_label: 'Buscar conversas',
   rename: 'Renomear {title}',
   title: 'Título',

@@ -50,7 +50,8 @@ export default {
   // the conversations
   conversations: '对话',
   new: '新对话',
-  search: '搜索',
+  search: '搜索标题',
+  search_none: '未找到对话。',
   search_label: '搜索对话',
   rename: '重命名“{title}”',
   title: '标题',
