@@ -249,3 +249,72 @@ func TestLiveList(t *testing.T) {
 	other.Click("#confirm .confirm")
 	page.WaitFor(titles + ` === "plums"`)
 }
+
+// middle is JavaScript for the middle of an element, or of a part of it from its start.
+func middle(page *harness.Page, element string) (x, y float64) {
+	at := harness.Eval[[]float64](page, `(({x, y, width, height}) => [x + width / 2, y + height / 2])(`+element+`.getBoundingClientRect())`)
+	return at[0], at[1]
+}
+
+// TestTouch: on a phone nothing waits for a mouse that hovers, what is to be hit is large, and Enter is a new line.
+func TestTouch(t *testing.T) {
+	page := openEcho(t, "")
+	page.Touch(390, 800, "light")
+	page.Reload()
+	page.WaitFor(`$("#status")?.dataset.state === "connected" && matchMedia("(pointer: coarse) and (hover: none)").matches`)
+	page.Type("#input", "one"+kb.Enter+"two")
+	page.WaitFor(draft + ` === "one\ntwo" && !$(".message") && $("#input").enterKeyHint === "enter"`)
+	page.Tap(middle(page, `$("#send")`))
+	page.WaitFor(answerDone)
+	page.Tap(middle(page, `$("#menu")`))
+	page.WaitFor(`$("#conversations").checkVisibility()`)
+	page.Tap(middle(page, `$("#new")`))
+	page.WaitFor(`!location.hash && !$("#conversations").checkVisibility()`)
+	page.Type("#input", "three")
+	page.Tap(middle(page, `$("#send")`))
+	page.WaitFor(answerDone)
+	small := func(where string) {
+		t.Helper()
+		if small := harness.Eval[[]string](page, `$$("button, a.title, input").filter((e) => e.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+			.map((e) => [e.id || e.className, e.getBoundingClientRect()]).filter(([, {width, height}]) => width < 44 || height < 44)
+			.map(([name, {width, height}]) => name + " " + width + "x" + height)`); len(small) > 0 {
+			t.Errorf("%s: too small for a finger: %v", where, small)
+		}
+	}
+	small("conversation")
+	page.Tap(middle(page, `$("#menu")`))
+	page.WaitFor(`$("#conversations").checkVisibility()`)
+	small("list")
+	if hidden := harness.Eval[[]string](page, `$$("#list button").filter((e) => getComputedStyle(e).opacity !== "1").map((e) => e.className)`); len(hidden) > 0 {
+		t.Errorf("hidden until a mouse hovers: %v", hidden)
+	}
+	checkAccessible(t, page, "list")
+	right := harness.Eval[[]float64](page, `(({right, y, height}) => [right - 4, y + height / 2])($("#list li:nth-child(2) .title").getBoundingClientRect())`)
+	page.Tap(right[0], right[1])
+	page.WaitFor(`document.title.startsWith("one") && location.hash && !$("#conversations").checkVisibility() && !$("#confirm")`)
+}
+
+// TestSmall: at 320 pixels, also where they are those of a window at 400 %, the head is whole and the log has room.
+func TestSmall(t *testing.T) {
+	page := openEcho(t, "")
+	for _, height := range []int64{640, 256} {
+		page.Look(320, height, "light")
+		page.Reload()
+		page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+		if height == 640 {
+			ask(page, "Where is it?")
+		} else {
+			page.WaitFor(answerDone)
+		}
+		if wide := harness.Eval[[]string](page, `$$("#panel, header, header > :not(#status), #composer > *").filter((e) => e.checkVisibility() && (e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > 320)).map((e) => e.id || e.localName)`); len(wide) > 0 {
+			t.Errorf("at %d: too wide: %v", height, wide)
+		}
+		if lines := harness.Eval[float64](page, `$("header").offsetHeight`); lines > 64 {
+			t.Errorf("at %d: the head is %v pixels high", height, lines)
+		}
+		if room := harness.Eval[float64](page, `$("#log").clientHeight`); room < float64(height)*.45 {
+			t.Errorf("at %d: the log is %v pixels high", height, room)
+		}
+		checkAccessible(t, page, "small")
+	}
+}

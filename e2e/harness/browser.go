@@ -115,6 +115,21 @@ func (p *Page) Look(width, height int64, scheme string) {
 	call(p, emulation.SetEmulatedMedia, media)
 }
 
+// Touch makes the browser a phone's: it has a finger in place of a mouse, which Tap uses.
+func (p *Page) Touch(width, height int64, scheme string) {
+	p.t.Helper()
+	p.Do(chromedp.EmulateViewport(width, height, chromedp.EmulateMobile, chromedp.EmulateTouch))
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	call(p, emulation.SetEmulatedMedia, media)
+}
+
+// Tap puts a finger on a point of the window, and takes it away.
+func (p *Page) Tap(x, y float64) {
+	p.t.Helper()
+	call(p, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: input.DispatchTouchEventTypeTouchStart, TouchPoints: []*input.TouchPoint{{X: x, Y: y}}})
+	call(p, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: input.DispatchTouchEventTypeTouchEnd, TouchPoints: []*input.TouchPoint{}})
+}
+
 // Speak shows the page anew to a reader of languages, the preferred one first, as in Accept-Language. What the
 // browser itself formats stays as it was, in English.
 func (p *Page) Speak(languages string) {

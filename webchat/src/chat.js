@@ -16,6 +16,9 @@ import { retryButton, Turn } from './turn.js';
 /** @import { Looks } from './types.d.ts' */
 
 
+/** Its keyboard has no Shift+Enter: Enter makes a new line there, and the button sends. */
+const isTouched = () => matchMedia('(pointer: coarse)').matches;
+
 export class Chat {
   #root;
   #find; // by id
@@ -165,6 +168,7 @@ export class Chat {
     });
     on('close', close);
     this.#find('input').oninput = () => this.#edited();
+    this.#find('input').enterKeyHint = isTouched() ? 'enter' : 'send';
     this.#find('input').onkeydown = (event) => this.#pressed(event);
     this.#find('composer').onsubmit = (event) => this.#submit(event);
     new ResizeObserver(() => this.#isMenuOpen && !this.#find('menu').checkVisibility() && this.#toggleMenu(false)).observe(this.#find('chat'));
@@ -358,7 +362,8 @@ export class Chat {
   }
 
   #pressed(event) {
-    if (isComposing(event) || event.key !== 'Enter' || event.shiftKey) return;
+    const { key, shiftKey, ctrlKey, metaKey } = event;
+    if (isComposing(event) || key !== 'Enter' || shiftKey || (isTouched() && !ctrlKey && !metaKey)) return;
     event.preventDefault();
     this.#find('composer').requestSubmit();
   }

@@ -58,7 +58,7 @@ export function layout({ texts, search, list, none, counter, ask }, looks) {
         'form',
         { id: 'composer', part: 'composer' },
         h('p', { id: 'editing', hidden: true }, say('editing'), h('button', { id: 'cancel', type: 'button' }, say('cancel'))),
-        h('textarea', { id: 'input', part: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), enterKeyHint: 'send', rows: 1 }),
+        h('textarea', { id: 'input', part: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), rows: 1 }),
         iconButton('send', say('send'), { id: 'send', part: 'send', type: 'submit', title: say('send_key') }),
         iconButton('stop', say('stop'), { id: 'stop', part: 'stop', title: say('stop_key'), hidden: true }),
         counter,
