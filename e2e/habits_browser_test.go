@@ -1,6 +1,10 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
@@ -316,5 +320,210 @@ func TestSmall(t *testing.T) {
 			t.Errorf("at %d: the log is %v pixels high", height, room)
 		}
 		checkAccessible(t, page, "small")
+	}
+}
+
+// TestFilesStayOut: what is dropped or pasted never makes the browser leave the chat, and files are told to be of no
+// use; text may be dropped where text is.
+func TestFilesStayOut(t *testing.T) {
+	page := openEcho(t, "")
+	// prevented reports whether the page kept an event from the browser.
+	prevented := func(kind, target, content string) bool {
+		t.Helper()
+		return harness.Eval[bool](page, `(() => {
+			const data = new DataTransfer();
+			`+content+`;
+			const init = {bubbles: true, composed: true, cancelable: true};
+			const event = "`+kind+`" === "paste" ? new ClipboardEvent("paste", {...init, clipboardData: data}) : new DragEvent("`+kind+`", {...init, dataTransfer: data});
+			return !$("`+target+`").dispatchEvent(event);
+		})()`)
+	}
+	const file = `data.items.add(new File(["x"], "x.png", {type: "image/png"}))`
+	const text = `data.setData("text/plain", "words")`
+	for _, target := range []string{"#log", "#input", "header", "#conversations", "#search"} {
+		for _, kind := range []string{"dragenter", "dragover", "drop"} {
+			if !prevented(kind, target, file) {
+				t.Errorf("%s of a file on %s is left to the browser", kind, target)
+			}
+		}
+		page.WaitFor(`$("#hint").checkVisibility() && $("#hint").textContent === "Files cannot be sent here." && $("#announcer").textContent === $("#hint").textContent`)
+		checkAccessible(t, page, "files")
+		page.Type("#input", "a")
+		page.WaitFor(`!$("#hint").textContent`)
+	}
+	if !prevented("drop", "#log", `data.setData("text/uri-list", "https://example.com/")`) {
+		t.Error("a link on the log is left to the browser")
+	}
+	if prevented("drop", "#input", text) || prevented("dragover", "#search", text) || prevented("paste", "#input", text) || prevented("paste", "#input", text+";"+file) {
+		t.Error("text is kept out of a field for text")
+	}
+	if shown := harness.Eval[string](page, `$("#hint").textContent`); shown != "" {
+		t.Errorf("of text the page says %q", shown)
+	}
+	if !prevented("paste", "#input", file) {
+		t.Error("a picture is pasted")
+	}
+	page.WaitFor(`$("#hint").textContent`)
+}
+
+// TestTheme: the reader chooses light or dark, in all tabs and until it is chosen anew; the system's choice is the default.
+func TestTheme(t *testing.T) {
+	page := openEcho(t, "")
+	page.Look(1200, 800, "light")
+	const colour = `getComputedStyle($("#chat")).backgroundColor`
+	const light, dark = `"rgb(255, 255, 255)"`, `"rgb(23, 21, 29)"`
+	page.WaitFor(colour + " === " + light)
+	tab := page.Tab(harness.Eval[string](page, "location.href"))
+	tab.WaitFor(`$("#status")?.dataset.state === "connected" && ` + colour + " === " + light)
+	page.Click("#more")
+	page.WaitFor(`$("#options")?.matches(":popover-open") && $("#more").ariaExpanded === "true"`)
+	checkAccessible(t, page, "menu")
+	page.Click("#appearance [value=dark]")
+	page.WaitFor(colour + " === " + dark)
+	tab.WaitFor(colour + " === " + dark)
+	const bar = `document.querySelectorAll("meta[name=theme-color]").values().find(({media}) => matchMedia(media).matches).content`
+	if shown := harness.Eval[string](page, bar); shown != "#17151d" {
+		t.Errorf("the browser's bar is %s", shown)
+	}
+	checkAccessible(t, page, "dark menu")
+	page.Press(kb.Escape)
+	page.WaitFor(`!$("#options") && $("#more").ariaExpanded === "false"`)
+	page.Reload()
+	page.WaitFor(`$("#chat") && ` + colour + " === " + dark)
+	page.Click("#more")
+	page.WaitFor(`$("#appearance [value=dark]")?.checked`)
+	page.Click("#appearance [value=system]")
+	page.WaitFor(colour + " === " + light)
+	if shown := harness.Eval[string](page, bar); shown != "#ffffff" {
+		t.Errorf("the browser's bar is %s", shown)
+	}
+}
+
+// TestShortcuts: single keys where nothing is typed, a list of them, and a switch.
+func TestShortcuts(t *testing.T) {
+	page := openEcho(t, "")
+	ask(page, "apples")
+	page.Click("#new")
+	ask(page, "pears")
+	page.Type("#input", "njk?/m")
+	page.WaitFor(draft + ` === "njk?/m" && !$("#shortcuts")`)
+	page.Press(kb.Escape)
+	page.WaitFor(`$("#log").matches(":focus")`)
+	page.Press("j")
+	page.WaitFor(`document.title === "apples" && $(".message")`)
+	page.Press("j") // the last
+	page.Press("k")
+	page.WaitFor(`document.title === "pears"`)
+	page.Press("m")
+	page.WaitFor(`$("#input").matches(":focus") && ` + draft + ` === "njk?/m"`)
+	page.Press(kb.Escape + "/")
+	page.WaitFor(`$("#search").matches(":focus") && !$("#search").value`)
+	page.Run(`$("#log").focus()`)
+	// A Russian keyboard has another letter at that place.
+	page.Run(`$("#log").dispatchEvent(new KeyboardEvent("keydown", {key: "т", code: "KeyN", bubbles: true, composed: true}))`)
+	page.WaitFor(`!location.hash && $("#input").matches(":focus")`)
+
+	page.Run(`$("#input").dispatchEvent(new KeyboardEvent("keydown", {key: "/", ctrlKey: true, bubbles: true, composed: true}))`)
+	page.WaitFor(`$("#shortcuts")?.open`)
+	checkAccessible(t, page, "shortcuts")
+	if text := harness.Eval[string](page, `$("#shortcuts").textContent`); strings.Contains(text, "undefined") || strings.Count(text, "New chat") != 1 || !strings.Contains(text, "Next conversationj") {
+		t.Errorf("the list says %q", text)
+	}
+	page.Click("#single-keys")
+	page.Press(kb.Escape)
+	page.WaitFor(`!$("#shortcuts")`)
+	page.Run(`$("#log").focus()`)
+	page.Press("?m")
+	if acted := harness.Eval[bool](page, `Boolean($("#shortcuts")) || $("#input").matches(":focus")`); acted {
+		t.Error("keys that are switched off do something")
+	}
+	page.Reload()
+	page.WaitFor(`$("#more")`)
+	page.Click("#more")
+	page.Click("#options .shortcuts")
+	page.WaitFor(`$("#shortcuts")?.open && !$("#single-keys").checked`)
+}
+
+// longConversation shows one of more messages than the page loads at first.
+func longConversation(t *testing.T) *harness.Page {
+	t.Helper()
+	c := answerWith(t, "# An answer\n\nof *several* lines\n\n```go\nfunc main() {}\n```\n")
+	page := harness.Open(t, c, "/assistants/")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	ask(page, `a/b: "question" 0?`)
+	client := harness.Dial(t, c)
+	topic := "conversation:" + harness.Eval[string](page, "location.hash.slice(1)")
+	client.Send(fmt.Sprintf(`{"action":"subscribe","topic":%q,"ref":"s"}`, topic))
+	client.Until("snapshot")
+	for i := 1; i < 110; i++ { // more than two pages of an export, too
+		client.Send(fmt.Sprintf(`{"action":"send_message","payload":{"content":"question %d"},"topic":%q,"ref":"%d"}`, i, topic, i))
+		client.Until("complete_streaming")
+	}
+	page.Reload()
+	page.WaitFor(`$$(".turn").length === 25 && $$("[data-state=ended]").length === 25`)
+	return page
+}
+
+// TestPrint: Print loads the whole conversation before, and paper shows all of it and nothing else.
+func TestPrint(t *testing.T) {
+	page := longConversation(t)
+	before := page.PDF()
+	page.Run(`window.print = () => { window.printed = $$(".turn").length }`)
+	page.Click("#more")
+	page.Click("#options .print")
+	page.WaitFor(`window.printed === 110 && $$("[data-state=ended]").length === 110`)
+	after := page.PDF()
+	pages := func(pdf []byte) int { return len(regexp.MustCompile(`/Type\s*/Page\b`).FindAll(pdf, -1)) }
+	if few, all := pages(before), pages(after); few < 3 || all < 4*few-4 {
+		t.Errorf("25 questions and answers are %d pages, 110 are %d", few, all)
+	}
+	page.OnPaper()
+	if shown := harness.Eval[[]string](page, `$$("#chat *").filter((e) => e.matches("button, input, textarea, nav, #status") && e.checkVisibility()).map((e) => e.id || e.className)`); len(shown) > 0 {
+		t.Errorf("paper shows %v", shown)
+	}
+	if height := harness.Eval[[]float64](page, `[document.documentElement.scrollHeight, $("#messages").scrollHeight]`); height[0] < height[1] {
+		t.Errorf("the page is %v pixels high, its messages %v", height[0], height[1])
+	}
+}
+
+// TestExport: a conversation is saved whole, as Markdown and as JSON, under its title.
+func TestExport(t *testing.T) {
+	page := longConversation(t)
+	page.Run(`
+		window.files = [];
+		const {createObjectURL} = URL;
+		const blobs = new Map();
+		URL.createObjectURL = (blob) => { const url = createObjectURL(blob); blobs.set(url, blob); return url };
+		HTMLAnchorElement.prototype.click = async function () { window.files.push([this.download, blobs.get(this.href).type, await blobs.get(this.href).text()]) }`)
+	save := func(kind string) []string {
+		t.Helper()
+		before := harness.Eval[int](page, `window.files.length`)
+		page.Click("#more")
+		page.Click("#options ." + kind)
+		page.WaitFor(fmt.Sprintf(`window.files.length > %d`, before))
+		return harness.Eval[[]string](page, `window.files.at(-1)`)
+	}
+	markdown := save("save_markdown")
+	if markdown[0] != `a b question 0.md` || markdown[1] != "text/markdown" {
+		t.Errorf("the file is %q of type %q", markdown[0], markdown[1])
+	}
+	for i := 1; i < 110; i++ {
+		if !strings.Contains(markdown[2], fmt.Sprintf("\n\nquestion %d\n\n## Assistant · gpt-4o · ", i)) {
+			t.Fatalf("question %d is missing:\n%.3000s", i, markdown[2])
+		}
+	}
+	if !strings.HasPrefix(markdown[2], "# a/b: \"question\" 0?\n\n## You · ") || strings.Count(markdown[2], "\nfunc main() {}\n```\n") != 110 {
+		t.Errorf("the Markdown is\n%.3000s", markdown[2])
+	}
+	file := save("save_json")
+	var all struct {
+		Conversation struct{ Title string }
+		Messages     []struct{ Role, Content, Model string }
+	}
+	if err := json.Unmarshal([]byte(file[2]), &all); err != nil || file[0] != "a b question 0.json" {
+		t.Fatalf("%s: %v", file[0], err)
+	}
+	if m := all.Messages; all.Conversation.Title != `a/b: "question" 0?` || len(m) != 220 || m[218].Content != "question 109" || m[219].Role != "assistant" || m[219].Model == "" {
+		t.Errorf("the JSON has %d messages of %q", len(m), all.Conversation.Title)
 	}
 }

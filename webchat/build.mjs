@@ -35,9 +35,9 @@ const minified = {
 const english = ['en.js', 'reasons.js']; // built in
 const languages = (await readdir('src/texts')).filter((name) => !english.includes(name)).map((name) => `src/texts/${name}`);
 
-// The first loads the others: when there is an answer to show, one with more than text, code to colour, a conversation to rename, a server that knows less,
+// The first loads the others: when there is an answer to show, one with more than text, code to colour, a conversation to rename, to save, the menu, a server that knows less,
 // a reader of another language.
-const lazy = ['src/markdown.js', 'src/history.js', 'src/highlight.js', 'src/manage.js', 'client/tutorial.js', ...languages];
+const lazy = ['src/menu.js', 'src/export.js', 'src/markdown.js', 'src/history.js', 'src/highlight.js', 'src/manage.js', 'client/tutorial.js', ...languages];
 const published = (source) => source.replace(/^[^/]+\//, ''); // its name in dist
 
 // They are named where dist has them, and are no part of what imports them.

@@ -129,7 +129,7 @@ func TestWords(t *testing.T) {
 		"an argument":              regexp.MustCompile("(?:announce\\([^\\n]*, |\\bappend\\(|iconButton\\('\\w+', )[\"'`]([^\"'`\\n]*\\p{L}[^\"'`\\n]*)"),
 		"content that CSS inserts": regexp.MustCompile(`content: "([^"]*\p{L}[^"]*)`),
 	}
-	code := []string{"Enter", "Escape", "Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa", "AssistantError"} // keys, scripts, a class
+	code := []string{"Enter", "Escape", "Files", "Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa", "AssistantError"} // keys, scripts, a class
 	for name, text := range sources(t) {
 		if path.Dir(name) == "src/texts" || path.Ext(name) != ".js" && path.Ext(name) != ".css" {
 			continue

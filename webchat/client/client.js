@@ -141,9 +141,9 @@ export class Client extends EventTarget {
     this.conversation.stop();
   }
 
-  /** Shows the messages before those shown, if there are any. */
-  older() {
-    if (this.conversation instanceof StoredConversation) this.conversation.page();
+  /** Shows the messages before those shown. False when there are none, or none can be had now. @returns {Promise<boolean>} */
+  async older() {
+    return this.conversation instanceof StoredConversation && this.conversation.page();
   }
 
   /** A page of the user's conversations. @param {{ limit?: number, cursor?: string }} [page] */

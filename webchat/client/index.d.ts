@@ -82,8 +82,8 @@ export class Client extends EventTarget {
   regenerate(): Promise<Answer>;
   /** Stops the running answer, whoever asked. */
   stop(): void;
-  /** Has the view show the messages before those shown, if there are any. */
-  older(): void;
+  /** Has the view show the messages before those shown. False when there are none, or none can be had now. */
+  older(): Promise<boolean>;
 
   /** A page of the user's conversations, newest first: 20, or `limit` up to 100. */
   list(page?: { limit?: number; cursor?: string }): Promise<ConversationsPayload>;

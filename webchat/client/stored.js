@@ -21,7 +21,7 @@ export class StoredConversation {
   #joined = false;
   #isForeign = false; // the server has no stored conversations
   #creating; // ref of the request
-  #paging; // the same
+  /** @type {{ ref: string, shown: Promise<boolean>, done: (isShown: boolean) => void } | null} */ #paging = null;
   #isEmpty = false; // and was created for a question that is not accepted yet
   #oldest; // id of the first message shown, if there are older ones
   #pending = []; // own questions that no event has told of: {id, content, replaces, view}
@@ -53,6 +53,7 @@ export class StoredConversation {
   }
 
   leave() {
+    this.#endPaging(false);
     if (this.id) this.#say({ action: 'unsubscribe', payload: null });
   }
 
@@ -87,17 +88,22 @@ export class StoredConversation {
     return this.#say({ action: 'regenerate', payload: null, ref: randomID() });
   }
 
-  /** Asks for the messages before those shown. */
-  page() {
-    if (!this.#oldest || this.#paging) return;
-    this.#paging = randomID();
-    this.#send({ action: 'list_messages', payload: { conversation_id: this.id, before: this.#oldest }, ref: this.#paging });
+  /** Shows the messages before those shown. False when there are none, or none can be had now. @returns {Promise<boolean>} */
+  async page() {
+    if (this.#paging) return this.#paging.shown;
+    const ref = randomID();
+    if (!this.#oldest || !this.#send({ action: 'list_messages', payload: { conversation_id: this.id, before: this.#oldest }, ref })) return false;
+    /** @type {(isShown: boolean) => void} */ let done = () => {};
+    const shown = new Promise((resolve) => (done = resolve));
+    this.#paging = { ref, shown, done };
+    return shown;
   }
 
   /** The socket is gone. @param {Problem} problem one that is not retryable would only happen again */
   lose(problem) {
     this.#joined = false;
-    this.#creating = this.#paging = null;
+    this.#creating = null;
+    this.#endPaging(false);
     if (!problem.retryable) this.#refuse(problem);
   }
 
@@ -106,7 +112,7 @@ export class StoredConversation {
     const { action, payload, ref, topic, seq } = frame;
     if (isUnknownAction(frame)) return this.#fallBack();
     if (ref && ref === this.#creating) return this.#created(frame);
-    if (ref && ref === this.#paging) return this.#paged(frame);
+    if (ref && ref === this.#paging?.ref) return this.#paged(frame);
     if (action === 'notice' && !topic) return this.#view.notice(payload);
     if (!this.id || topic !== this.#topic) return;
     if (action === 'subscribed') return this.#subscribed(payload);
@@ -255,10 +261,17 @@ export class StoredConversation {
 
   /** @param {any} frame */
   #paged({ action, payload }) {
+    if (action === 'error') this.#view.problem(payload);
+    else {
+      this.#older(payload.items, payload.has_more);
+      this.#view.prepend(() => this.#show(payload.items));
+    }
+    this.#endPaging(action !== 'error');
+  }
+
+  #endPaging(isShown) {
+    this.#paging?.done(isShown);
     this.#paging = null;
-    if (action === 'error') return this.#view.problem(payload);
-    this.#older(payload.items, payload.has_more);
-    this.#view.prepend(() => this.#show(payload.items));
   }
 
   #older(messages, hasMore) {

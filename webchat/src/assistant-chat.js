@@ -2,10 +2,13 @@
 // <assistant-chat>: the chat as an element for any page. What other pages may rely on is in docs/element.md.
 import { Chat } from './chat.js';
 import css from './chat.css';
+import printed from './print.css';
 import { icon, iconButton } from './buttons.js';
 import { adopt, isComposing, storage } from './dom.js';
+import { meaning } from './keys.js';
 import { slot } from './layout.js';
 import { inherited, textsFor } from './texts.js';
+import { followTheme } from './theme.js';
 /** @import { Answer } from '../client/types.d.ts' */
 /** @import { Client } from '../client/client.js' */
 /** @import { Texts } from './texts.js' */
@@ -55,6 +58,7 @@ export class AssistantChat extends HTMLElement {
   // Again when it moves to another socket or speaks in other words.
   async #start() {
     const start = ++this.#starts;
+    if (start === 1 && this.#is('page')) followTheme(this);
     for (const name of ['texts', ...reflected]) this.#adoptProperty(name);
     const texts = await textsFor(this, this.#ownTexts ?? (await this.#fileOfTexts()));
     if (start !== this.#starts) return; // more has changed
@@ -76,6 +80,7 @@ export class AssistantChat extends HTMLElement {
 
   #started() {
     adopt(this.#root, css);
+    adopt(this.#root, printed);
     this.addEventListener('keydown', (event) => this.#pressed(event));
     if (this.#is('page')) this.#takePage();
     if (this.#is('open')) this.#opened(true);
@@ -176,8 +181,18 @@ export class AssistantChat extends HTMLElement {
   }
 
   #pressed(event) {
-    if (event.key !== 'Escape' || isComposing(event) || event.composedPath().some(({ localName }) => localName === 'dialog')) return;
-    if (!this.#chat?.escape() && this.#launcher) this.close();
+    if (event.key !== 'Escape') return this.#act(event);
+    if (isComposing(event) || event.composedPath().some(({ localName, popover }) => localName === 'dialog' || popover)) return;
+    if (this.#chat?.escape()) return;
+    if (this.#launcher) this.close();
+    else this.#chat?.leaveInput();
+  }
+
+  #act(event) {
+    const action = this.#chat && meaning(event);
+    if (!action) return;
+    event.preventDefault();
+    this.#chat.act(action);
   }
 
   #addLauncher() {

@@ -6,6 +6,7 @@ import { announce } from './buttons.js';
 import { Counter } from './counter.js';
 import { h, isComposing } from './dom.js';
 import { Drafts } from './drafts.js';
+import { keepOut } from './files.js';
 import { dress, layout } from './layout.js';
 import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
@@ -27,6 +28,7 @@ export class Chat {
   #texts;
   /** @type {Logs | undefined} */ #logs;
   #sidebar;
+  #isPage;
   #scroll;
   #target; // of new turns
   #shown; // id of the conversation, unless it is a new one
@@ -54,6 +56,7 @@ export class Chat {
   constructor(root, { texts, url, id, hasLogs, named, close, listen, ...looks }) {
     this.#root = root;
     this.#texts = texts;
+    this.#isPage = looks.isPage;
     this.#find = (id) => /** @type {any} */ (root.getElementById(id));
     this.#named = named;
     const key = `assistant ${url}`;
@@ -129,7 +132,7 @@ export class Chat {
     this.#logs?.remove();
     this.#logs = wanted ? new Logs(this.#texts) : undefined;
     if (!this.#logs) return;
-    this.#find('close').before(this.#logs.button);
+    this.#find('more').before(this.#logs.button);
     this.#find('chat').append(this.#logs.dialog);
   }
 
@@ -163,15 +166,23 @@ export class Chat {
     on('new', () => (this.open(undefined, true), this.focus()));
     on('cancel', () => this.#endEdit());
     on('menu', () => this.#toggleMenu(true));
+    on('more', () => this.#openMenu());
     on('chat', ({ target, currentTarget }) => {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
     });
     on('close', close);
-    this.#find('input').oninput = () => this.#edited();
+    this.#find('input').oninput = () => (this.#hint(''), this.#edited());
+    keepOut(this.#find('chat'), () => this.#hint(this.#texts.say('no_files')));
     this.#find('input').enterKeyHint = isTouched() ? 'enter' : 'send';
     this.#find('input').onkeydown = (event) => this.#pressed(event);
     this.#find('composer').onsubmit = (event) => this.#submit(event);
     new ResizeObserver(() => this.#isMenuOpen && !this.#find('menu').checkVisibility() && this.#toggleMenu(false)).observe(this.#find('chat'));
+  }
+
+  // Below the input, until something is typed.
+  #hint(text) {
+    this.#find('hint').textContent = text;
+    if (text) announce(this.#root, text);
   }
 
   #wake() {
@@ -406,6 +417,55 @@ export class Chat {
     this.#find('panel').inert = isOpen;
     this.#find('menu').ariaExpanded = String(isOpen);
     (isOpen ? this.#find('new') : this.#find('menu')).focus();
+  }
+
+  async #openMenu() {
+    const { showMenu } = await import('./menu.js');
+    /** @type {[string, () => void][]} */ const entries = [
+      ['print', () => this.#print()],
+      ['save_markdown', () => this.#save('md')],
+      ['save_json', () => this.#save('json')],
+      ['shortcuts', () => this.act('shortcuts')],
+    ];
+    const isOffered = ([key]) => (key === 'print' ? this.#isPage : key === 'shortcuts' || (this.isKept && this.#shown));
+    showMenu(this.#find('more'), this.#texts, entries.filter(isOffered), this.#isPage ? /** @type {HTMLElement} */ (this.#root.host) : undefined);
+  }
+
+  // What a page of paper cannot load by scrolling has to be there before.
+  async #print() {
+    while (await this.client.older());
+    const isShown = () => !this.#find('messages').querySelector('[data-role=assistant]:not([data-state])');
+    while (!isShown()) await new Promise(requestAnimationFrame);
+    print();
+  }
+
+  /** @param {'md' | 'json'} kind */
+  async #save(kind) {
+    const { asJSON, asMarkdown, save, whole } = await import('./export.js');
+    try {
+      const all = await whole(this.client, this.#sidebar.current);
+      const [type, text] = kind === 'md' ? ['text/markdown', asMarkdown(all, this.#texts)] : ['application/json', asJSON(all)];
+      save(all.conversation.title || this.#texts.say('new'), kind, type, text);
+    } catch ({ reason, message }) {
+      this.#view.problem({ reason, detail: message });
+    }
+  }
+
+  /** What a key is for. @param {string} action */
+  async act(action) {
+    const beside = { previous: -1, next: 1 }[action];
+    if (beside && this.#sidebar.beside(beside)) this.open(this.#sidebar.beside(beside), true);
+    else if (action === 'new') this.#find('new').click();
+    else if (action === 'write') this.focus();
+    else if (action === 'search_label' && this.isKept) {
+      if (!this.#find('search').checkVisibility()) this.#toggleMenu(true);
+      this.#find('search').focus();
+    } else if (action === 'shortcuts') (await import('./menu.js')).showShortcuts(this.#find('chat'), this.#texts, isTouched());
+  }
+
+  /** To where single keys have a meaning. */
+  leaveInput() {
+    if (this.#find('input').matches(':focus')) this.#find('log').focus();
   }
 
   /** Of the whole chat. True when it did something. */

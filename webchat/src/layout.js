@@ -32,6 +32,7 @@ export function layout({ texts, search, list, none, counter, ask }, looks) {
         h('div', { id: 'mark', part: 'logo' }),
         slot('heading', h(isPage ? 'h1' : 'h2', { part: 'heading' })),
         h('p', { id: 'status', part: 'status' }),
+        iconButton('more', say('more'), { id: 'more', ariaHasPopup: 'true', ariaExpanded: 'false' }),
         iconButton('close', say('close'), { id: 'close', part: 'close', hidden: !isFloating }),
       ),
       h(
@@ -61,6 +62,7 @@ export function layout({ texts, search, list, none, counter, ask }, looks) {
         h('textarea', { id: 'input', part: 'input', ariaLabel: say('message'), placeholder: say('message_hint'), rows: 1 }),
         iconButton('send', say('send'), { id: 'send', part: 'send', type: 'submit', title: say('send_key') }),
         iconButton('stop', say('stop'), { id: 'stop', part: 'stop', title: say('stop_key'), hidden: true }),
+        h('p', { id: 'hint', dir: 'auto' }),
         counter,
         slot('footer'),
       ),

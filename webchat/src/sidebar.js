@@ -89,6 +89,18 @@ export class Sidebar {
     else this.#show();
   }
 
+  /** The conversation before or after the one that is shown, of those listed. @param {1 | -1} step @returns {string | undefined} */
+  beside(step) {
+    const ids = Array.from(this.list.children, (item) => /** @type {HTMLElement} */ (item).dataset.id);
+    const at = ids.indexOf(this.#current);
+    return at < 0 && step < 0 ? undefined : ids[at + step];
+  }
+
+  /** What is known of the conversation that is shown. */
+  get current() {
+    return this.#known.find(({ conversation_id }) => conversation_id === this.#current) ?? { conversation_id: this.#current };
+  }
+
   /** It is not there. */
   forget(id) {
     this.#tell(id);

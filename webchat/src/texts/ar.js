@@ -59,6 +59,26 @@ export default {
   delete_title: 'حذف {title}',
   delete_question: 'هل تريد حذف هذه المحادثة؟',
 
+  // the menu
+  more: 'المزيد',
+  print: 'طباعة',
+  save_markdown: 'حفظ بصيغة Markdown',
+  save_json: 'حفظ بصيغة JSON',
+  appearance: 'المظهر',
+  'theme.system': 'حسب النظام',
+  'theme.light': 'فاتح',
+  'theme.dark': 'داكن',
+  shortcuts: 'اختصارات لوحة المفاتيح',
+  shortcuts_single: 'مفاتيح مفردة خارج حقول النص',
+  previous: 'المحادثة السابقة',
+  next: 'المحادثة التالية',
+  new_line: 'سطر جديد',
+  write: 'كتابة رسالة',
+  key_control: 'مفتاح التحكم',
+  key_enter: 'مفتاح الإدخال',
+  key_shift: 'مفتاح العالي',
+  key_escape: 'مفتاح الهروب',
+
   // the connection
   'state.connecting': 'جارٍ الاتصال',
   'state.connected': 'متصل',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': 'الرسالة كبيرة جدًا.',
   'error.conversation_deleted': 'حُذفت المحادثة.',
   'error.unanswered': 'لم تتم الإجابة عن السؤال، أو لم تكتمل الإجابة.',
+  no_files: 'لا يمكن إرسال الملفات هنا.',
   'notice.forgotten': 'لا يتذكر المساعد ما قيل أعلاه.',
 
   // what the server does not accept

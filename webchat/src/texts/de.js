@@ -59,6 +59,26 @@ export default {
   delete_title: '{title} löschen',
   delete_question: 'Diese Unterhaltung löschen?',
 
+  // the menu
+  more: 'Mehr',
+  print: 'Drucken',
+  save_markdown: 'Als Markdown speichern',
+  save_json: 'Als JSON speichern',
+  appearance: 'Darstellung',
+  'theme.system': 'Wie das System',
+  'theme.light': 'Hell',
+  'theme.dark': 'Dunkel',
+  shortcuts: 'Tastenkürzel',
+  shortcuts_single: 'Einzelne Tasten, außerhalb von Textfeldern',
+  previous: 'Vorherige Unterhaltung',
+  next: 'Nächste Unterhaltung',
+  new_line: 'Neue Zeile',
+  write: 'Nachricht schreiben',
+  key_control: 'Strg',
+  key_enter: 'Eingabe',
+  key_shift: 'Umschalt',
+  key_escape: 'Esc',
+
   // the connection
   'state.connecting': 'Wird verbunden',
   'state.connected': 'Verbunden',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': 'Die Nachricht ist zu groß.',
   'error.conversation_deleted': 'Die Unterhaltung wurde gelöscht.',
   'error.unanswered': 'Die Frage wurde nicht oder nicht vollständig beantwortet.',
+  no_files: 'Dateien können hier nicht gesendet werden.',
   'notice.forgotten': 'Der Assistent erinnert sich nicht an das, was weiter oben steht.',
 
   // what the server does not accept

@@ -59,6 +59,26 @@ export default {
   delete_title: 'Delete {title}',
   delete_question: 'Delete this conversation?',
 
+  // the menu
+  more: 'More',
+  print: 'Print',
+  save_markdown: 'Save as Markdown',
+  save_json: 'Save as JSON',
+  appearance: 'Appearance',
+  'theme.system': 'As the system',
+  'theme.light': 'Light',
+  'theme.dark': 'Dark',
+  shortcuts: 'Keyboard shortcuts',
+  shortcuts_single: 'Single keys, outside of text fields',
+  previous: 'Previous conversation',
+  next: 'Next conversation',
+  new_line: 'New line',
+  write: 'Write a message',
+  key_control: 'Ctrl',
+  key_enter: 'Enter',
+  key_shift: 'Shift',
+  key_escape: 'Esc',
+
   // the connection
   'state.connecting': 'Connecting',
   'state.connected': 'Connected',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': 'The message is too large.',
   'error.conversation_deleted': 'The conversation was deleted.',
   'error.unanswered': 'The question was not answered, or not to the end.',
+  no_files: 'Files cannot be sent here.',
   'notice.forgotten': 'The assistant does not remember what was said above.',
 
   // what the server does not accept

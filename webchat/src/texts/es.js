@@ -59,6 +59,26 @@ export default {
   delete_title: 'Eliminar {title}',
   delete_question: '¿Eliminar esta conversación?',
 
+  // the menu
+  more: 'Más',
+  print: 'Imprimir',
+  save_markdown: 'Guardar como Markdown',
+  save_json: 'Guardar como JSON',
+  appearance: 'Apariencia',
+  'theme.system': 'Como el sistema',
+  'theme.light': 'Claro',
+  'theme.dark': 'Oscuro',
+  shortcuts: 'Atajos de teclado',
+  shortcuts_single: 'Teclas sueltas, fuera de los campos de texto',
+  previous: 'Conversación anterior',
+  next: 'Conversación siguiente',
+  new_line: 'Nueva línea',
+  write: 'Escribir un mensaje',
+  key_control: 'Ctrl',
+  key_enter: 'Intro',
+  key_shift: 'Mayús',
+  key_escape: 'Esc',
+
   // the connection
   'state.connecting': 'Conectando',
   'state.connected': 'Conectado',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': 'El mensaje es demasiado grande.',
   'error.conversation_deleted': 'La conversación se ha eliminado.',
   'error.unanswered': 'La pregunta no se ha respondido, o no por completo.',
+  no_files: 'Aquí no se pueden enviar archivos.',
   'notice.forgotten': 'El asistente no recuerda lo que se dijo más arriba.',
 
   // what the server does not accept

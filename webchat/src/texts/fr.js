@@ -59,6 +59,26 @@ export default {
   delete_title: 'Supprimer {title}',
   delete_question: 'Supprimer cette conversation ?',
 
+  // the menu
+  more: 'Plus',
+  print: 'Imprimer',
+  save_markdown: 'Enregistrer en Markdown',
+  save_json: 'Enregistrer en JSON',
+  appearance: 'Apparence',
+  'theme.system': 'Comme le système',
+  'theme.light': 'Clair',
+  'theme.dark': 'Sombre',
+  shortcuts: 'Raccourcis clavier',
+  shortcuts_single: 'Touches seules, hors des champs de texte',
+  previous: 'Conversation précédente',
+  next: 'Conversation suivante',
+  new_line: 'Nouvelle ligne',
+  write: 'Écrire un message',
+  key_control: 'Ctrl',
+  key_enter: 'Entrée',
+  key_shift: 'Maj',
+  key_escape: 'Échap',
+
   // the connection
   'state.connecting': 'Connexion en cours',
   'state.connected': 'Connecté',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': 'Le message est trop volumineux.',
   'error.conversation_deleted': 'La conversation a été supprimée.',
   'error.unanswered': 'La question est restée sans réponse, ou la réponse est incomplète.',
+  no_files: 'Les fichiers ne peuvent pas être envoyés ici.',
   'notice.forgotten': 'L’assistant ne se souvient pas de ce qui a été dit plus haut.',
 
   // what the server does not accept

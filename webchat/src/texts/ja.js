@@ -59,6 +59,26 @@ export default {
   delete_title: '「{title}」を削除',
   delete_question: 'この会話を削除しますか？',
 
+  // the menu
+  more: 'その他',
+  print: '印刷',
+  save_markdown: 'Markdownとして保存',
+  save_json: 'JSONとして保存',
+  appearance: '外観',
+  'theme.system': 'システムに合わせる',
+  'theme.light': 'ライト',
+  'theme.dark': 'ダーク',
+  shortcuts: 'キーボードショートカット',
+  shortcuts_single: '単独のキー（入力欄の外）',
+  previous: '前の会話',
+  next: '次の会話',
+  new_line: '改行',
+  write: 'メッセージを書く',
+  key_control: 'Ctrl',
+  key_enter: 'Enter',
+  key_shift: 'Shift',
+  key_escape: 'Esc',
+
   // the connection
   'state.connecting': '接続中',
   'state.connected': '接続済み',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': 'メッセージが大きすぎます。',
   'error.conversation_deleted': 'この会話は削除されました。',
   'error.unanswered': '質問に回答できなかったか、回答が途中で終わりました。',
+  no_files: 'ここではファイルを送信できません。',
   'notice.forgotten': 'アシスタントは、これより上の内容を覚えていません。',
 
   // what the server does not accept

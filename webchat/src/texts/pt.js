@@ -59,6 +59,26 @@ export default {
   delete_title: 'Excluir {title}',
   delete_question: 'Excluir esta conversa?',
 
+  // the menu
+  more: 'Mais',
+  print: 'Imprimir',
+  save_markdown: 'Salvar como Markdown',
+  save_json: 'Salvar como JSON',
+  appearance: 'Aparência',
+  'theme.system': 'Como o sistema',
+  'theme.light': 'Claro',
+  'theme.dark': 'Escuro',
+  shortcuts: 'Atalhos de teclado',
+  shortcuts_single: 'Teclas isoladas, fora dos campos de texto',
+  previous: 'Conversa anterior',
+  next: 'Próxima conversa',
+  new_line: 'Nova linha',
+  write: 'Escrever uma mensagem',
+  key_control: 'Ctrl',
+  key_enter: 'Enter',
+  key_shift: 'Shift',
+  key_escape: 'Esc',
+
   // the connection
   'state.connecting': 'Conectando',
   'state.connected': 'Conectado',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': 'A mensagem é grande demais.',
   'error.conversation_deleted': 'A conversa foi excluída.',
   'error.unanswered': 'A pergunta não foi respondida, ou não até o fim.',
+  no_files: 'Não é possível enviar arquivos aqui.',
   'notice.forgotten': 'O assistente não se lembra do que foi dito acima.',
 
   // what the server does not accept

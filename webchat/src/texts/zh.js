@@ -59,6 +59,26 @@ export default {
   delete_title: '删除“{title}”',
   delete_question: '要删除此对话吗？',
 
+  // the menu
+  more: '更多',
+  print: '打印',
+  save_markdown: '保存为 Markdown',
+  save_json: '保存为 JSON',
+  appearance: '外观',
+  'theme.system': '跟随系统',
+  'theme.light': '浅色',
+  'theme.dark': '深色',
+  shortcuts: '键盘快捷键',
+  shortcuts_single: '单键快捷键（输入框之外）',
+  previous: '上一个对话',
+  next: '下一个对话',
+  new_line: '换行',
+  write: '撰写消息',
+  key_control: 'Ctrl',
+  key_enter: 'Enter',
+  key_shift: 'Shift',
+  key_escape: 'Esc',
+
   // the connection
   'state.connecting': '正在连接',
   'state.connected': '已连接',
@@ -96,6 +116,7 @@ export default {
   'error.message_too_large': '消息太大。',
   'error.conversation_deleted': '此对话已删除。',
   'error.unanswered': '问题未得到回答，或回答不完整。',
+  no_files: '此处无法发送文件。',
   'notice.forgotten': '助手不记得上面的内容。',
 
   // what the server does not accept

@@ -1,0 +1,5 @@
+function c(t,o,...n){let e=Object.assign(document.createElement(t),o);return e.append(...n),e}var p=100;async function h(t,o){let{conversation_id:n}=o,e=[];for(let r=!0;r;){let a=await t.messages(n,{limit:p,before:e[0]?.message_id});e=[...a.items,...e],r=a.has_more}return{conversation:o,messages:e}}function S({conversation:t,messages:o},{locale:n,say:e}){let r=s=>new Date(s).toLocaleString(n,{dateStyle:"medium",timeStyle:"short"}),a=({role:s,model:l,created_at:u})=>`## ${[e(s==="user"?"you":"assistant"),l,r(u)].filter(Boolean).join(" · ")}`,i=o.flatMap(s=>[a(s),s.content.trim()||"…"]);return`${[`# ${t.title||e("new")}`,...i].join(`
+
+`)}
+`}function g(t){return`${JSON.stringify(t,null,2)}
+`}function w(t,o,n,e){let r=URL.createObjectURL(new Blob([e],{type:n}));c("a",{href:r,download:`${d(t)}.${o}`}).click(),setTimeout(()=>URL.revokeObjectURL(r),6e4)}function d(t){let o=t.replace(/[\p{C}\\/:*?"<>|]+/gu," ").replace(/\s+/g," ").trim(),n=Array.from(o).slice(0,80).join("").replace(/^[. ]+|[. ]+$/g,"");return/^(con|prn|aux|nul|com\d|lpt\d|)$/i.test(n)?`${n}_`:n}export{g as asJSON,S as asMarkdown,w as save,h as whole};
