@@ -527,3 +527,13 @@ func TestExport(t *testing.T) {
 		t.Errorf("the JSON has %d messages of %q", len(m), all.Conversation.Title)
 	}
 }
+
+// TestInstall: a browser has nothing to say against installing the page, whose name is its own.
+func TestInstall(t *testing.T) {
+	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n provider demo\n}\nassistant_chat /assistants/* {\n title \"Ask Acme\"\n}\n"))
+	page := harness.Open(t, c, "/assistants/")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	if manifest, problems := page.Manifest(); !strings.Contains(manifest, `"Ask Acme"`) || len(problems) > 0 {
+		t.Errorf("the browser says %v of %s", problems, manifest)
+	}
+}

@@ -59,7 +59,8 @@ const results = await Promise.all(
 
 const files = new Map(results.flatMap(({ outputFiles }) => outputFiles).map((file) => [relative('dist', file.path), file.text]));
 files.set('index.html', (await readFile('src/index.html', 'utf8')).replace(/\n\s*/g, '\n'));
-files.set('icon.svg', await readFile('src/icon.svg', 'utf8'));
+files.set('manifest.webmanifest', JSON.stringify(JSON.parse(await readFile('src/manifest.webmanifest', 'utf8'))));
+for (const name of ['icon.svg', 'icon-192.png', 'icon-512.png']) files.set(name, await readFile(join('src', name)));
 files.set('NOTICE.txt', await notice(results.flatMap(({ metafile }) => Object.values(metafile.outputs))));
 
 // notice has the licence of every package of which a byte is in the output.
@@ -78,7 +79,7 @@ async function licence(folder) {
 
 if (process.argv.includes('--check')) {
   for (const [name, text] of files) {
-    if ((await readFile(join('dist', name), 'utf8').catch(() => '')) !== text) {
+    if (!Buffer.from(text).equals(await readFile(join('dist', name)).catch(() => Buffer.alloc(0)))) {
       console.error(`dist/${name} is not what its source makes: npm run build`);
       process.exitCode = 1;
     }

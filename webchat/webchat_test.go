@@ -58,7 +58,7 @@ func static(t *testing.T, files map[string]string, name string) []string {
 // The page may be mounted anywhere, and loads nothing that is not here.
 func TestReferences(t *testing.T) {
 	files := contents(t)
-	reference := regexp.MustCompile(`(?:href|src)="([^"]*)"|(?:from|import) ?\(?"(\.[^"]*)"`)
+	reference := regexp.MustCompile(`(?:href=|src=|"src":)"([^"]*)"|(?:from|import) ?\(?"(\.[^"]*)"`)
 	seen := map[string]bool{"index.html": true, "NOTICE.txt": true}
 	for name, text := range files {
 		for _, match := range reference.FindAllStringSubmatch(text, -1) {
@@ -129,7 +129,7 @@ func TestWords(t *testing.T) {
 		"an argument":              regexp.MustCompile("(?:announce\\([^\\n]*, |\\bappend\\(|iconButton\\('\\w+', )[\"'`]([^\"'`\\n]*\\p{L}[^\"'`\\n]*)"),
 		"content that CSS inserts": regexp.MustCompile(`content: "([^"]*\p{L}[^"]*)`),
 	}
-	code := []string{"Enter", "Escape", "Files", "Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa", "AssistantError"} // keys, scripts, a class
+	code := []string{"Enter", "Escape", "Files", "Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa", "AssistantError"} // keys, a type of the clipboard, scripts, a class
 	for name, text := range sources(t) {
 		if path.Dir(name) == "src/texts" || path.Ext(name) != ".js" && path.Ext(name) != ".css" {
 			continue

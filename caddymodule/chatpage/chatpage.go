@@ -29,7 +29,7 @@ type ChatPage struct {
 	// required if this site has several assistants, or none. Default: this site's assistant
 	Socket string `json:"socket,omitempty"`
 
-	// The page's title, in the browser's tab. Default: Assistant
+	// The page's title, in the browser's tab, and its name where it is installed. Default: Assistant
 	Title string `json:"title,omitempty"`
 
 	// What stands above the chat. Default: the title
@@ -86,7 +86,11 @@ func (p *ChatPage) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	p.files, err = withPage(index, policy, texts)
+	manifest, err := p.manifest()
+	if err != nil {
+		return err
+	}
+	p.files, err = withPage(index, policy, manifest, texts)
 	return err
 }
 

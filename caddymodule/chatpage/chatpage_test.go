@@ -3,6 +3,7 @@ package chatpage_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -120,7 +121,7 @@ func TestHeaders(t *testing.T) {
 	res, body := ask(s, "GET", "/chat/")
 	for name, want := range map[string]string{
 		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache", "Vary": "Accept-Encoding", "Referrer-Policy": "no-referrer", "Access-Control-Allow-Origin": "",
-		"Content-Security-Policy": "default-src 'none'; script-src 'self'; img-src 'self' https://cdn.example.com:8443; connect-src 'self' wss://other.example.com https://other.example.com; " +
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; img-src 'self' https://cdn.example.com:8443; manifest-src 'self'; connect-src 'self' wss://other.example.com https://other.example.com; " +
 			"base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; frame-ancestors 'none'",
 	} {
 		if got := res.Header.Get(name); got != want {
@@ -130,7 +131,7 @@ func TestHeaders(t *testing.T) {
 	if strings.Contains(body, "http-equiv") {
 		t.Error("the page has a second policy")
 	}
-	for _, name := range []string{"assistant-chat.js", "icon.svg", "NOTICE.txt", "markdown.js"} {
+	for _, name := range []string{"assistant-chat.js", "icon.svg", "icon-192.png", "manifest.webmanifest", "NOTICE.txt", "markdown.js"} {
 		res, _ := ask(s, "GET", "/chat/"+name)
 		if res.StatusCode != http.StatusOK || res.Header.Get("Access-Control-Allow-Origin") != "*" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s is %s with %v", name, res.Status, res.Header)
@@ -143,6 +144,34 @@ func TestHeaders(t *testing.T) {
 	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
 		if res, _ := ask(s, method, "/chat/"); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s is %s, Allow %q", method, res.Status, res.Header.Get("Allow"))
+		}
+	}
+}
+
+// TestManifest names the application as the page is named.
+func TestManifest(t *testing.T) {
+	for settings, want := range map[string]string{
+		"": "Assistant", "heading Acme": "Acme", "title \"Ask \\\"Acme\\\"\"\nheading Acme\nlanguage de": `Ask "Acme"`,
+	} {
+		s := load(t, "assistant_chat /chat/* {\n"+settings+"\n}\n")
+		res, body := ask(s, "GET", "/chat/manifest.webmanifest")
+		var manifest struct {
+			Name     string
+			Short    string `json:"short_name"`
+			StartURL string `json:"start_url"`
+			Lang     string
+			Icons    []struct{ Src, Type string }
+		}
+		if err := json.Unmarshal([]byte(body), &manifest); err != nil || res.Header.Get("Content-Type") != "application/manifest+json" {
+			t.Fatalf("%v: %v\n%s", res.Header, err, body)
+		}
+		if manifest.Name != want || manifest.Short != want || manifest.StartURL != "./" || (manifest.Lang == "de") != strings.Contains(settings, "language de") {
+			t.Errorf("%s: the manifest is %s", settings, body)
+		}
+		for _, icon := range manifest.Icons {
+			if res, body := ask(s, "GET", "/chat/"+icon.Src, "Accept-Encoding", "gzip"); res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != icon.Type || len(body) > 8000 {
+				t.Errorf("%s is %s, %s, %d bytes", icon.Src, res.Status, res.Header.Get("Content-Type"), len(body))
+			}
 		}
 	}
 }

@@ -35,11 +35,13 @@ type file struct {
 }
 
 var contentTypes = map[string]string{
-	".html": "text/html; charset=utf-8",
-	".js":   "text/javascript; charset=utf-8",
-	".json": "application/json",
-	".svg":  "image/svg+xml",
-	".txt":  "text/plain; charset=utf-8",
+	".html":        "text/html; charset=utf-8",
+	".js":          "text/javascript; charset=utf-8",
+	".json":        "application/json",
+	".png":         "image/png",
+	".svg":         "image/svg+xml",
+	".txt":         "text/plain; charset=utf-8",
+	".webmanifest": "application/manifest+json",
 }
 
 // built returns the files that are the same for all handlers, so that each is compressed once.
@@ -57,7 +59,7 @@ var built = sync.OnceValues(func() (files, error) {
 })
 
 // withPage returns the files of a handler.
-func withPage(index []byte, policy string, texts []byte) (files, error) {
+func withPage(index []byte, policy string, manifest, texts []byte) (files, error) {
 	all, err := built()
 	if err != nil {
 		return nil, err
@@ -67,6 +69,7 @@ func withPage(index []byte, policy string, texts []byte) (files, error) {
 	page.header.Set("Content-Security-Policy", policy)
 	page.header.Set("Referrer-Policy", "no-referrer")
 	all[""], all[indexFile] = page, page
+	all[manifestFile] = public(manifestFile, manifest)
 	if texts != nil {
 		all[textsFile] = public(textsFile, texts)
 	}
@@ -94,18 +97,21 @@ func public(name string, content []byte) *file {
 
 func newFile(name string, content []byte) *file {
 	sum := sha256.Sum256(content)
-	return &file{
+	f := &file{
 		content: content,
 		header: http.Header{
 			"Cache-Control": {"no-cache"}, // no name changes with its content: browsers ask, and get 304
 			"Content-Type":  {contentTypes[path.Ext(name)]},
 		},
 		etag: base64.RawURLEncoding.EncodeToString(sum[:12]),
-		encoded: map[string]func() []byte{
+	}
+	if path.Ext(name) != ".png" { // which is compressed already
+		f.encoded = map[string]func() []byte{
 			"zstd": sync.OnceValue(func() []byte { return compress(content, newZstd) }),
 			"gzip": sync.OnceValue(func() []byte { return compress(content, newGzip) }),
-		},
+		}
 	}
+	return f
 }
 
 func newZstd(w io.Writer) (io.WriteCloser, error) {

@@ -173,6 +173,27 @@ func (p *Page) PDF() []byte {
 	return printed.Data
 }
 
+// Manifest is the page's web application manifest, and what keeps the browser from installing the page.
+func (p *Page) Manifest() (text string, problems []string) {
+	p.t.Helper()
+	p.Do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		manifest, err := cdp.Call(ctx, target, page.GetAppManifest, page.GetAppManifestParams{})
+		if err != nil {
+			return chromedp.Void{}, err
+		}
+		text = manifest.Data
+		for _, e := range manifest.Errors {
+			problems = append(problems, e.Message)
+		}
+		found, err := cdp.Call(ctx, target, page.GetInstallabilityErrors, cdp.Empty{})
+		for _, e := range found.InstallabilityErrors {
+			problems = append(problems, e.ErrorID)
+		}
+		return chromedp.Void{}, err
+	})
+	return text, problems
+}
+
 // OnPaper shows the page on the screen as on paper.
 func (p *Page) OnPaper() {
 	p.t.Helper()
