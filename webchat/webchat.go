@@ -7,8 +7,8 @@
 // "npm run build" makes dist from src and client: assistant-chat.js is what opening the page costs; others are loaded
 // when they are needed: markdown.js for the first answer, history.js for stored messages that have more than
 // text or that failed, highlight.js for the first block of code, manage.js to rename or delete a conversation,
-// tutorial.js for a server that knows the tutorial's actions alone, one of texts for a reader of another language
-// than English. "npm run check" compares what it would write. The files are not compressed; the directive assistant_chat
+// menu.js and export.js for what is seldom wanted, tutorial.js for a server that knows the tutorial's actions alone,
+// one of texts for a reader of another language than English. "npm run check" compares what it would write. The files are not compressed; the directive assistant_chat
 // does that.
 //
 // The folder client is what the page is made of and knows no page, so that other programs can use it, and Node can
@@ -19,13 +19,15 @@
 // types.d.ts has the seams.
 //
 // In src, assistant-chat.js is the element; chat.js joins what it consists of: layout.js, turn.js for a question
-// and its answer, sidebar.js for the list of conversations, counter.js, which tells the limits before a question is
-// sent, scroll.js, logs.js for the frames. Whatever people read is in texts, a file for each language; texts.js
-// chooses one and makes sentences of it.
+// and its answer, sidebar.js for the list of conversations, drafts.js for what was typed and not sent, counter.js,
+// which tells the limits before it is, files.js for what is dropped or pasted, keys.js for single keys, theme.js for
+// light and dark, scroll.js, logs.js for the frames. print.css makes paper of it. Whatever people read is in texts, a
+// file for each language; texts.js chooses one and makes sentences of it.
 //
 // Browsers of 2024 and later can show it.
 //
-// On the page the URL names the conversation: #<id>. Without one the first question creates it. An element
+// On the page the URL names the conversation: #<id>. Without one the first question creates it, and Back and Forward
+// lead through those that the reader opened. The page is installable: manifest.webmanifest names icons and title. An element
 // in somebody else's page leaves the URL alone, and the browser remembers the conversation.
 //
 // Scripts and tests may rely on these, in the element's shadowRoot:
@@ -43,16 +45,20 @@
 //	                        is worth a word, or that a question is queued) and buttons: .copy, a question's .edit, an answer's .regenerate
 //	                        and .usage, which shows .tokens; .reasoning is before the text, folded; a .notice
 //	                        says that there is something which this page cannot show
-//	.message[data-state]    of a question: queued, sent; of an answer: streaming, ended
+//	.message[data-state]    of a question: queued (there is no connection, or another is answered), sent; of an answer: streaming, ended
 //	.code[data-language]    a block of code in .text, with .copy
 //	.problem .retry         why a turn failed; a button, shown where asking again can help
 //	.notice[data-reason]    by the protocol's reason, each once
 //	#input #send #stop #latest #new
 //	#counter                near a limit: the question's characters; .over it: why it cannot be sent
 //	#editing #cancel        shown while #input holds a question that is being edited
+//	#hint                   what is to be said of #input, until something is typed
 //	#menu #conversations    the sidebar: #search, and #list with an li[data-id] for each conversation:
-//	                        .title (aria-current: the one shown), .rename, .delete
+//	                        .title (aria-current: the one shown), .rename, .delete; #none says that a search found none
 //	#confirm                the dialog that asks before it deletes: .cancel, .confirm
+//	#more #options          the menu: .print (of the page alone), .save_markdown, .save_json, .shortcuts, and on the page
+//	                        #appearance with an input for each theme: system, light, dark
+//	#shortcuts              the list of keys, with #single-keys, which switches those without Ctrl
 //	#disclaimer #privacy    a line under #input, and the link in it
 //	#view-logs #logs        with the attribute logs: the dialog with #logs-list > [data-kind], #logs-clear, #logs-close;
 //	                        kinds are sent, received, connection
