@@ -60,7 +60,7 @@ func TestTwoPages(t *testing.T) {
 		`$("h1").textContent`:                                 "Acme & Co.",
 		`$("#welcome p").innerText`:                           "What can we do?",
 		`$$(".suggestion").map((e) => e.innerText).join("|")`: "How <i>long</i> does it take?|Where is it?",
-		`$("#disclaimer").innerText`:                          "Answers can be wrong. Privacy",
+		`$("#disclaimer").innerText`:                          "Answers can be wrong. Datenschutz",
 		`new URL($("#privacy").href).pathname + new URL($("#privacy").href).search`: "/privacy?a=b&c",
 		`String($$("#view-logs, #logs").length)`:                                    "0",
 	} {

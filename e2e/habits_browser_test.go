@@ -3,12 +3,16 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
 )
 
 // openEcho shows the chat page of a model that repeats the question, and waits until it is connected.
@@ -536,4 +540,50 @@ func TestInstall(t *testing.T) {
 	if manifest, problems := page.Manifest(); !strings.Contains(manifest, `"Ask Acme"`) || len(problems) > 0 {
 		t.Errorf("the browser says %v of %s", problems, manifest)
 	}
+}
+
+// TestListAgain: a server that says subscribed again, unasked, has lost changes of the list: the page asks for it anew,
+// and what is told while the answer is on its way is not lost.
+func TestListAgain(t *testing.T) {
+	about := func(id int, title string) string {
+		return fmt.Sprintf(`{"conversation_id":"00000000-0000-4000-8000-%012d","title":%q,"created_at":"2000-01-01T00:00:0%dZ","updated_at":"2000-01-01T00:00:0%[1]dZ"}`, id, title, id)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Errorf("accept: %v", err)
+			return
+		}
+		defer conn.CloseNow()
+		for lists := 0; ; {
+			var frame struct{ Action, Topic, Ref string }
+			if wsjson.Read(r.Context(), conn, &frame) != nil {
+				return
+			}
+			var answers []string
+			subscribed := `{"action":"subscribed","payload":{"epoch":"","seq":0,"recovered":false,"streaming":null},"version":1,"topic":"conversations"}`
+			list := func(items ...string) string {
+				return `{"action":"conversations","payload":{"items":[` + strings.Join(items, ",") + `],"next_cursor":""},"version":1,"ref":"` + frame.Ref + `"}`
+			}
+			switch {
+			case frame.Action == "subscribe" && frame.Topic == "conversations":
+				answers = []string{subscribed}
+			case frame.Action == "list_conversations" && lists == 0:
+				lists++
+				answers = []string{list(about(1, "apples"), about(2, "pears")), subscribed}
+			case frame.Action == "list_conversations":
+				answers = []string{
+					`{"action":"conversation_created","payload":` + about(4, "figs") + `,"version":1,"topic":"conversations"}`,
+					list(about(3, "plums"), about(1, "apples")),
+				}
+			}
+			for _, text := range answers {
+				_ = conn.Write(r.Context(), websocket.MessageText, []byte(text)) // a page that is gone fails the test
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	c := harness.Start(t, harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
+	page := harness.Open(t, c, "/assistants/")
+	page.WaitFor(`$$("#list .title").map(({textContent}) => textContent).join() === "figs,plums,apples"`)
 }

@@ -92,7 +92,7 @@ func (p *Page) Tab(address string) *Page {
 	return tab
 }
 
-// Expect lets the browser complain of what a test brings about, if the complaint contains text.
+// Expect lets the browser complain of what a test brings about, before or after, if the complaint contains text.
 func (p *Page) Expect(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -334,10 +334,7 @@ func describe(objects ...*runtime.RemoteObject) string {
 func (p *Page) report(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	problem := fmt.Sprintf(format, args...)
-	if !slices.ContainsFunc(p.expected, func(text string) bool { return strings.Contains(problem, text) }) {
-		p.problems = append(p.problems, problem)
-	}
+	p.problems = append(p.problems, fmt.Sprintf(format, args...))
 }
 
 func (p *Page) finish() {
@@ -346,8 +343,11 @@ func (p *Page) finish() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.problems) > 0 {
-		p.t.Errorf("the browser complains:\n\t%s", strings.Join(p.problems, "\n\t"))
+	unexpected := slices.DeleteFunc(p.problems, func(problem string) bool {
+		return slices.ContainsFunc(p.expected, func(text string) bool { return strings.Contains(problem, text) })
+	})
+	if len(unexpected) > 0 {
+		p.t.Errorf("the browser complains:\n\t%s", strings.Join(unexpected, "\n\t"))
 	}
 	for _, text := range p.frames {
 		p.document.check(p.t, []Frame{ParseFrame(p.t, text)})

@@ -7,11 +7,10 @@ import { icon, iconButton } from './buttons.js';
 import { adopt, isComposing, storage } from './dom.js';
 import { meaning } from './keys.js';
 import { slot } from './layout.js';
-import { inherited, textsFor } from './texts.js';
+import { inherited, Texts, textsFor } from './texts.js';
 import { followTheme } from './theme.js';
 /** @import { Answer } from '../client/types.d.ts' */
 /** @import { Client } from '../client/client.js' */
-/** @import { Texts } from './texts.js' */
 /** @import { Words } from './types.d.ts' */
 
 const looks = ['heading', 'logo', 'greeting', 'suggest', 'disclaimer', 'privacy'];
@@ -310,7 +309,8 @@ for (const name of reflected) {
   });
 }
 
-const { title: ownTitle } = document;
+// index.html has one in English, for those who read it without scripts.
+const ownTitle = document.title === new Texts().say('assistant') ? '' : document.title;
 
 /** @param {string | undefined} id @param {string} title @param {boolean} [isStep] back from it leads to the conversation before */
 function nameDocument(id, title, isStep) {
