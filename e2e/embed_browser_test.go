@@ -126,6 +126,16 @@ func TestEmbedded(t *testing.T) {
 	if hidden := harness.Eval[bool](page, `!$("#input").checkVisibility() || Boolean($("#view-logs"))`); hidden {
 		t.Error("the input is hidden, or the logs are offered")
 	}
+	// Its page prints, and chooses light or dark.
+	page.Click("#more")
+	page.WaitFor(`$("#options")`)
+	if offered := harness.Eval[string](page, `$$("#options > *").map(({className, id}) => className || id).join()`); offered != "save_markdown,save_json,shortcuts" {
+		t.Errorf("the menu offers %s", offered)
+	}
+	page.Press(kb.Escape)
+	page.WaitFor(`!$("#options")`)
+	page.Run(`document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "n", bubbles: true}))`) // not the chat's
+	page.WaitFor(`$(".message")`)
 	page.Reload()
 	page.WaitFor(answerDone + ` && $(".message[data-role=user] .text").textContent === "hello"`)
 	checkLeftAlone(t, page, address)

@@ -481,7 +481,11 @@ func TestPrint(t *testing.T) {
 	if few, all := pages(before), pages(after); few < 3 || all < 4*few-4 {
 		t.Errorf("25 questions and answers are %d pages, 110 are %d", few, all)
 	}
+	page.Run(`$("assistant-chat").style.colorScheme = "dark"`)
 	page.OnPaper()
+	if colour := harness.Eval[string](page, `getComputedStyle($("#chat")).backgroundColor`); colour != "rgb(255, 255, 255)" {
+		t.Errorf("paper is %s", colour)
+	}
 	if shown := harness.Eval[[]string](page, `$$("#chat *").filter((e) => e.matches("button, input, textarea, nav, #status") && e.checkVisibility()).map((e) => e.id || e.className)`); len(shown) > 0 {
 		t.Errorf("paper shows %v", shown)
 	}

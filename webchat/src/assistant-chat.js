@@ -188,8 +188,8 @@ export class AssistantChat extends HTMLElement {
   }
 
   #act(event) {
-    const action = this.#chat && meaning(event);
-    if (!action) return;
+    const action = meaning(event);
+    if (!action || !this.#chat || (this.#launcher && !this.#is('open'))) return;
     event.preventDefault();
     this.#chat.act(action);
   }
