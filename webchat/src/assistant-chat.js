@@ -27,6 +27,7 @@ export class AssistantChat extends HTMLElement {
   /** @type {Record<string, Words> | undefined} */ #ownTexts;
   #launcher;
   #isAway = false; // from the document, and so disconnected
+  #isStale = false; // what it says, or where it asks, has changed while it was away
   #isTurned = false; // its dir is its own
   #isAsked = false; // by the page, which so knows the question
   #starts = 0;
@@ -35,7 +36,7 @@ export class AssistantChat extends HTMLElement {
   connectedCallback() {
     if (this.#isAway) this.#chat?.connect();
     this.#isAway = false;
-    if (!this.#texts) this.#start();
+    if (!this.#texts || this.#isStale) this.#start();
   }
 
   disconnectedCallback() {
@@ -61,7 +62,8 @@ export class AssistantChat extends HTMLElement {
     for (const name of ['texts', ...reflected]) this.#adoptProperty(name);
     const texts = await textsFor(this, this.#ownTexts ?? (await this.#fileOfTexts()));
     if (start !== this.#starts) return; // more has changed
-    if (!this.isConnected) return void (this.#texts = undefined); // so that the next time is the first
+    this.#isStale = !this.isConnected;
+    if (this.#isStale) return;
     const isFirst = !this.#texts;
     const wasBegun = Boolean(this.#chat);
     this.#chat?.remove();
@@ -219,7 +221,7 @@ export class AssistantChat extends HTMLElement {
   // Methods and properties: for other pages.
 
   open() {
-    this.toggleAttribute('open', true);
+    if (this.#is('floating')) this.toggleAttribute('open', true);
     this.#with((chat) => chat.focus());
   }
 
