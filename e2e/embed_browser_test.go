@@ -52,6 +52,9 @@ const somebodysStyle = `
 * { letter-spacing: 9px; }
 body { font: 40px/3 fantasy; color: rgb(255, 0, 0); text-transform: uppercase; }
 button, textarea, p, div, nav, article { display: none; background: red; }
+assistant-chat { --assistant-accent: rgb(1, 2, 3); }
+assistant-chat::part(question) { border-style: dotted; }
+assistant-chat::part(launcher) { opacity: .5; }
 `
 
 // readmeLines are the two lines that the README tells to write.
@@ -260,6 +263,15 @@ func TestDriven(t *testing.T) {
 	page.WaitFor(`!chat.isOpen && !$("#chat").checkVisibility() && chat.shadowRoot.activeElement.id === "launcher" && heard("close").length === 1`)
 	page.Run(`chat.toggleAttribute("open")`)
 	page.WaitFor(`$("#chat").checkVisibility() && $("#launcher").ariaExpanded === "true" && heard("open").length === 2`)
+
+	// What changes while it is in no page counts when it is in one again, and its methods still do what they did.
+	page.Run(`chat.remove()`)
+	page.WaitFor(`chat.state === "closed"`)
+	page.Run(`chat.lang = "de"; document.body.append(chat)`)
+	page.WaitFor(`$("#chat")?.lang === "de" && chat.state === "connected" && $$(".turn").length === 3`)
+	page.Run(`chat.focus()`)
+	page.Press(kb.Escape)
+	page.WaitFor(`!chat.isOpen && heard("close").length === 2`)
 	if title := harness.Eval[string](page, `document.title`); title != "Somebody's page" {
 		t.Error(title)
 	}
@@ -281,5 +293,29 @@ func TestDrivenEarly(t *testing.T) {
 	page.WaitFor(`window.answer && $("header h2").textContent === "Early" && $("#new").textContent === "Begin anew" && $$(".turn").length === 1`)
 	if text := harness.Eval[string](page, `answer.text`); text != rich {
 		t.Errorf("the answer is %q", text)
+	}
+}
+
+// TestStyled: the page's style sheet reaches parts and colours, and its content takes the place of what is inside.
+func TestStyled(t *testing.T) {
+	page, _ := embed(t, strings.Replace(readmeLines(t), "></assistant-chat>", `>
+		<b slot="heading">Ask Acme</b>
+		<i>What now?</i>
+		<small slot="footer">Check it.</small>
+		<u slot="launcher">?</u>
+	</assistant-chat>`, 1))
+	page.WaitFor(`$("assistant-chat > u")?.checkVisibility() && getComputedStyle($("#launcher")).opacity === "0.5"`)
+	page.Click("assistant-chat > u")
+	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
+	if got := harness.Eval[string](page, `$$("assistant-chat > *").map((element) => element.assignedSlot?.name + element.checkVisibility()).join()`); got != "headingtrue,true,footertrue,launchertrue" {
+		t.Errorf("the page's content is in the slots %s", got)
+	}
+	if shown := harness.Eval[bool](page, `$("header h2").checkVisibility() || $("#welcome p").checkVisibility() || $("#launcher svg").checkVisibility()`); shown {
+		t.Error("what the page's content replaces is shown, too")
+	}
+	page.Press("hello" + kb.Enter)
+	page.WaitFor(answerDone)
+	if got := harness.Eval[string](page, `[getComputedStyle($(".message[data-role=user]")).borderTopStyle, getComputedStyle($(".message[data-role=assistant]")).borderTopStyle, getComputedStyle($("#launcher")).backgroundColor].join()`); got != "dotted,none,rgb(1, 2, 3)" {
+		t.Errorf("the page's styles give %s", got)
 	}
 }
