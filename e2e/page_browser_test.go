@@ -172,17 +172,24 @@ func TestPageErrors(t *testing.T) {
 	}
 }
 
-// TestPageReasoning: it is folded, before the answer; token usage is shown on demand.
+// TestPageReasoning: it is folded, before the answer, and says that the model thinks and then for how long; token usage
+// is shown on demand.
 func TestPageReasoning(t *testing.T) {
+	thought := make(chan struct{})
+	conclude := sync.OnceFunc(func() { close(thought) })
+	t.Cleanup(conclude)
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
-		call.Reasoning("The user <b>greets</b>.")
+		call.Reasoning("The user <b>greets</b>.\n\n- **two**")
+		<-thought
 		call.Pieces("Hello.")
 		call.Finish()
 	}), "")
 	page := harness.Open(t, c, "/assistants/")
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
 	page.Type("#input", "hi"+kb.Enter)
-	page.WaitFor(answerDone)
+	page.WaitFor(`$(".reasoning summary")?.textContent === "Thinking…" && $(".reasoning li strong")?.textContent === "two"`)
+	conclude()
+	page.WaitFor(answerDone + ` && /^Thought for \d+ seconds?$/.test($(".reasoning summary").textContent)`)
 	const inside = `$(".reasoning p")`
 	if open := harness.Eval[bool](page, inside+`.checkVisibility()`); open {
 		t.Error("the reasoning is not folded")
@@ -212,8 +219,9 @@ func TestPageReload(t *testing.T) {
 			call.Fail(http.StatusInternalServerError, "secret")
 		}
 	}), "")
-	// All that is shown, but the time and the usage: those of failed answers are not shown live.
-	const shown = `$$("#messages :is(.reasoning, .text, .model, .note, .problem p), .retry:not([hidden])").map((e) => (e.className || "why") + ": " + e.textContent).join("\n")`
+	// All that is shown, but the time and the usage: those of failed answers are not shown live, and how long the model
+	// thought is only known live.
+	const shown = `$$("#messages :is(.reasoning > div, .text, .model, .note, .problem p), .retry:not([hidden])").map((e) => (e.className || "why") + ": " + e.textContent).join("\n")`
 	page := harness.Open(t, c, "/assistants/")
 	for _, question := range []string{"whole", "cut", "refused", "unavailable"} {
 		page.Type("#input", question+kb.Enter)

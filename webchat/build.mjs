@@ -3,7 +3,7 @@
 //	npm ci && npm run build     writes dist
 //	npm run check               fails when dist is not what would be written
 import { build } from 'esbuild';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 
 process.chdir(import.meta.dirname);
@@ -14,7 +14,7 @@ const options = {
   format: 'esm',
   target: 'es2022',
   charset: 'utf8',
-  drop: ['console'], // streaming-markdown's assertions
+  drop: ['console'], // what libraries say
   legalComments: 'none', // NOTICE.txt has the whole licences
   outdir: 'dist',
   metafile: true,
@@ -33,11 +33,30 @@ const minified = {
 };
 
 const english = ['en.js', 'reasons.js']; // built in
-const languages = (await readdir('src/texts')).filter((name) => !english.includes(name)).map((name) => `src/texts/${name}`);
+const translations = (await readdir('src/texts')).filter((name) => !english.includes(name)).map((name) => `src/texts/${name}`);
 
-// The first loads the others: when there is an answer to show, one with more than text, code to colour, a conversation to rename, to save, the menu, a server that knows less,
-// a reader of another language.
-const lazy = ['src/menu.js', 'src/export.js', 'src/markdown.js', 'src/history.js', 'src/highlight.js', 'src/manage.js', 'client/tutorial.js', ...languages];
+// marked without its instance, which would bring along what makes HTML.
+const lexer = {
+  name: 'lexer',
+  setup({ onLoad }) {
+    onLoad({ filter: /marked\.esm\.js$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8');
+      const instance = text.match(/var (\w+)=new \w+;(?=function (\w+)\(\w+,\w+\)\{return \1\.parse\()/);
+      const names = text.match(/export\{.*?(\w+ as Lexer),.*?(\w+ as Tokenizer),/);
+      if (!instance || !names) throw new Error(`${path} is not as expected`);
+      return { contents: `${text.slice(0, instance.index)}export{${names[1]},${names[2]}};` };
+    });
+  },
+};
+
+// The first loads the others: when there is an answer to show, with a formula, a rare character or reasoning, one with more
+// than text, code to colour, a conversation to rename, to save, the menu, a server that knows less, a reader of another
+// language.
+const lazy = [
+  ...['menu', 'export', 'markdown', 'entities', 'math', 'reasoning', 'history', 'highlight', 'manage'].map((name) => `src/${name}.js`),
+  'client/tutorial.js',
+  ...translations,
+];
 const published = (source) => source.replace(/^[^/]+\//, ''); // its name in dist
 
 // They are named where dist has them, and are no part of what imports them.
@@ -53,8 +72,19 @@ const apart = {
 
 const results = await Promise.all(
   ['src/assistant-chat.js', ...lazy].map((source) =>
-    build({ ...options, plugins: [minified, apart], entryPoints: [{ in: source, out: published(source).replace(/\.js$/, '') }] }),
+    build({ ...options, plugins: [minified, lexer, apart], entryPoints: [{ in: source, out: published(source).replace(/\.js$/, '') }] }),
   ),
+);
+
+// highlight.js loads the languages, which it names: our own, or the library's.
+const { languages } = await import('./src/languages.js');
+const own = await readdir('src/languages');
+results.push(
+  await build({
+    ...options,
+    outdir: 'dist/languages',
+    entryPoints: Object.keys(languages).map((name) => (own.includes(`${name}.js`) ? `./src/languages/${name}.js` : { in: `highlight.js/lib/languages/${name}`, out: name })),
+  }),
 );
 
 const files = new Map(results.flatMap(({ outputFiles }) => outputFiles).map((file) => [relative('dist', file.path), file.text]));
@@ -77,16 +107,22 @@ async function licence(folder) {
   return `${name} ${version} (${license})\n\n${(await readFile(join(folder, file), 'utf8')).trim()}\n`;
 }
 
+const stale = (await readdir('dist', { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ parentPath, name }) => relative('dist', join(parentPath, name))).filter((name) => !files.has(name));
+
 if (process.argv.includes('--check')) {
+  for (const name of stale) fail(`dist/${name} has no source`);
   for (const [name, text] of files) {
-    if (!Buffer.from(text).equals(await readFile(join('dist', name)).catch(() => Buffer.alloc(0)))) {
-      console.error(`dist/${name} is not what its source makes: npm run build`);
-      process.exitCode = 1;
-    }
+    if (!Buffer.from(text).equals(await readFile(join('dist', name)).catch(() => Buffer.alloc(0)))) fail(`dist/${name} is not what its source makes`);
   }
 } else {
+  await Promise.all(stale.map((name) => rm(join('dist', name))));
   for (const [name, text] of files) {
     await mkdir(dirname(join('dist', name)), { recursive: true });
     await writeFile(join('dist', name), text);
   }
+}
+
+function fail(text) {
+  console.error(`${text}: npm run build`);
+  process.exitCode = 1;
 }

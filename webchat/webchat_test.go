@@ -18,7 +18,7 @@ import (
 // no code in it.
 const (
 	firstLoad   = 23_000
-	firstAnswer = 27_200
+	firstAnswer = 43_500
 )
 
 func TestFirstLoad(t *testing.T) {
@@ -69,11 +69,28 @@ func TestReferences(t *testing.T) {
 			seen[target] = true
 		}
 	}
+	for _, match := range regexp.MustCompile(`(\w+):"[^"]*"`).FindAllStringSubmatch(languageTable(t, files["highlight.js"]), -1) {
+		target := "languages/" + match[1] + ".js"
+		if _, ok := files[target]; !ok {
+			t.Errorf("highlight.js knows the language %q, but there is no %s", match[1], target)
+		}
+		seen[target] = true
+	}
 	for name := range files {
 		if !seen[name] {
 			t.Errorf("nothing refers to %s", name)
 		}
 	}
+}
+
+// languageTable is highlight.js's table of the languages, each of which it loads from a file of its own.
+func languageTable(t *testing.T, script string) string {
+	t.Helper()
+	table := regexp.MustCompile(`\{bash:"[^}]*\}`).FindString(script)
+	if table == "" || !strings.Contains(script, "./languages/") {
+		t.Fatal("highlight.js has no table of languages")
+	}
+	return table
 }
 
 // What the policy forbids would fail silently for the reader.
@@ -129,7 +146,7 @@ func TestWords(t *testing.T) {
 		"an argument":              regexp.MustCompile("(?:announce\\([^\\n]*, |\\bappend\\(|iconButton\\('\\w+', )[\"'`]([^\"'`\\n]*\\p{L}[^\"'`\\n]*)"),
 		"content that CSS inserts": regexp.MustCompile(`content: "([^"]*\p{L}[^"]*)`),
 	}
-	code := []string{"Enter", "Escape", "Files", "Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa", "AssistantError"} // keys, a type of the clipboard, scripts, a class
+	code := []string{"Enter", "Escape", "Files", "Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa", "AssistantError", "Caddyfile"} // keys, a type of the clipboard, scripts, a class, a language
 	for name, text := range sources(t) {
 		if path.Dir(name) == "src/texts" || path.Ext(name) != ".js" && path.Ext(name) != ".css" {
 			continue

@@ -339,9 +339,9 @@ class Turn {
     this.#on.tell('start', { message_id, model });
   }
 
-  reason(piece) {
+  reason(piece, isLive) {
     this.#answer.reasoning += piece;
-    this.#shown?.reason(piece);
+    this.#shown?.reason(piece, isLive);
     this.#on.tell('reasoning', { text: piece });
   }
 

@@ -248,8 +248,8 @@ export class StoredConversation {
     this.#running = null;
     if (streaming) {
       this.#start(streaming);
-      if (streaming.reasoning) this.#turn.reason(streaming.reasoning);
-      this.#turn.append(streaming.content);
+      if (streaming.reasoning) this.#turn.reason(streaming.reasoning, false);
+      if (streaming.content) this.#turn.append(streaming.content);
     }
     this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
     this.#isEmpty = !messages.length && (this.#isEmpty || this.#pending.length > 0) && !conversation.title;

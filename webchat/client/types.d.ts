@@ -66,8 +66,8 @@ export interface Handlers {
 export interface TurnView {
   queue(): void;
   start(model?: string, messageId?: string): void;
-  /** A piece of the model's reasoning. */
-  reason(piece: string): void;
+  /** A piece of the model's reasoning; not live: when it began is not known. */
+  reason(piece: string, isLive?: boolean): void;
   append(piece: string): void;
   end(finishReason?: string, usage?: Usage): void;
   fail(problem: Problem | Rejection[]): void;

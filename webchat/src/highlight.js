@@ -1,28 +1,29 @@
 // @ts-check
-// Colours for code; loaded when the first block of code is whole.
+// Colours for code; loaded when the first block of code is whole. Each language is a file of its own.
 import hljs from 'highlight.js/lib/core';
-import bash from 'highlight.js/lib/languages/bash';
-import cpp from 'highlight.js/lib/languages/cpp';
-import csharp from 'highlight.js/lib/languages/csharp';
-import css from 'highlight.js/lib/languages/css';
-import diff from 'highlight.js/lib/languages/diff';
-import go from 'highlight.js/lib/languages/go';
-import java from 'highlight.js/lib/languages/java';
-import javascript from 'highlight.js/lib/languages/javascript';
-import json from 'highlight.js/lib/languages/json';
-import python from 'highlight.js/lib/languages/python';
-import rust from 'highlight.js/lib/languages/rust';
-import sql from 'highlight.js/lib/languages/sql';
-import typescript from 'highlight.js/lib/languages/typescript';
-import xml from 'highlight.js/lib/languages/xml';
-import yaml from 'highlight.js/lib/languages/yaml';
 import { adopt, h } from './dom.js';
 import theme from './highlight.css';
+import { languages, within } from './languages.js';
 
-const languages = { bash, cpp, csharp, css, diff, go, java, javascript, json, python, rust, sql, typescript, xml, yaml };
-for (const name in languages) hljs.registerLanguage(name, languages[name]);
-hljs.registerAliases(['c', 'h'], { languageName: 'cpp' });
-hljs.registerAliases(['shell', 'console'], { languageName: 'bash' });
+const names = new Map(Object.entries(languages).flatMap(([name, others]) => [name, ...others.split(' ')].map((alias) => [alias, name])));
+
+const loading = new Map(); // by name: a promise, of whether it is there
+
+/** @param {string} name of a file @returns {Promise<boolean>} */
+function load(name) {
+  if (!loading.has(name)) loading.set(name, Promise.all([register(name), ...(within[name] ?? []).map(load)]).then(([isThere]) => isThere));
+  return loading.get(name);
+}
+
+async function register(name) {
+  const file = `./languages/${name}.js`;
+  try {
+    hljs.registerLanguage(name, (await import(file)).default);
+    return true;
+  } catch {
+    return false; // it cannot be loaded now
+  }
+}
 
 /** Makes nodes where highlight.js's own would make HTML. */
 class Emitter {
@@ -64,10 +65,15 @@ class Emitter {
 
 hljs.configure(/** @type {any} */ ({ __emitter: Emitter }));
 
-/** Colours the text of an element; leaves it as it is when the language is unknown. @param {HTMLElement} element */
-export function highlight(element, language) {
-  if (!hljs.getLanguage(language)) return;
-  const { errorRaised, _emitter } = /** @type {any} */ (hljs.highlight(element.textContent, { language, ignoreIllegals: true }));
+/**
+ * Colours the text of an element; leaves it as it is when the language is unknown.
+ * @param {HTMLElement} element @param {string} alias of a language, in lower case
+ */
+export async function highlight(element, alias) {
+  const language = names.get(alias);
+  if (!language || !(await load(language))) return;
+  const text = element.textContent;
+  const { errorRaised, _emitter } = /** @type {any} */ (hljs.highlight(text, { language, ignoreIllegals: true }));
   if (errorRaised) return;
   adopt(element, theme);
   element.replaceChildren(..._emitter.root.childNodes);

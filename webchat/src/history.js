@@ -21,7 +21,7 @@ const final = new Set([
 
 /**
  * Completes a message that is shown with its text alone.
- * @param {{ reason: (text: string) => void }} turn
+ * @param {{ reason: (text: string, isLive: boolean) => void }} turn
  * @param {HTMLElement} message of the turn
  * @param {NonNullable<Message['parts']>} parts
  * @param {HTMLElement | false} problem of the turn
@@ -29,7 +29,8 @@ const final = new Set([
  * @param {Texts} texts
  */
 export function recall(turn, message, parts = [], problem, reason = '', texts) {
-  for (const { type, text } of parts) if (type === 'reasoning') turn.reason(text ?? '');
+  const reasoning = parts.filter(({ type }) => type === 'reasoning').map(({ text }) => text ?? '');
+  if (reasoning.length) turn.reason(reasoning.join(''), false);
   if (parts.some(({ type }) => type !== 'reasoning' && type !== 'text')) {
     message.querySelector('.meta')?.before(h('p', { className: 'notice' }, texts.say('unshown')));
   }

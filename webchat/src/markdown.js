@@ -1,111 +1,270 @@
 // @ts-check
 // Markdown as it comes. HTML in it stays text; nothing is loaded, and no link runs code.
-import * as smd from 'streaming-markdown';
-import { adopt, h } from './dom.js';
+//
+// Blocks that more text cannot change are settled: they are not read again. What is after them is read once for each
+// write, and only what has changed in it gets new nodes.
+import { Blocks, isVisible, loosen } from './blocks.js';
+import { colourCode } from './code.js';
+import { adopt } from './dom.js';
+import { Footnotes } from './footnotes.js';
+import { followAnchors } from './links.js';
 import css from './markdown.css';
+import { Reader } from './syntax.js';
 /** @import { Texts } from './texts.js' */
+/** @import { Shown } from './blocks.js' */
 
-/** By token. An image would tell its host who reads this, so it is a link; headings rank below the page's. */
-const tags = {
-  [smd.PARAGRAPH]: 'p',
-  [smd.HEADING_1]: 'h3',
-  [smd.HEADING_2]: 'h4',
-  [smd.HEADING_3]: 'h5',
-  [smd.HEADING_4]: 'h6',
-  [smd.HEADING_5]: 'h6',
-  [smd.HEADING_6]: 'h6',
-  [smd.CODE_INLINE]: 'code',
-  [smd.ITALIC_AST]: 'em',
-  [smd.ITALIC_UND]: 'em',
-  [smd.STRONG_AST]: 'strong',
-  [smd.STRONG_UND]: 'strong',
-  [smd.STRIKE]: 's',
-  [smd.LINK]: 'a',
-  [smd.RAW_URL]: 'a',
-  [smd.IMAGE]: 'a',
-  [smd.BLOCKQUOTE]: 'blockquote',
-  [smd.LINE_BREAK]: 'br',
-  [smd.RULE]: 'hr',
-  [smd.LIST_UNORDERED]: 'ul',
-  [smd.LIST_ORDERED]: 'ol',
-  [smd.LIST_ITEM]: 'li',
-  [smd.TABLE]: 'table',
-  [smd.TABLE_ROW]: 'tr',
-  [smd.TABLE_CELL]: 'td',
-  [smd.EQUATION_BLOCK]: 'code',
-  [smd.EQUATION_INLINE]: 'code',
-};
+const share = 4000; // characters that are new in one frame; to lay out more would take too long
+const enough = 4000; // characters of one open block of code, of which the whole lines are settled
+const quick = 4; // ms; if showing took longer, the next time is put off by this multiple of it:
+const pause = 16;
+const frame = 1000 / 60; // ms
 
 /**
- * Shows text within an element: write takes pieces, end what the last piece left open.
- * @param {Element} element
+ * Shows text within an element, once per frame of the screen: write takes pieces; end says that there are no more, and
+ * calls back when all is shown.
+ * @param {HTMLElement} element
  * @param {(text: () => string) => Element} copyButton for blocks of code
  * @param {Texts} texts
  */
 export function markdown(element, copyButton, texts) {
+  element.classList.add('markdown');
   adopt(element, css);
-  const open = [element]; // the last is the innermost
-  const top = () => /** @type {any} */ (open.at(-1));
-  const parsing = smd.parser({
-    data: null,
-    add_token: (_, token) => token !== smd.DOCUMENT && open.push(add(top(), token, copyButton, texts)),
-    end_token: () => close(open.pop()),
-    add_text: (_, text) => top().append(text),
-    set_attr: (_, attribute, value) => set(top(), attribute, value),
-  });
-  return {
-    write: (piece) => smd.parser_write(parsing, piece),
-    end() {
-      smd.parser_end(parsing);
-      while (open.length > 1) close(open.pop());
-    },
-  };
+  followAnchors(element);
+  const text = new Text(element, copyButton, texts);
+  return { write: (piece) => text.write(piece), end: (then) => text.end(then) };
 }
 
-function add(parent, token, copyButton, texts) {
-  if (token === smd.CODE_FENCE || token === smd.CODE_BLOCK) return addCode(parent, copyButton, texts);
-  if (token === smd.CHECKBOX) return parent.appendChild(h('input', { type: 'checkbox', disabled: true, ariaLabel: texts.say('done') }));
-  const isHead = token === smd.TABLE_CELL && !parent.previousSibling; // its row is the first
-  const child = h(isHead ? 'th' : tags[token] ?? 'span');
-  if (parent.matches('.text')) child.dir = 'auto';
-  return parent.appendChild(child);
+class Text {
+  #element;
+  #blocks;
+  #notes;
+  #source = ''; // from the first open block on
+  /** @type {Shown[]} */ #open = []; // what the source is shown as
+  /** @type {{ block: Shown, list?: Shown }[]} */ #waiting = []; // settled blocks with labels that nothing has defined
+  #hasNotes = false;
+  #definitions = Object.create(null); // of what is settled, by label
+  #known = this.#definitions; // and of what is open
+  #fence = ''; // the first line of the open block of code, when lines of it are settled
+  #code = ''; // those lines
+  #isList = false; // the source begins with an item of the list that is shown first
+  #isLoose = false; // this list
+  #coming = ''; // not yet in the source
+  #then; // to be called when all is shown
+  #frame; // that was asked for
+  #shownAt = 0; // when it was shown last
+  #due = 0; // when to show it the next time
+
+  constructor(element, copyButton, texts) {
+    this.#element = element;
+    this.#blocks = new Blocks(copyButton, texts);
+    this.#notes = new Footnotes(element, texts);
+  }
+
+  write(piece) {
+    this.#coming += piece;
+    this.#frame ??= requestAnimationFrame(() => this.#advance());
+  }
+
+  end(then) {
+    this.#then = then;
+    this.#due = 0;
+    cancelAnimationFrame(this.#frame); // in a hidden page it may never come
+    this.#advance();
+  }
+
+  #advance() {
+    this.#frame = null;
+    const now = performance.now();
+    if (now < this.#due) return this.write('');
+    this.#take(share * Math.max(1, Math.min(this.#due - this.#shownAt, now - this.#shownAt) / frame));
+    const isWhole = Boolean(this.#then) && !this.#coming;
+    this.#show(isWhole);
+    this.#shownAt = performance.now();
+    const took = this.#shownAt - now;
+    this.#due = this.#shownAt + (took > quick ? took * pause : 0);
+    if (isWhole) this.#finish();
+    else if (this.#coming.length > 1 || this.#then) this.write('');
+  }
+
+  // Neither a character nor a line's end is cut in two.
+  #take(length) {
+    let end = Math.min(Math.round(length), this.#coming.length);
+    const isLast = this.#then && end === this.#coming.length;
+    if (!isLast && /[\r\ud800-\udbff]/.test(this.#coming[end - 1])) end--;
+    const piece = this.#coming.slice(0, end);
+    this.#coming = this.#coming.slice(end);
+    this.#source += piece.replace(/\r\n?/g, '\n').replaceAll('\0', '\ufffd');
+  }
+
+  #finish() {
+    for (const { element } of this.#open) colour(element);
+    this.#then();
+  }
+
+  #show(isWhole) {
+    const reader = new Reader(this.#definitions, isWhole);
+    const tokens = reader.blocks(this.#fence + this.#source);
+    this.#blocks.reader = reader;
+    this.#define(reader);
+    this.#blocks.show(this.#element, this.#open, this.#joined(tokens), this.#notes.end);
+    for (const { element } of this.#open) element.dir ||= 'auto';
+    if (this.#hasNotes) this.#notes.update(this.#known, (item, shown, tokens) => this.#blocks.show(item, shown, tokens));
+    if (!isWhole) this.#settle(tokens);
+  }
+
+  // The first token, together with what is settled of it.
+  #joined([first, ...others]) {
+    if (this.#fence) first = { ...first, text: this.#code + first.text, raw: `${this.#code.length} ${first.raw}` };
+    if (this.#isList) {
+      if (first.loose && !this.#isLoose) this.#loosen(this.#open[0]);
+      this.#isLoose ||= first.loose;
+      first = { ...first, goesOn: true };
+      if (this.#isLoose) makeLoose(first);
+    }
+    return first ? [first, ...others] : others;
+  }
+
+  #loosen({ element, blocks }) {
+    const items = [...element.children].slice(0, element.children.length - blocks.length); // the others are read again
+    for (const item of items) loosen(item);
+  }
+
+  // What was shown before a label meant what it means now is shown anew.
+  #define(reader) {
+    const known = { ...reader.definitions };
+    const labels = new Set([...Object.keys(known), ...Object.keys(this.#known)]);
+    this.#blocks.changed = new Set([...labels].filter((label) => !isSameLink(known[label], this.#known[label])));
+    this.#known = known;
+    this.#hasNotes ||= [...labels].some(isNote);
+    if (!this.#blocks.changed.size) return;
+    for (const label of Object.keys(this.#definitions).filter(isNote)) known[label] = reader.blocks(known[label].raw)[0];
+    for (const { block, list } of this.#waiting) {
+      if (!this.#blocks.isStale(block)) continue;
+      const [token] = reader.blocks(block.token.raw);
+      if (list?.token.loose) makeLoose(token);
+      this.#blocks.renew(block, list ? token.items[0] : token);
+      colour(block.element);
+    }
+  }
+
+  /** Forgets the source of what cannot change, and keeps its nodes. @param {any[]} tokens */
+  #settle(tokens) {
+    const { count, end } = settled(this.#fence + this.#source, tokens);
+    if (count) {
+      const shown = tokens.slice(0, count).filter(isVisible).length;
+      for (const block of this.#open.splice(0, shown)) this.#keep(block);
+      this.#learn(tokens.slice(0, count));
+      this.#source = this.#source.slice(end - this.#fence.length);
+      this.#fence = this.#code = '';
+      this.#isList = this.#isLoose = false;
+    } else if (tokens[0]?.type === 'list') this.#settleItems(tokens[0]);
+    else if (this.#source.length > enough) this.#settleCode(tokens);
+  }
+
+  // All but the last two, of which the first might have to take the second for its own text.
+  #settleItems({ items }) {
+    if (items.length < 4) return;
+    const done = items.slice(0, -2);
+    const length = done.reduce((sum, { raw }) => sum + raw.length, 0);
+    if (done.map(({ raw }) => raw).join('') !== this.#source.slice(0, length)) return;
+    this.#isList = true;
+    this.#isLoose ||= done.some(isLoose);
+    const [list] = this.#open;
+    for (const block of list.blocks.splice(0, done.length)) this.#keep(block, list);
+    this.#learn(done);
+    this.#source = this.#source.slice(length);
+  }
+
+  // All whole lines of a block that began without indentation.
+  #settleCode([token, ...others]) {
+    const start = this.#fence ? 0 : this.#source.indexOf('\n') + 1;
+    const end = this.#source.lastIndexOf('\n') + 1;
+    if (others.length || token.type !== 'code' || !/^[`~]/.test(token.raw) || isClosed(token) || !end) return;
+    this.#fence ||= this.#source.slice(0, start);
+    this.#code += this.#source.slice(start, end);
+    this.#source = this.#source.slice(end);
+  }
+
+  /** @param {Shown} block @param {Shown} [list] that it is an item of */
+  #keep(block, list) {
+    if (block.token.type === 'list') for (const item of block.blocks) this.#keep(item, block);
+    else if ([...block.asked].some((label) => !this.#definitions[label])) this.#waiting.push({ block, list });
+    colour(block.element);
+  }
+
+  // The first definition of a label is the one that counts.
+  #learn(tokens) {
+    for (const token of tokens) {
+      if (token.type === 'def') this.#definitions[token.tag] ||= { href: token.href, title: token.title };
+      if (token.type === 'footnote') this.#definitions[token.label] ||= token;
+      if (token.type !== 'paragraph' && token.type !== 'text') this.#learn(token.items ?? token.tokens ?? []);
+    }
+  }
 }
 
-function addCode(parent, copyButton, texts) {
-  const code = h('code');
-  const block = h('div', { className: 'code', dir: 'ltr' }, copyButton(() => code.textContent), h('pre', { tabIndex: 0 }, code));
-  block.dataset.name = texts.say('code');
-  parent.append(block);
-  return code;
+const isNote = (label) => label[0] === '\n';
+
+function isSameLink(a, b) {
+  return a?.href === b?.href && a?.title === b?.title && !a === !b;
 }
 
-function set(element, attribute, value) {
-  if (attribute === smd.HREF || attribute === smd.SRC) link(element, value);
-  else if (attribute === smd.LANG) element.closest('.code').dataset.language = value.trim().split(/[^\w+#.-]/)[0];
-  else if (attribute === smd.START) element.start = value;
-  else if (attribute === smd.CHECKED) element.checked = true;
+/** @param {any} item that another follows */
+function isLoose({ raw, tokens }) {
+  return /\n[ \t]*\n[ \t]*$/.test(raw) || tokens.some(({ type, raw }) => type === 'space' && /\n.*\n/.test(raw));
 }
 
-function link(element, url) {
-  if (/^(https?|mailto):/i.test(url)) Object.assign(element, { href: url, target: '_blank', rel: 'noopener' });
+/** What marked does with a loose list. */
+function makeLoose(list) {
+  if (list.loose) return;
+  list.loose = true;
+  for (const item of list.items) {
+    item.loose = true;
+    for (const token of item.tokens) if (token.type === 'text') token.type = 'paragraph';
+    const [checkbox, paragraph] = item.tokens;
+    if (checkbox?.type !== 'checkbox') continue;
+    item.tokens.shift();
+    paragraph.tokens.unshift(checkbox);
+  }
 }
 
-const longest = 20_000; // characters of a block that is coloured; more would stop the page for too long
-
-let colouring = Promise.resolve(); // one block after the other, for the same reason
-
-// A block is coloured when it is whole, by what is loaded for the first of them.
-function close(element) {
-  if (element.localName !== 'code') return;
-  const { language } = element.closest('.code')?.dataset ?? {};
-  if (!language || element.textContent.length > longest) return;
-  colouring = colouring.then(() => colour(element, language.toLowerCase()));
+/** How many of the first tokens can no longer change, and where they end. */
+function settled(source, tokens) {
+  let count = 0;
+  let end = 0;
+  let offset = 0;
+  let before; // the last token that is no blank line
+  let isBlank = false; // what is between them
+  for (const [i, token] of tokens.entries()) {
+    if (!source.startsWith(token.raw, offset)) break; // marked has joined some lines
+    if (token.type === 'space') isBlank = true;
+    else {
+      if (before && isBoundary(before, isBlank, token, source.slice(offset))) [count, end] = [i, offset];
+      isBlank = /\n[ \t]*\n$/.test(token.raw);
+      before = token;
+    }
+    offset += token.raw.length;
+  }
+  if (before && offset === source.length && source.endsWith('\n') && isClosed(before)) return { count: tokens.length, end: offset };
+  return { count, end };
 }
 
-async function colour(element, language) {
-  try {
-    const { highlight } = await import('./highlight.js');
-    await new Promise((resolve) => setTimeout(resolve)); // lets a frame be drawn
-    highlight(element, language);
-  } catch {} // cannot be loaded now: the code is readable without
+/** Whether no more text can change where one block ends and the next begins. */
+function isBoundary(before, isBlank, next, rest) {
+  if (next.isOpen || !rest.includes('\n')) return false;
+  if (isBlank) return true;
+  if (before.type === 'def' || (before.type === 'paragraph' && next.type === 'paragraph')) return false;
+  if (next.type === 'table') return rest.split('\n', 3).length > 2;
+  return next.type !== 'formula' || next.raw.endsWith('\n');
+}
+
+/** Whether it is a block of code with its last fence. */
+function isClosed({ type, raw }) {
+  const fence = type === 'code' && /^ {0,3}(`{3,}|~{3,})/.exec(raw)?.[1];
+  const last = raw.trimEnd().split('\n').slice(1).at(-1);
+  return Boolean(fence && last && new RegExp(`^ {0,3}${fence}${fence[0]}*$`).test(last));
+}
+
+function colour(element) {
+  if (element.matches('.code')) colourCode(element);
+  for (const block of element.querySelectorAll('.code')) colourCode(block);
 }

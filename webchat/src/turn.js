@@ -2,27 +2,11 @@
 // One question and its answer.
 import { announce, copyButton, iconButton } from './buttons.js';
 import { h } from './dom.js';
+import { Prose } from './prose.js';
 /** @import { Texts } from './texts.js' */
 /** @import { Message, Problem, Rejection, Usage } from '../client/types.d.ts' */
 
-const share = 4000; // characters shown in one frame; to lay out more would take too long
 const maxAnnounced = 2000; // characters read out of one answer
-
-/** What shows an answer's text: loaded for the first one. @type {{ start?: any, loading?: Promise<any>, load(): Promise<any> }} */
-const renderer = {
-  // start: markdown, when it is there
-  load() {
-    this.loading ??= import('./markdown.js').then(
-      ({ markdown }) => (this.start = markdown),
-      () => (this.start = plain), // it cannot be loaded now
-    );
-    return this.loading;
-  },
-};
-
-function plain(element) {
-  return { write: (piece) => element.append(piece), end() {} };
-}
 
 export class Turn {
   element = h('div', { className: 'turn' });
@@ -35,12 +19,10 @@ export class Turn {
   /** @type {HTMLElement} */ #question;
   /** @type {HTMLElement} */ #answer;
   /** @type {HTMLElement} */ #text; // of the answer
-  #parser; // of its Markdown
+  /** @type {Prose} */ #prose; // in it
   #source = ''; // the same, as the model wrote it
-  #shown = 0; // of its characters
-  #reasoning;
-  #frame;
-  /** @type {(() => void) | null} */ #ending; // when all is shown
+  /** @type {Promise<import('./reasoning.js').Reasoning | null> | null} */ #reasoning; // before the answer
+  #isReasoning = false;
 
   /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do @param {Texts} texts @param {string} [replaces] id of a question */
   constructor(question, actions, texts, replaces) {
@@ -96,7 +78,7 @@ export class Turn {
   /** @param {Message} message the whole answer */
   answer({ content, created_at, finish_reason = 'stop', model, parts, reason, status, usage }) {
     this.#begin(new Date(created_at), model);
-    this.#source = content;
+    this.append(content);
     this.#finish(this.#texts.ending(finish_reason), usage);
     this.#recall(this.#answer, parts, status, reason);
   }
@@ -118,48 +100,30 @@ export class Turn {
   #begin(at, model) {
     this.element.querySelector('.problem')?.remove();
     this.#source = '';
-    this.#shown = 0;
     this.#reasoning = null;
     this.#answer = this.#add('assistant', at, [], [
       copyButton(this.#texts, () => this.#source),
       iconButton('retry', this.#texts.say('regenerate'), { className: 'regenerate', onclick: () => this.#actions.regenerate() }),
     ], model);
     this.#text = this.#answer.querySelector('.text');
-    this.#parser = null;
-    this.#later();
+    this.#text.dir = ''; // its paragraphs have their own
+    this.#prose = new Prose(this.#text, this.#texts);
   }
 
-  reason(piece) {
-    if (!this.#reasoning) {
-      this.#reasoning = h('p', { dir: 'auto' });
-      this.#text.before(h('details', { className: 'reasoning' }, h('summary', {}, this.#texts.say('reasoning')), this.#reasoning));
-    }
-    this.#reasoning.append(piece);
+  /** @param {string} piece of the model's reasoning @param {boolean} [isLive] or it is from before */
+  reason(piece, isLive) {
+    const begin = ({ Reasoning }) => new Reasoning(this.#text, (element) => new Prose(element, this.#texts), this.#texts, isLive);
+    this.#reasoning ??= import('./reasoning.js').then(begin, () => null); // it cannot be loaded now
+    const isOver = this.#answer.dataset.state !== 'streaming';
+    this.#reasoning.then((reasoning) => (reasoning?.write(piece), isOver && reasoning?.end()));
+    this.#isReasoning = true;
   }
 
   append(piece) {
+    if (this.#isReasoning) this.#reasoning.then((reasoning) => reasoning?.pause());
+    this.#isReasoning = false;
     this.#source += piece;
-    this.#later();
-  }
-
-  // Once per frame of the screen; more would not show.
-  #later() {
-    this.#frame ??= requestAnimationFrame(() => this.#flush());
-  }
-
-  #flush() {
-    cancelAnimationFrame(this.#frame); // in a hidden page it may never come
-    this.#frame = null;
-    if (!renderer.start) return renderer.load().then(() => this.#later());
-    this.#parser ??= renderer.start(this.#text, (text) => copyButton(this.#texts, text), this.#texts);
-    const end = this.#shown + share;
-    const isSplit = (this.#source.charCodeAt(end) & 0xfc00) === 0xdc00; // in the middle of a character
-    const piece = this.#source.slice(this.#shown, end + Number(isSplit));
-    this.#shown += piece.length;
-    this.#parser.write(piece);
-    if (this.#shown < this.#source.length) return this.#later();
-    this.#ending?.();
-    this.#ending = null;
+    this.#prose.write(piece);
   }
 
   end(reason = 'stop', usage) {
@@ -171,14 +135,13 @@ export class Turn {
   #finish(note, usage, then) {
     if (this.#question) this.#sent();
     if (!this.#answer) return;
-    this.#ending = () => {
-      this.#parser.end();
+    this.#reasoning?.then((reasoning) => reasoning?.end());
+    this.#prose.end(() => {
       this.#answer.dataset.state = 'ended';
       this.#answer.querySelector('.note').append(note);
       if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage, this.#texts));
       then?.();
-    };
-    this.#flush();
+    });
   }
 
   /** @param {Problem | Rejection[]} problem */

@@ -28,6 +28,8 @@ export default {
   queued: 'في الانتظار',
   answering: 'جارٍ الرد…',
   reasoning: 'خطوات التفكير',
+  thinking: 'جارٍ التفكير…',
+  thought: { zero: 'استغرق التفكير {count} ثانية', one: 'استغرق التفكير ثانية واحدة ({count})', two: 'استغرق التفكير ثانيتين ({count})', few: 'استغرق التفكير {count} ثوانٍ', many: 'استغرق التفكير {count} ثانية', other: 'استغرق التفكير {count} ثانية' },
   usage: 'استهلاك الرموز',
   tokens: 'الرموز: {input} للإدخال، {output} للإخراج',
   tokens_estimated: 'الرموز: {input} للإدخال، {output} للإخراج (تقدير)',
@@ -36,6 +38,9 @@ export default {
   unshown: 'يوجد محتوى لا يمكن لهذه الصفحة عرضه.',
   code: 'شيفرة',
   done: 'تم',
+  table: 'جدول',
+  footnote: 'الحاشية {number}',
+  footnote_back: 'العودة إلى النص',
 
   // how an answer ended
   'ending.stop': '',

@@ -28,6 +28,8 @@ export default {
   queued: 'In der Warteschlange',
   answering: 'Antwort wird geschrieben …',
   reasoning: 'Gedankengang',
+  thinking: 'Denkt nach …',
+  thought: { one: '{count} Sekunde nachgedacht', other: '{count} Sekunden nachgedacht' },
   usage: 'Tokenverbrauch',
   tokens: 'Tokens: {input} Eingabe, {output} Ausgabe',
   tokens_estimated: 'Tokens: {input} Eingabe, {output} Ausgabe, geschätzt',
@@ -36,6 +38,9 @@ export default {
   unshown: 'Diese Seite kann einen Teil des Inhalts nicht anzeigen.',
   code: 'Code',
   done: 'Erledigt',
+  table: 'Tabelle',
+  footnote: 'Fußnote {number}',
+  footnote_back: 'Zurück zum Text',
 
   // how an answer ended
   'ending.stop': '',

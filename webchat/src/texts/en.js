@@ -28,6 +28,8 @@ export default {
   queued: 'Queued',
   answering: 'Answering…',
   reasoning: 'Reasoning',
+  thinking: 'Thinking…',
+  thought: { one: 'Thought for {count} second', other: 'Thought for {count} seconds' },
   usage: 'Token usage',
   tokens: 'Tokens: {input} in, {output} out',
   tokens_estimated: 'Tokens: {input} in, {output} out, estimated',
@@ -36,6 +38,9 @@ export default {
   unshown: 'There is something this page cannot show.',
   code: 'code',
   done: 'Done',
+  table: 'Table',
+  footnote: 'Footnote {number}',
+  footnote_back: 'Back to the text',
 
   // how an answer ended
   'ending.stop': '',

@@ -28,6 +28,8 @@ export default {
   queued: 'En espera',
   answering: 'Respondiendo…',
   reasoning: 'Razonamiento',
+  thinking: 'Pensando…',
+  thought: { one: 'Pensó durante {count} segundo', many: 'Pensó durante {count} de segundos', other: 'Pensó durante {count} segundos' },
   usage: 'Uso de tokens',
   tokens: 'Tokens: {input} de entrada, {output} de salida',
   tokens_estimated: 'Tokens: {input} de entrada, {output} de salida (estimación)',
@@ -36,6 +38,9 @@ export default {
   unshown: 'Esta página no puede mostrar una parte del contenido.',
   code: 'código',
   done: 'Hecho',
+  table: 'Tabla',
+  footnote: 'Nota {number}',
+  footnote_back: 'Volver al texto',
 
   // how an answer ended
   'ending.stop': '',

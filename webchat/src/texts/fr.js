@@ -28,6 +28,8 @@ export default {
   queued: 'En attente',
   answering: 'Réponse en cours…',
   reasoning: 'Raisonnement',
+  thinking: 'Réflexion en cours…',
+  thought: { one: 'Réflexion de {count} seconde', many: 'Réflexion de {count} de secondes', other: 'Réflexion de {count} secondes' },
   usage: 'Jetons utilisés',
   tokens: 'Jetons : {input} en entrée, {output} en sortie',
   tokens_estimated: 'Jetons : {input} en entrée, {output} en sortie (estimation)',
@@ -36,6 +38,9 @@ export default {
   unshown: 'Cette page ne peut pas afficher une partie du contenu.',
   code: 'code',
   done: 'Fait',
+  table: 'Tableau',
+  footnote: 'Note {number}',
+  footnote_back: 'Retour au texte',
 
   // how an answer ended
   'ending.stop': '',

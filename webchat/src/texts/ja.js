@@ -28,6 +28,8 @@ export default {
   queued: '順番待ち',
   answering: '回答中…',
   reasoning: '思考過程',
+  thinking: '考え中…',
+  thought: { other: '{count} 秒間考えました' },
   usage: 'トークン使用量',
   tokens: 'トークン：入力 {input}、出力 {output}',
   tokens_estimated: 'トークン（推定）：入力 {input}、出力 {output}',
@@ -36,6 +38,9 @@ export default {
   unshown: 'このページでは表示できない内容があります。',
   code: 'コード',
   done: '完了',
+  table: '表',
+  footnote: '脚注 {number}',
+  footnote_back: '本文に戻る',
 
   // how an answer ended
   'ending.stop': '',

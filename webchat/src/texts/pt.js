@@ -28,6 +28,8 @@ export default {
   queued: 'Na fila',
   answering: 'Respondendo…',
   reasoning: 'Raciocínio',
+  thinking: 'Pensando…',
+  thought: { one: 'Pensou por {count} segundo', many: 'Pensou por {count} de segundos', other: 'Pensou por {count} segundos' },
   usage: 'Uso de tokens',
   tokens: 'Tokens: {input} de entrada, {output} de saída',
   tokens_estimated: 'Tokens: {input} de entrada, {output} de saída (estimativa)',
@@ -36,6 +38,9 @@ export default {
   unshown: 'Esta página não consegue mostrar uma parte do conteúdo.',
   code: 'código',
   done: 'Concluído',
+  table: 'Tabela',
+  footnote: 'Nota de rodapé {number}',
+  footnote_back: 'Voltar ao texto',
 
   // how an answer ended
   'ending.stop': '',

@@ -28,6 +28,8 @@ export default {
   queued: '排队中',
   answering: '正在回答…',
   reasoning: '思考过程',
+  thinking: '正在思考…',
+  thought: { other: '思考了 {count} 秒' },
   usage: 'Token 用量',
   tokens: 'Token：输入 {input}，输出 {output}',
   tokens_estimated: 'Token（估算）：输入 {input}，输出 {output}',
@@ -36,6 +38,9 @@ export default {
   unshown: '此页面无法显示部分内容。',
   code: '代码',
   done: '已完成',
+  table: '表格',
+  footnote: '脚注 {number}',
+  footnote_back: '返回正文',
 
   // how an answer ended
   'ending.stop': '',

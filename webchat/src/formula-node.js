@@ -1,0 +1,23 @@
+// @ts-check
+// Formulas: their source, until MathML takes its place.
+import { h } from './dom.js';
+
+/** What makes MathML: loaded for the first formula. @type {{ show?: any, loading?: Promise<any> }} */
+const maker = {};
+
+/** @param {{ raw: string, text: string, display: boolean }} token */
+export function formulaNode({ raw, text, display }) {
+  const element = h('span', { className: display ? 'math display' : 'math', dir: 'ltr' }, raw.trim());
+  element.dataset.source = raw.trim();
+  if (display) element.tabIndex = 0; // it may scroll
+  if (maker.show) maker.show(element, text, display);
+  else (maker.loading ??= load()).then(() => maker.show?.(element, text, display));
+  return element;
+}
+
+async function load() {
+  await import('./math.js').then(
+    ({ showMath }) => (maker.show = showMath),
+    () => {}, // it cannot be loaded now: the source can be read
+  );
+}
