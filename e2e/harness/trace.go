@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -10,15 +12,16 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Tasks returns what each task of the page's main thread took while run ran: the thread's own time, whatever
-// else the machine had to do.
-func (p *Page) Tasks(run func()) []time.Duration {
+// Frames returns what the page's scripts took for each frame that was drawn while run ran: the main thread's own time,
+// whatever else the machine had to do.
+func (p *Page) Frames(run func()) []time.Duration {
 	p.t.Helper()
 	trace := &trace{done: make(chan struct{})}
 	p.mu.Lock()
 	p.trace = trace
 	p.mu.Unlock()
-	call(p, tracing.Start, tracing.StartParams{TraceConfig: &tracing.TraceConfig{IncludedCategories: []string{"toplevel", "__metadata"}, ExcludedCategories: []string{"*"}}})
+	categories := []string{"devtools.timeline", "devtools.timeline.frame", "disabled-by-default-devtools.timeline.frame", "__metadata"}
+	call(p, tracing.Start, tracing.StartParams{TraceConfig: &tracing.TraceConfig{IncludedCategories: categories, ExcludedCategories: []string{"*"}}})
 	run()
 	call(p, tracing.End, cdp.Empty{})
 	select {
@@ -26,7 +29,7 @@ func (p *Page) Tasks(run func()) []time.Duration {
 	case <-time.After(Patience):
 		p.t.Fatal("the browser does not end its trace")
 	}
-	return trace.mainThread()
+	return trace.frames()
 }
 
 func call[In, Out any](p *Page, command cdp.Command[In, Out], params In) {
@@ -37,7 +40,7 @@ func call[In, Out any](p *Page, command cdp.Command[In, Out], params In) {
 	})
 }
 
-// trace collects events; mainThread may be called when done is closed.
+// trace collects events; frames may be called when done is closed.
 type trace struct {
 	events []traceEvent
 	done   chan struct{}
@@ -46,9 +49,13 @@ type trace struct {
 type traceEvent struct {
 	Name     string
 	Pid, Tid int
-	Tdur     int64 // microseconds of the thread
+	Ts, Dur  int64 // microseconds
+	Tdur     int64 // the same, of the thread's own time
 	Args     struct{ Name string }
 }
+
+// scripts are the events in which scripts run; they may be within each other.
+var scripts = []string{"EvaluateScript", "EventDispatch", "FireAnimationFrame", "FunctionCall", "RunMicrotasks", "TimerFire"}
 
 func (t *trace) add(collected *tracing.EventDataCollected) {
 	for _, value := range collected.Value {
@@ -59,7 +66,7 @@ func (t *trace) add(collected *tracing.EventDataCollected) {
 	}
 }
 
-func (t *trace) mainThread() []time.Duration {
+func (t *trace) frames() []time.Duration {
 	type thread struct{ pid, tid int }
 	main := make(map[thread]bool)
 	for _, e := range t.events {
@@ -67,11 +74,18 @@ func (t *trace) mainThread() []time.Duration {
 			main[thread{e.Pid, e.Tid}] = true
 		}
 	}
-	var tasks []time.Duration
-	for _, e := range t.events {
-		if main[thread{e.Pid, e.Tid}] && e.Tdur > 0 {
-			tasks = append(tasks, time.Duration(e.Tdur)*time.Microsecond)
+	events := slices.DeleteFunc(slices.Clone(t.events), func(e traceEvent) bool { return !main[thread{e.Pid, e.Tid}] })
+	slices.SortStableFunc(events, func(a, b traceEvent) int { return cmp.Or(cmp.Compare(a.Ts, b.Ts), cmp.Compare(b.Dur, a.Dur)) })
+	frames := []time.Duration{0}
+	var end int64 // of the script that contains others
+	for _, e := range events {
+		switch {
+		case e.Name == "BeginMainThreadFrame":
+			frames = append(frames, 0)
+		case slices.Contains(scripts, e.Name) && e.Ts >= end:
+			end = e.Ts + e.Dur
+			frames[len(frames)-1] += time.Duration(e.Tdur) * time.Microsecond
 		}
 	}
-	return tasks
+	return frames
 }

@@ -89,7 +89,7 @@ export class Blocks {
     const { element, blocks } = block;
     block.token = token;
     if (token.type === 'code') writeCode(element, token);
-    else if (token.type === 'html' || token.isOpen) element.textContent = token.raw.replace(/\n+$/, '');
+    else if (token.isOpen) element.textContent = token.raw;
     else if (token.type === 'table') this.#writeTable(block);
     else if (token.type === 'row') this.#writeRow(block);
     else if (token.items) this.show(element, blocks, token.items);
@@ -102,19 +102,20 @@ export class Blocks {
   #writeLines(block, parent, before) {
     const { token, lines } = block;
     this.reader.asked.clear();
-    showLines(parent, lines, token.isBlock ? [token] : this.reader.lines(token.tokens), before, this.#say);
+    const tokens = token.isBlock ? [token] : this.reader.lines(token.tokens);
+    if (token.literal) tokens.unshift({ type: 'html', raw: token.literal });
+    showLines(parent, lines, tokens, before, this.#say);
     block.asked = new Set(this.reader.asked);
   }
 
   #writeTable({ token, element, blocks }) {
     const [table] = element.children;
     const [head, body = h('tbody')] = table.children;
-    const [first, ...others] = [token.header, ...token.rows].map(rowOf);
     const rows = blocks.splice(1);
-    this.show(head, blocks, [first]);
-    this.show(body, rows, others);
+    this.show(head, blocks, [rowOf(token.header)]);
+    this.show(body, rows, token.rows.map(rowOf));
     blocks.push(...rows);
-    if (rows.length) table.append(body);
+    if (body.hasChildNodes()) table.append(body);
     else body.remove();
   }
 
@@ -133,7 +134,8 @@ export class Blocks {
 
 export const isVisible = ({ type }) => type !== 'space' && type !== 'def' && type !== 'footnote';
 
-function rowOf(cells) {
+/** A row as a token. */
+export function rowOf(cells) {
   return { type: 'row', raw: cells.map(({ text }) => text).join('\n'), cells };
 }
 

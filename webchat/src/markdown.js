@@ -3,7 +3,7 @@
 //
 // Blocks that more text cannot change are settled: they are not read again. What is after them is read once for each
 // write, and only what has changed in it gets new nodes.
-import { Blocks, isVisible, loosen } from './blocks.js';
+import { Blocks, isVisible, loosen, rowOf } from './blocks.js';
 import { colourCode } from './code.js';
 import { adopt } from './dom.js';
 import { Footnotes } from './footnotes.js';
@@ -14,7 +14,8 @@ import { Reader } from './syntax.js';
 /** @import { Shown } from './blocks.js' */
 
 const share = 4000; // characters that are new in one frame; to lay out more would take too long
-const enough = 4000; // characters of one open block of code, of which the whole lines are settled
+const enough = 4000; // characters of an open block of code, of which the whole lines are settled
+const some = 4; // items or rows of an open list or table, of which the first are settled
 const quick = 4; // ms; if showing took longer, the next time is put off by this multiple of it:
 const pause = 16;
 const frame = 1000 / 60; // ms
@@ -40,14 +41,14 @@ class Text {
   #notes;
   #source = ''; // from the first open block on
   /** @type {Shown[]} */ #open = []; // what the source is shown as
-  /** @type {{ block: Shown, list?: Shown }[]} */ #waiting = []; // settled blocks with labels that nothing has defined
+  /** @type {{ block: Shown, read: (reader: Reader) => any }[]} */ #waiting = []; // settled, with labels that nothing has defined
   #hasNotes = false;
   #definitions = Object.create(null); // of what is settled, by label
   #known = this.#definitions; // and of what is open
-  #fence = ''; // the first line of the open block of code, when lines of it are settled
-  #code = ''; // those lines
-  #isList = false; // the source begins with an item of the list that is shown first
-  #isLoose = false; // this list
+  #head = ''; // what the open block began with, if a part of it is settled: a fence, or the head of a table
+  #code = ''; // the settled lines of this block
+  #parts = 0; // how often a part of it was settled
+  #isLoose = false; // the list that it is
   #coming = ''; // not yet in the source
   #then; // to be called when all is shown
   #frame; // that was asked for
@@ -103,7 +104,7 @@ class Text {
 
   #show(isWhole) {
     const reader = new Reader(this.#definitions, isWhole);
-    const tokens = reader.blocks(this.#fence + this.#source);
+    const tokens = reader.blocks(this.#head + this.#source);
     this.#blocks.reader = reader;
     this.#define(reader);
     this.#blocks.show(this.#element, this.#open, this.#joined(tokens), this.#notes.end);
@@ -112,16 +113,17 @@ class Text {
     if (!isWhole) this.#settle(tokens);
   }
 
-  // The first token, together with what is settled of it.
+  // The first token goes on with a block of which a part is settled.
   #joined([first, ...others]) {
-    if (this.#fence) first = { ...first, text: this.#code + first.text, raw: `${this.#code.length} ${first.raw}` };
-    if (this.#isList) {
+    if (!this.#parts) return first ? [first, ...others] : [];
+    const joined = { ...first, raw: `${this.#parts} ${first.raw}`, goesOn: true };
+    if (first.type === 'code') joined.text = this.#code + first.text;
+    if (first.type === 'list') {
       if (first.loose && !this.#isLoose) this.#loosen(this.#open[0]);
       this.#isLoose ||= first.loose;
-      first = { ...first, goesOn: true };
-      if (this.#isLoose) makeLoose(first);
+      if (this.#isLoose) makeLoose(joined);
     }
-    return first ? [first, ...others] : others;
+    return [joined, ...others];
   }
 
   #loosen({ element, blocks }) {
@@ -138,58 +140,87 @@ class Text {
     this.#hasNotes ||= [...labels].some(isNote);
     if (!this.#blocks.changed.size) return;
     for (const label of Object.keys(this.#definitions).filter(isNote)) known[label] = reader.blocks(known[label].raw)[0];
-    for (const { block, list } of this.#waiting) {
+    for (const { block, read } of this.#waiting) {
       if (!this.#blocks.isStale(block)) continue;
-      const [token] = reader.blocks(block.token.raw);
-      if (list?.token.loose) makeLoose(token);
-      this.#blocks.renew(block, list ? token.items[0] : token);
+      this.#blocks.renew(block, read(reader));
       colour(block.element);
     }
   }
 
   /** Forgets the source of what cannot change, and keeps its nodes. @param {any[]} tokens */
   #settle(tokens) {
-    const { count, end } = settled(this.#fence + this.#source, tokens);
+    const [first] = tokens;
+    const { count, end } = settled(this.#head + this.#source, tokens);
     if (count) {
       const shown = tokens.slice(0, count).filter(isVisible).length;
       for (const block of this.#open.splice(0, shown)) this.#keep(block);
       this.#learn(tokens.slice(0, count));
-      this.#source = this.#source.slice(end - this.#fence.length);
-      this.#fence = this.#code = '';
-      this.#isList = this.#isLoose = false;
-    } else if (tokens[0]?.type === 'list') this.#settleItems(tokens[0]);
+      this.#forget(end - this.#head.length);
+      this.#head = this.#code = '';
+      this.#parts = 0;
+      this.#isLoose = false;
+    } else if (first?.type === 'list') this.#settleItems(first);
+    else if (first?.type === 'table') this.#settleRows(first);
     else if (this.#source.length > enough) this.#settleCode(tokens);
+  }
+
+  #forget(length) {
+    this.#source = this.#source.slice(length);
+    this.#parts++;
   }
 
   // All but the last two, of which the first might have to take the second for its own text.
   #settleItems({ items }) {
-    if (items.length < 4) return;
     const done = items.slice(0, -2);
-    const length = done.reduce((sum, { raw }) => sum + raw.length, 0);
-    if (done.map(({ raw }) => raw).join('') !== this.#source.slice(0, length)) return;
-    this.#isList = true;
+    const text = done.map(({ raw }) => raw).join('');
+    if (done.length < some || !this.#source.startsWith(text)) return;
     this.#isLoose ||= done.some(isLoose);
     const [list] = this.#open;
     for (const block of list.blocks.splice(0, done.length)) this.#keep(block, list);
     this.#learn(done);
-    this.#source = this.#source.slice(length);
+    this.#forget(text.length);
+  }
+
+  // All but the last two, which may not be whole.
+  #settleRows({ raw, rows }) {
+    const lines = raw.split('\n');
+    if (rows.length < some || lines.length !== rows.length + 2) return;
+    const [table] = this.#open;
+    const head = `${lines[0]}\n${lines[1]}\n`;
+    for (const row of table.blocks.splice(1, rows.length - 2)) this.#keepRow(row);
+    const end = lines.slice(0, -2).join('\n').length + 1;
+    this.#forget(end - this.#head.length);
+    this.#head = head;
   }
 
   // All whole lines of a block that began without indentation.
   #settleCode([token, ...others]) {
-    const start = this.#fence ? 0 : this.#source.indexOf('\n') + 1;
+    const start = this.#head ? 0 : this.#source.indexOf('\n') + 1;
     const end = this.#source.lastIndexOf('\n') + 1;
-    if (others.length || token.type !== 'code' || !/^[`~]/.test(token.raw) || isClosed(token) || !end) return;
-    this.#fence ||= this.#source.slice(0, start);
+    if (others.length || token.type !== 'code' || !/^[`~]/.test(token.raw) || isClosed(token) || end <= start) return;
+    this.#head ||= this.#source.slice(0, start);
     this.#code += this.#source.slice(start, end);
-    this.#source = this.#source.slice(end);
+    this.#forget(end);
   }
 
   /** @param {Shown} block @param {Shown} [list] that it is an item of */
   #keep(block, list) {
-    if (block.token.type === 'list') for (const item of block.blocks) this.#keep(item, block);
-    else if ([...block.asked].some((label) => !this.#definitions[label])) this.#waiting.push({ block, list });
-    colour(block.element);
+    const { token, blocks, element } = block;
+    if (token.type === 'list') for (const item of blocks) this.#keep(item, block);
+    else if (token.type === 'table') for (const row of blocks) this.#keepRow(row);
+    else if (list) this.#await(block, (reader) => itemAgain(reader.blocks(token.raw)[0], list.token.loose));
+    else this.#await(block, (reader) => reader.blocks(token.raw)[0]);
+    colour(element);
+  }
+
+  #keepRow(block) {
+    const again = (reader, cell) => ({ ...cell, tokens: reader.later(cell.text) });
+    this.#await(block, (reader) => rowOf(block.token.cells.map((cell) => again(reader, cell))));
+  }
+
+  /** @param {Shown} block @param {(reader: Reader) => any} read its token again */
+  #await(block, read) {
+    if ([...block.asked].some((label) => !this.#definitions[label])) this.#waiting.push({ block, read });
   }
 
   // The first definition of a label is the one that counts.
@@ -211,6 +242,11 @@ function isSameLink(a, b) {
 /** @param {any} item that another follows */
 function isLoose({ raw, tokens }) {
   return /\n[ \t]*\n[ \t]*$/.test(raw) || tokens.some(({ type, raw }) => type === 'space' && /\n.*\n/.test(raw));
+}
+
+function itemAgain(list, isLoose) {
+  if (isLoose) makeLoose(list);
+  return list.items[0];
 }
 
 /** What marked does with a loose list. */
@@ -253,7 +289,7 @@ function isBoundary(before, isBlank, next, rest) {
   if (next.isOpen || !rest.includes('\n')) return false;
   if (isBlank) return true;
   if (before.type === 'def' || (before.type === 'paragraph' && next.type === 'paragraph')) return false;
-  if (next.type === 'table') return rest.split('\n', 3).length > 2;
+  if (rest.split('\n', 3).length < 3) return false; // the second line could make the first one part of a table
   return next.type !== 'formula' || next.raw.endsWith('\n');
 }
 

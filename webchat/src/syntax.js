@@ -4,7 +4,7 @@ import { Lexer, Tokenizer } from 'marked';
 import { formulaAt, formulaBlockAt } from './formula.js';
 
 const unread = new WeakMap(); // the source of what is in lines, by the array that its tokens will be in
-const deepest = 24; // blocks within blocks; what is deeper is text
+const deepest = 16; // blocks within blocks; what is deeper is text
 
 class Blocks extends Tokenizer {
   /** @type {any} */ lexer;
@@ -40,6 +40,14 @@ class Blocks extends Tokenizer {
     return super.lheading(src.slice(0, Math.min(...starts) + 1));
   }
 
+  // All HTML is text, with Markdown in it, but for what is within scripts, comments and the like.
+  html(src) {
+    const token = /** @type {any} */ (super.html(src));
+    if (!token) return;
+    const [literal] = /^ {0,3}<(?:(script|pre|style|textarea)(?![\w-])(?:[^]*?<\/\1>|[^]*$)|!--(?:[^]*?-->|[^]*$)|\?(?:[^]*?\?>|[^]*$)|![A-Z](?:[^]*?>|[^]*$)|!\[CDATA\[(?:[^]*?\]\]>|[^]*$))/i.exec(token.raw) ?? [''];
+    return { ...token, literal, tokens: this.lexer.inline(token.raw.slice(literal.length).replace(/\n+$/, '')) };
+  }
+
   // "10~20 and 30~40" has nothing struck.
   del(src, masked, before) {
     const token = super.del(src, masked, before);
@@ -47,7 +55,7 @@ class Blocks extends Tokenizer {
     return token?.raw[1] === '~' || (token && !isWithinWords()) ? token : undefined;
   }
 
-  // All HTML is text, and no tag changes what is after it.
+  // No tag changes what is after it.
   tag(src) {
     const token = super.tag(src);
     this.lexer.state.inLink = this.lexer.state.inRawBlock = false;
@@ -159,6 +167,13 @@ export class Reader extends Lexer {
   blocks(src) {
     const tokens = this.blockTokens(src, []);
     for (const { src, tokens } of this.inlineQueue.splice(0)) unread.set(tokens, src);
+    return tokens;
+  }
+
+  /** Tokens for `lines`. @param {string} src */
+  later(src) {
+    const tokens = [];
+    unread.set(tokens, src);
     return tokens;
   }
 
