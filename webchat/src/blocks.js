@@ -2,7 +2,7 @@
 // The nodes of blocks. Those whose text has not changed keep theirs, so that a reader's selection and place stay.
 import { codeBlock, writeCode } from './code.js';
 import { h } from './dom.js';
-import { showLines } from './lines.js';
+import { checkbox, showLines } from './lines.js';
 /** @import { Texts } from './texts.js' */
 
 /**
@@ -78,7 +78,7 @@ export class Blocks {
     if (type === 'code') return codeBlock(this.#copyButton, this.#say('code'));
     if (type === 'heading') return h(/** @type {'h3'} */ (`h${Math.min(depth + 2, 6)}`));
     if (type === 'list') return h(ordered ? 'ol' : 'ul', ordered && start !== 1 ? { start } : {});
-    if (type === 'checkbox') return h('input', { type: 'checkbox', disabled: true, ariaLabel: this.#say('done'), checked });
+    if (type === 'checkbox') return checkbox(checked, this.#say);
     if (type === 'table') return h('div', { className: 'table', tabIndex: 0, role: 'region', ariaLabel: this.#say('table') }, h('table', {}, h('thead')));
     return h(tags[type], type === 'html' ? { className: 'html' } : {});
   }

@@ -50,6 +50,7 @@ function isFormula(text, display) {
   if (/\p{L}{2,}[,.;:!?]?\s+\p{L}{2,}/u.test(bare)) return false; // prose
   if (/\\[a-zA-Z]/.test(text) || display) return true;
   if (/^(?:[A-Z_][A-Z0-9_]{2,}\b.|env:)/.test(text)) return false; // a variable of a shell
+  if (/^[\d.,\s]*\s[\d.,\s]*$/.test(text)) return false; // prices
   if (/^\p{L}{1,3}$/u.test(text)) return true;
   const isPlain = !/[\^_=<>+\-*/|{}]/.test(text);
   return !isPlain || !/\p{L}{2,}/u.test(bare.replace(/\b(?:sin|cos|tan|log|ln|exp|max|min|gcd|lcm|det|mod)\b/g, '1'));

@@ -41,7 +41,7 @@ function lineNode(token, say) {
   if (type === 'codespan') return h('code', {}, text);
   if (type === 'formula') return formulaNode(token);
   if (type === 'reference') return referenceNode(token);
-  if (type === 'checkbox') return h('input', { type: 'checkbox', disabled: true, ariaLabel: say('done'), checked: token.checked });
+  if (type === 'checkbox') return checkbox(token.checked, say);
   return document.createTextNode(type === 'escape' ? text : raw); // HTML is as it was written
 }
 
@@ -51,19 +51,26 @@ function textNode({ text, escaped }) {
   return node;
 }
 
-// An image would tell its host who reads this, so it is a link, too.
+/** @param {boolean} isDone @param {Texts['say']} say */
+export function checkbox(isDone, say) {
+  return h('input', { type: 'checkbox', disabled: true, ariaLabel: say('done'), defaultChecked: isDone });
+}
+
+// An image would tell its host who reads this, so it is a link, too. What leads where no link may is as it was written.
 function link({ type, href, title, raw, tokens, autolink }, say) {
-  if (!linkTo(href)) return document.createTextNode(raw);
   const element = h('a', {}, ...nodes(tokens, say));
   if (type === 'image') element.replaceChildren(element.textContent || href);
   for (const inner of element.querySelectorAll('a')) inner.replaceWith(...inner.childNodes); // an image's
+  const text = document.createTextNode(raw);
+  let node;
   const lead = (url) => {
     const properties = linkTo(url);
-    if (properties) Object.assign(element, properties);
-    else element.replaceWith(raw);
+    Object.assign(element, properties);
+    node?.replaceWith(properties ? element : text);
+    node = properties ? element : text;
   };
   if (autolink) lead(href);
   else decode(href, lead);
   if (title) decode(title, (decoded) => (element.title = decoded));
-  return element;
+  return node;
 }

@@ -139,7 +139,7 @@ class Text {
     this.#known = known;
     this.#hasNotes ||= [...labels].some(isNote);
     if (!this.#blocks.changed.size) return;
-    for (const label of Object.keys(this.#definitions).filter(isNote)) known[label] = reader.blocks(known[label].raw)[0];
+    for (const label of Object.keys(this.#definitions).filter(isNote)) known[label] = reader.again(known[label].raw);
     for (const { block, read } of this.#waiting) {
       if (!this.#blocks.isStale(block)) continue;
       this.#blocks.renew(block, read(reader));
@@ -208,8 +208,8 @@ class Text {
     const { token, blocks, element } = block;
     if (token.type === 'list') for (const item of blocks) this.#keep(item, block);
     else if (token.type === 'table') for (const row of blocks) this.#keepRow(row);
-    else if (list) this.#await(block, (reader) => itemAgain(reader.blocks(token.raw)[0], list.token.loose));
-    else this.#await(block, (reader) => reader.blocks(token.raw)[0]);
+    else if (list) this.#await(block, (reader) => itemAgain(reader.again(token.raw), list.token.loose));
+    else this.#await(block, (reader) => reader.again(token.raw));
     colour(element);
   }
 

@@ -170,6 +170,12 @@ export class Reader extends Lexer {
     return tokens;
   }
 
+  /** A block that is whole, for what its labels mean now. @param {string} src */
+  again(src) {
+    const { tokenizer } = /** @type {any} */ (this.options);
+    return tokenizer.nest(() => this.blocks(src))[0];
+  }
+
   /** Tokens for `lines`. @param {string} src */
   later(src) {
     const tokens = [];
