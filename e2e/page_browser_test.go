@@ -436,3 +436,44 @@ func TestPageAccessible(t *testing.T) {
 		}
 	}
 }
+
+// TestPageFormula: a formula is MathML, which the strict policy allows, and what is copied of it is its source.
+func TestPageFormula(t *testing.T) {
+	page := harness.Open(t, answerWith(t, "So $x^2 \\ne \\mathbf{y}$, at $5 a piece.\n\n$$\n\\sum_{i=1}^n {}_a i\n$$\n\n$\\nosuch$ stays.\n"), "/assistants/")
+	ask(page, "a formula")
+	page.WaitFor(`$$(".math math").length === 2 && $$(".math").length === 3`)
+	if text := harness.Eval[string](page, `$$(".math").at(-1).textContent`); text != `$\nosuch$` {
+		t.Errorf("what is no TeX is shown as %q", text)
+	}
+	if high := harness.Eval[bool](page, `$(".math.display math").getBoundingClientRect().height > 30`); !high {
+		t.Error("the formula is not laid out as mathematics")
+	}
+	page.Run(`getSelection().selectAllChildren($(".text p"))`)
+	copied := harness.Eval[string](page, `(() => {
+		const event = new ClipboardEvent("copy", {clipboardData: new DataTransfer(), bubbles: true, composed: true, cancelable: true})
+		$(".text p").dispatchEvent(event)
+		return event.clipboardData.getData("text/plain")
+	})()`)
+	if want := `So $x^2 \ne \mathbf{y}$, at $5 a piece.`; copied != want {
+		t.Errorf("what is copied is %q, want %q", copied, want)
+	}
+}
+
+// TestPageFootnote: a note is one click away, and the way back another; the URL stays, for its hash names the
+// conversation. So it is with a heading that the answer links to.
+func TestPageFootnote(t *testing.T) {
+	text := "# The End: part 1\n\nText[^1], see [the end](#the-end-part-1).\n\n" + strings.Repeat("More.\n\n", 60) + "[^1]: The note.\n"
+	page := harness.Open(t, answerWith(t, text), "/assistants/")
+	ask(page, "a note")
+	page.Run(`window.address = location.href`)
+	const focused = `$("assistant-chat").shadowRoot.activeElement`
+	page.Click("sup a")
+	page.WaitFor(focused + `?.textContent.startsWith("The note.") && ` + focused + `.checkVisibility()`)
+	page.Click(".footnotes a")
+	page.WaitFor(focused + `?.matches("sup a")`)
+	page.Run(`$$(".text a").find((a) => a.textContent === "the end").click()`)
+	page.WaitFor(focused + `?.localName === "h3"`)
+	if stays := harness.Eval[bool](page, `location.href === window.address`); !stays {
+		t.Error("the links changed the URL")
+	}
+}

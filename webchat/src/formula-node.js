@@ -2,7 +2,7 @@
 // Formulas: their source, until MathML takes its place.
 import { h } from './dom.js';
 
-/** What makes MathML: loaded for the first formula. @type {{ show?: any, loading?: Promise<any> }} */
+/** What makes MathML: loaded for the first formula. @type {{ show?: any, copy?: any, loading?: Promise<any> }} */
 const maker = {};
 
 /** @param {{ raw: string, text: string, display: boolean }} token */
@@ -15,9 +15,14 @@ export function formulaNode({ raw, text, display }) {
   return element;
 }
 
+/** Lets what is copied of an answer have the sources of its formulas. @param {HTMLElement} answer */
+export function copyFormulas(answer) {
+  answer.addEventListener('copy', (event) => maker.copy?.(event, answer));
+}
+
 async function load() {
   await import('./math.js').then(
-    ({ showMath }) => (maker.show = showMath),
+    ({ showMath, copySources }) => Object.assign(maker, { show: showMath, copy: copySources }),
     () => {}, // it cannot be loaded now: the source can be read
   );
 }

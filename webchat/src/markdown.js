@@ -7,6 +7,7 @@ import { Blocks, isVisible, loosen, rowOf } from './blocks.js';
 import { colourCode } from './code.js';
 import { adopt } from './dom.js';
 import { Footnotes } from './footnotes.js';
+import { copyFormulas } from './formula-node.js';
 import { followAnchors } from './links.js';
 import css from './markdown.css';
 import { Reader } from './syntax.js';
@@ -31,6 +32,7 @@ export function markdown(element, copyButton, texts) {
   element.classList.add('markdown');
   adopt(element, css);
   followAnchors(element);
+  copyFormulas(element);
   const text = new Text(element, copyButton, texts);
   return { write: (piece) => text.write(piece), end: (then) => text.end(then) };
 }

@@ -1,8 +1,7 @@
 // @ts-check
 // MathML for TeX; loaded for the first formula.
 import temml from 'temml';
-import { adopt } from './dom.js';
-import css from './math.css';
+import { h } from './dom.js';
 
 const limits = { throwOnError: true, strict: false, trust: false, maxExpand: 500, maxSize: [20, 200] };
 
@@ -16,10 +15,38 @@ export function showMath(element, source, display) {
     const tree = temml.__renderToMathMLTree(source, { ...limits, displayMode: display });
     moveStyles(tree);
     element.replaceChildren(tree.toNode());
-  } catch {
-    return;
-  }
-  adopt(element, css);
+  } catch {}
+}
+
+/**
+ * Copies formulas as their sources, when some are selected.
+ * @param {ClipboardEvent} event @param {HTMLElement} answer
+ */
+export function copySources(event, answer) {
+  const range = selectedIn(answer);
+  if (!range || !event.clipboardData) return;
+  const { commonAncestorContainer: around } = range;
+  const within = (around instanceof Element ? around : around.parentElement)?.closest('.math');
+  const copy = h('div', {}, within ? within.cloneNode(true) : range.cloneContents());
+  const formulas = /** @type {HTMLElement[]} */ ([...copy.querySelectorAll('.math')]);
+  if (!formulas.length) return;
+  for (const formula of formulas) formula.replaceChildren(formula.dataset.source ?? '');
+  answer.append(copy); // only what is laid out has lines
+  event.clipboardData.setData('text/plain', copy.innerText.trim());
+  copy.remove();
+  event.preventDefault();
+}
+
+/** @returns {Range | undefined} */
+function selectedIn(element) {
+  const root = element.getRootNode();
+  const selection = root.getSelection?.() ?? document.getSelection(); // Chromium's shadow roots have their own
+  const [found] = selection.getComposedRanges?.({ shadowRoots: [root] }) ?? [];
+  if (!found) return selection.rangeCount ? selection.getRangeAt(0) : undefined;
+  const range = document.createRange();
+  range.setStart(found.startContainer, found.startOffset);
+  range.setEnd(found.endContainer, found.endOffset);
+  return range;
 }
 
 // Styles as attributes are forbidden by the policy; as properties they are not.
