@@ -115,8 +115,8 @@ export class Blocks {
     this.show(head, blocks, [rowOf(token.header)]);
     this.show(body, rows, token.rows.map(rowOf));
     blocks.push(...rows);
-    if (body.hasChildNodes()) table.append(body);
-    else body.remove();
+    if (!body.hasChildNodes()) body.remove();
+    else if (!body.parentNode) table.append(body);
   }
 
   #writeRow(block) {

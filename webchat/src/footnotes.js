@@ -53,10 +53,10 @@ export class Footnotes {
       const item = this.#item(order[i]);
       item.back?.remove();
       show(item.element, item.shown, definitions[order[i]].tokens);
-      this.#list.append(item.element);
+      if (this.#list.children[i] !== item.element) this.#list.insertBefore(item.element, this.#list.children[i] ?? null);
       collect(item.element);
     }
-    while (this.#list.children.length > order.length) this.#list.firstElementChild?.remove();
+    while (this.#list.children.length > order.length) this.#list.lastElementChild?.remove();
     order.forEach((label, i) => this.#number(label, i + 1, references.get(label)));
     if (order.length && !this.#section.parentNode) this.#element.append(this.#section);
     if (!order.length) this.#section.remove();
