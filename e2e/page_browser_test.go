@@ -17,7 +17,8 @@ import (
 // rich has everything that an answer may consist of.
 const rich = "# Title\n\nSome **bold**, *slanted*, ~~struck~~ and `code`, a [link](https://example.com/).\n\n" +
 	"```go\nfunc main() {\n\tfmt.Println(\"a very long line that does not fit into the width of a phone, whatever its size may be\")\n}\n```\n\n" +
-	"| a | b |\n|---|---|\n| 1 | 2 |\n\n1. one\n2. two\n   - deeper\n\n> quoted\n\n- [x] done\n\n---\n\nThe end.\n"
+	"| a | b |\n|---|---|\n| 1 | 2 |\n\n1. one\n2. two\n   - deeper\n\n> quoted\n\n- [x] done\n\n---\n\nThe end.\n\n" +
+	"A formula, $x^2$, and a note[^1].\n\n$$\n\\sum_{i=1}^n i\n$$\n\n[^1]: The note.\n"
 
 // answerWith runs the chat page in front of a model that always says the same.
 func answerWith(t *testing.T, pieces ...string) *harness.Caddy {
@@ -408,7 +409,7 @@ func TestPageAccessible(t *testing.T) {
 				page.Type("#input", "everything"+kb.Enter)
 				page.WaitFor(answerDone + ` && $(".hl-keyword")`)
 				page.Click(".reasoning summary")
-				page.Click(".usage")
+				page.Run(`$(".usage").click()`) // which may be below the button that leads to the end
 				page.Type("#input", "fail"+kb.Enter)
 				page.WaitFor(`$(".problem")`)
 				check("conversation")
