@@ -9,9 +9,9 @@
 // character reference that is not a common one, highlight.js for the first block of code and a file in languages
 // for each language, reasoning.js for the first model that reasons, history.js for stored messages that have more
 // than text or that failed, manage.js to rename or delete a conversation, menu.js and export.js for what is seldom
-// wanted, tutorial.js for a server that knows the tutorial's actions alone,
-// one of texts for a reader of another language than English. "npm run check" compares what it would write. The files are not compressed; the directive assistant_chat
-// does that.
+// wanted, tutorial.js for a server that knows the tutorial's actions alone, one of texts for a reader of another
+// language than English. "npm run check" compares what it would write. The files are not compressed; the directive
+// assistant_chat does that.
 //
 // The folder client is what the page is made of and knows no page, so that other programs can use it, and Node can
 // test it: client.js joins the socket, a conversation and what becomes of each question. connection.js opens the socket,
@@ -21,13 +21,13 @@
 // types.d.ts has the seams.
 //
 // In src, assistant-chat.js is the element; chat.js joins what it consists of: layout.js, turn.js for a question
-// and its answer, sidebar.js for the list of conversations, drafts.js for what was typed and not sent, counter.js,
-// which tells the limits before it is, files.js for what is dropped or pasted, keys.js for single keys, theme.js for
-// light and dark, scroll.js, logs.js for the frames. print.css makes paper of it. markdown.js shows an answer while
-// it comes: syntax.js reads it, by marked's lexer with formula.js for what is mathematics; blocks.js makes nodes of its
-// blocks and lines.js of what is in their lines; footnotes.js, links.js, code.js, decode.js and formula-node.js are
-// what these need. Whatever people read is in texts, a file for each language; texts.js chooses one and makes sentences
-// of it.
+// and its answer, sidebar.js for the list of conversations, status.js for the connection, composer.js for the input
+// with drafts.js for what was typed and not sent and counter.js, which tells the limits before it is, files.js for what
+// is dropped or pasted, keys.js for single keys, theme.js for light and dark, scroll.js, logs.js for the frames.
+// print.css makes paper of it. prose.js has markdown.js show an answer while it comes: syntax.js reads it, by marked's
+// lexer with formula.js for what is mathematics; blocks.js makes nodes of its blocks and lines.js of what is in their
+// lines; footnotes.js, links.js, code.js, decode.js and formula-node.js are what these need. Whatever people read is in
+// texts, a file for each language; texts.js chooses one and makes sentences of it.
 //
 // Browsers of 2024 and later can show it.
 //

@@ -314,11 +314,14 @@ for (const name of reflected) {
 // index.html has one in English, for those who read it without scripts.
 const ownTitle = document.title === new Texts().say('assistant') ? '' : document.title;
 
+let named; // id of the conversation that the URL was given last
+
 /** @param {string | undefined} id @param {string} title @param {boolean} [isStep] back from it leads to the conversation before */
-function nameDocument(id, title, isStep) {
-  const hash = id ? `#${id}` : '';
+function nameDocument(id = '', title, isStep) {
+  const hash = id && `#${id}`;
   const change = isStep ? 'pushState' : 'replaceState';
-  if (location.hash !== hash) history[change](null, '', hash || location.pathname + location.search);
+  if (id !== named && location.hash !== hash) history[change](null, '', hash || location.pathname + location.search); // or the reader has gone on, and the chat is told next
+  named = id;
   document.title = title;
 }
 

@@ -1,51 +1,41 @@
 // @ts-check
 // The chat: joins the socket, the conversation and what is on the screen.
 import { Client } from '../client/client.js';
-import { overHTTP } from '../client/handshake.js';
 import { announce } from './buttons.js';
-import { Counter } from './counter.js';
-import { h, isComposing } from './dom.js';
-import { Drafts } from './drafts.js';
+import { Composer, isTouched } from './composer.js';
+import { h, show } from './dom.js';
 import { keepOut } from './files.js';
 import { dress, layout } from './layout.js';
 import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
 import { Sidebar } from './sidebar.js';
+import { Status } from './status.js';
 import { retryButton, Turn } from './turn.js';
 /** @import { Answer } from '../client/types.d.ts' */
 /** @import { Texts } from './texts.js' */
 /** @import { Looks } from './types.d.ts' */
 
-
-/** Its keyboard has no Shift+Enter: Enter makes a new line there, and the button sends. */
-const isTouched = () => matchMedia('(pointer: coarse)').matches;
-
 export class Chat {
   #root;
   #find; // by id
   #named; // called with each conversation that is shown
-  #counter;
   #texts;
   /** @type {Logs | undefined} */ #logs;
   #sidebar;
+  #composer;
+  #status;
   #isPage;
   #scroll;
   #target; // of new turns
-  #shown; // id of the conversation, unless it is a new one
   #isStep = false; // of the browser's history: the conversation that is being opened
-  #replaces; // id of the question that is being edited
-  #drafts;
-  /** @type {Turn | null} */ #refused; // whose question is in the input again
-  #ticker;
-  #told; // the refusal that was told last
   #outside; // ends what it listens to there
   #actions = {
     ask: (question, replaces) => this.#ask(question, replaces),
-    edit: (text, id) => this.#edit(text, id),
-    refused: (turn, question, replaces) => this.#takeBack(turn, question, replaces),
-    submit: () => this.#find('composer').requestSubmit(),
+    edit: (question, id) => this.#composer.edit(question, id),
+    refused: (turn, question, replaces) => this.#composer.takeBack(turn, question, replaces),
+    submit: () => this.#composer.submit(),
     regenerate: () => this.client.regenerate(),
-    changed: () => this.#showButtons(),
+    changed: () => this.#composer.showButtons(),
   };
 
   /**
@@ -60,7 +50,6 @@ export class Chat {
     this.#find = (id) => /** @type {any} */ (root.getElementById(id));
     this.#named = named;
     const key = `assistant ${url}`;
-    this.#drafts = new Drafts(key);
     this.client = new Client(url, {
       view: this.#view,
       log: (kind, text) => this.#logs?.record(kind, text),
@@ -70,15 +59,15 @@ export class Chat {
     this.client.addEventListener('statechange', () => this.#stateChanged());
     this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
     this.#sidebar = new Sidebar(key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id, true), hasTabs: looks.isPage }, texts);
-    this.#counter = new Counter(this.client, texts);
     const { search, list, none } = this.#sidebar;
-    root.append(layout({ texts, search, list, none, counter: this.#counter.element, ask: this.#suggested }, looks));
-    this.#find('sign-in').href = overHTTP(url); // what protects it asks there, and the reader comes back
+    root.append(layout({ texts, search, list, none, ask: this.#suggested }, looks));
+    this.#composer = new Composer(this.#find, { client: this.client, texts, key, ask: (question, replaces) => this.#ask(question, replaces) });
+    this.#status = new Status(this.#find, this.client, url, texts);
     this.hasLogs = hasLogs;
     this.#target = this.#find('messages');
     this.#scroll = new Scroll(this.#find('log'), (isFollowing, top) => {
       if (top < 200) this.client.older();
-      this.#show('latest', !isFollowing);
+      show(this.#find('latest'), !isFollowing);
     });
     this.#listen(close);
     this.open(id);
@@ -93,7 +82,7 @@ export class Chat {
     this.#isStep = isStep;
     if (!id || id !== this.client.conversationId) this.client.open(id);
     this.#isStep = false;
-    this.#edited();
+    this.#composer.update();
     if (this.#isMenuOpen) this.#toggleMenu(false);
   }
 
@@ -110,7 +99,7 @@ export class Chat {
   }
 
   focus() {
-    this.#find('input').focus();
+    this.#composer.focus();
   }
 
   /** @param {string} question @returns {Promise<Answer>} */
@@ -120,7 +109,7 @@ export class Chat {
 
   /** Puts a question into the input. @param {string} question */
   prefill(question) {
-    this.#write(question);
+    this.#composer.write(question);
   }
 
   /** @param {Looks} looks */
@@ -162,33 +151,21 @@ export class Chat {
     const on = (id, action) => (this.#find(id).onclick = action);
     on('latest', () => this.#scroll.toEnd());
     on('stop', () => this.stop());
-    on('reconnect', () => this.client.connect());
     on('new', () => (this.open(undefined, true), this.focus()));
-    on('cancel', () => this.#endEdit());
     on('menu', () => this.#toggleMenu(true));
     on('more', () => this.#openMenu());
     on('chat', ({ target, currentTarget }) => {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
     });
     on('close', close);
-    this.#find('input').oninput = () => (this.#hint(''), this.#edited());
-    keepOut(this.#find('chat'), () => this.#hint(this.#texts.say('no_files')));
-    this.#find('input').enterKeyHint = isTouched() ? 'enter' : 'send';
-    this.#find('input').onkeydown = (event) => this.#pressed(event);
-    this.#find('composer').onsubmit = (event) => this.#submit(event);
+    keepOut(this.#find('chat'), () => this.#composer.hint(this.#texts.say('no_files')));
     new ResizeObserver(() => this.#isMenuOpen && !this.#find('menu').checkVisibility() && this.#toggleMenu(false)).observe(this.#find('chat'));
-  }
-
-  // Below the input, until something is typed.
-  #hint(text) {
-    this.#find('hint').textContent = text;
-    if (text) announce(this.#root, text);
   }
 
   #wake() {
     this.client.wake();
     if (this.isKept && this.client.state === 'connected') this.#sidebar.load();
-    this.#showStatus();
+    this.#status.update();
   }
 
   #view = {
@@ -204,21 +181,19 @@ export class Chat {
       this.#notice(problem.reason, this.#texts.explain(problem), ...(button ? [button] : []));
     },
     clear: () => this.#find('messages').replaceChildren(),
-    restored: () => (this.#scroll.toEnd(), this.#showButtons()),
-    unsent: (questions) => this.#drafts.hold(this.#shown, questions),
+    restored: () => (this.#scroll.toEnd(), this.#composer.showButtons()),
+    unsent: (questions) => this.#composer.hold(questions),
     emptied: (id) => {
-      this.#drafts.move(id);
-      this.#shown = undefined;
+      this.#composer.named();
       this.#named();
       this.#sidebar.forget(id);
       this.#sidebar.opened({});
     },
     titled: (about) => {
-      if (!this.#shown) this.#drafts.move(undefined, about.conversation_id);
-      this.#shown = about.conversation_id;
+      this.#composer.named(about.conversation_id);
       this.#named(about.conversation_id, about.title);
       this.#sidebar.opened(about);
-      this.#showButtons();
+      this.#composer.showButtons();
     },
     prepend: (show) => {
       this.#target = document.createDocumentFragment();
@@ -228,16 +203,13 @@ export class Chat {
     },
     gone: (problem, id) => {
       this.#sidebar.forget(id);
-      this.#saveTexts(id);
-      this.#showDraft();
-      this.#edited();
+      this.#composer.rescue(id);
       this.#view.problem(problem);
     },
     opened: (id) => this.#showNew(id),
     fellBack: () => {
       this.#find('chat').dataset.kept = 'false';
-      this.#drafts.hold(this.#shown, []); // they are asked there
-      this.#saveTexts(this.#shown);
+      this.#composer.release();
     },
   };
 
@@ -256,156 +228,35 @@ export class Chat {
 
   #showNew(id) {
     this.#find('messages').replaceChildren();
-    this.#refused = null;
-    this.#shown = id || undefined;
-    this.#replaces = undefined;
     this.#named(id, undefined, this.#isStep);
     this.#sidebar.opened({ conversation_id: id });
-    this.#showDraft();
-    return this.#drafts.unsent(id);
+    return this.#composer.open(id);
   }
 
   #stateChanged() {
     if (this.client.state === 'connected') {
       this.#forget('draining');
-      this.#counter.forget();
-      this.#edited();
+      this.#composer.connected();
       if (this.isKept) this.#sidebar.load();
     }
-    this.#showStatus();
-    this.#showButtons();
-  }
-
-  #showStatus() {
-    const { state, retryAt, refusal, wasOpen } = this.client;
-    const shown = state === 'reconnecting' && !navigator.onLine ? 'offline' : state;
-    const status = this.#find('status');
-    const name = this.#texts.say(`state.${shown}`);
-    if (status.dataset.state !== shown) announce(status, name);
-    status.dataset.state = shown;
-    this.#find('chat').classList.toggle('online', state === 'connected');
-    status.textContent = name;
-    const needsBanner = ['offline', 'reconnecting', 'closed'].includes(shown);
-    const { reason, host } = refusal ?? {};
-    const cause = shown === 'reconnecting' && !wasOpen ? 'unreachable' : shown;
-    const text = this.#texts.say(reason && shown !== 'offline' ? `refusal.${reason}` : `banner.${cause}`, { when: this.#texts.when(retryAt - performance.now()), host });
-    this.#find('banner').firstChild.textContent = needsBanner ? text : '';
-    this.#show('sign-in', reason === 'sign_in' || reason === 'foreign');
-    this.#show('banner', needsBanner);
-    if (reason && this.#told !== refusal) announce(status, text);
-    this.#told = refusal;
-    clearTimeout(this.#ticker);
-    if (state === 'reconnecting') this.#ticker = setTimeout(() => this.#showStatus(), 1000);
+    this.#status.update();
+    this.#composer.showButtons();
   }
 
   #ask(question, replaces) {
     const sent = this.client.post(question, { replaces });
     if (sent) {
-      this.#refused?.element.remove();
-      this.#refused = null;
+      this.#composer.asked();
       this.#scroll.toEnd();
     }
-    this.#showButtons();
+    this.#composer.showButtons();
     return sent;
   }
 
-  // A stored conversation sends it when it can.
-  get #canAsk() {
-    const { state } = this.client;
-    return state === 'connected' || (this.isKept && state !== 'closed');
-  }
-
   #suggested = (question) => {
-    if (!this.#canAsk || !this.#ask(question)) this.#write(question);
+    if (!this.#composer.canAsk || !this.#ask(question)) this.#composer.write(question);
     this.focus();
-  };;
-
-  #submit(event) {
-    event.preventDefault();
-    const { value } = this.#find('input');
-    if (this.#counter.fault) this.#counter.tell();
-    if (this.#find('send').disabled || !this.#ask(value, this.#replaces)) return;
-    this.#replaces ? this.#endEdit() : this.#write('');
-    this.focus();
-  }
-
-  #write(text) {
-    this.#find('input').value = text;
-    this.#edited();
-  }
-
-  // What was typed of it before is still there, and so is the draft that it replaces in the input.
-  #edit(text, id) {
-    this.#replaces = id;
-    if (!this.#drafts.get(id)) this.#drafts.set(id, text);
-    this.#showDraft();
-    this.#edited();
-    this.focus();
-  }
-
-  #endEdit() {
-    this.#drafts.set(this.#replaces, '');
-    this.#replaces = undefined;
-    this.#showDraft();
-    this.#edited();
-  }
-
-  #showDraft() {
-    this.#find('input').value = this.#drafts.get(this.#replaces ?? this.#shown);
-    this.#show('editing', Boolean(this.#replaces));
-  }
-
-  /** True when a refused question is in the input again: there is nothing else. */
-  #takeBack(turn, question, replaces) {
-    if (this.#replaces || this.#find('input').value.trim()) return false;
-    this.#refused?.element.remove();
-    this.#refused = turn;
-    replaces ? this.#edit(question, replaces) : this.#write(question);
-    return true;
-  }
-
-  // The conversation is no more: what was typed in it goes to a new one, unless something waits there.
-  #saveTexts(id) {
-    const text = [...this.#drafts.unsent(id).map(({ content }) => content), this.#drafts.get(id)].filter(Boolean).join('\n\n');
-    this.#drafts.hold(id, []);
-    this.#drafts.set(id, '');
-    if (!this.#drafts.get()) this.#drafts.set('', text);
-  }
-
-  #pressed(event) {
-    const { key, shiftKey, ctrlKey, metaKey } = event;
-    if (isComposing(event) || key !== 'Enter' || shiftKey || (isTouched() && !ctrlKey && !metaKey)) return;
-    event.preventDefault();
-    this.#find('composer').requestSubmit();
-  }
-
-  #edited() {
-    const input = this.#find('input');
-    if (input.value && this.isKept && this.client.state === 'connected') this.#counter.learn(() => this.#edited());
-    this.#counter.count(input.value);
-    this.#showButtons();
-    this.#drafts.set(this.#replaces ?? this.#shown, input.value);
-    if (CSS.supports('field-sizing', 'content')) return;
-    input.style.height = 0; // or it would never shrink
-    input.style.height = `${input.scrollHeight + 2}px`;
-  }
-
-  // While an answer runs, Stop replaces Send, until there is a draft.
-  #showButtons() {
-    const { state } = this.client;
-    const { busy } = this.client;
-    const isBlank = !this.#find('input').value.trim();
-    this.#show('stop', busy && state === 'connected');
-    this.#show('send', !isBlank || !busy || state !== 'connected');
-    this.#find('send').disabled = isBlank || !this.#canAsk || Boolean(this.#counter.fault);
-    this.#find('send').title = this.#counter.fault || this.#texts.say('send_key');
-  }
-
-  #show(id, visible) {
-    const element = this.#find(id);
-    if (!visible && element.matches(':focus-within')) this.focus(); // not to lose a keyboard's place
-    element.hidden = !visible;
-  }
+  };
 
   get #isMenuOpen() {
     return this.#find('chat').classList.contains('menu');
@@ -427,7 +278,7 @@ export class Chat {
       ['save_json', () => this.#save('json')],
       ['shortcuts', () => this.act('shortcuts')],
     ];
-    const isOffered = ([key]) => (key === 'print' ? this.#isPage : key === 'shortcuts' || (this.isKept && this.#shown));
+    const isOffered = ([key]) => (key === 'print' ? this.#isPage : key === 'shortcuts' || (this.isKept && this.client.conversationId));
     showMenu(this.#find('more'), this.#texts, entries.filter(isOffered), this.#isPage ? /** @type {HTMLElement} */ (this.#root.host) : undefined);
   }
 

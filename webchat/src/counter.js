@@ -9,20 +9,21 @@ const near = 0.8; // of the limit; then the characters are counted
 const envelope = 512; // bytes of a frame besides the question, at most
 
 export class Counter {
-  element = h('p', { id: 'counter', dir: 'auto', hidden: true });
   /** Why the question cannot be sent, if so. */
   fault = '';
+  #element;
   #client;
   #texts;
   #limits; // as far as they are known
   #sentence = h('span');
   #count = h('span', { className: 'count' });
 
-  /** @param {Client} client @param {Texts} texts */
-  constructor(client, texts) {
+  /** @param {HTMLElement} element @param {Client} client @param {Texts} texts */
+  constructor(element, client, texts) {
+    this.#element = element;
     this.#client = client;
     this.#texts = texts;
-    this.element.append(this.#sentence, ' ', this.#count);
+    this.#element.append(this.#sentence, ' ', this.#count);
   }
 
   /** The server may have other limits than before. */
@@ -50,13 +51,13 @@ export class Counter {
     else if (size(question, max_message_size) > max_message_size) this.fault = this.#texts.say('error.message_too_large');
     this.#sentence.textContent = this.fault;
     this.#count.textContent = length ? `${length.toLocaleString(this.#texts.locale)} / ${limit.toLocaleString(this.#texts.locale)}` : '';
-    this.element.classList.toggle('over', Boolean(this.fault));
-    this.element.hidden = !this.fault && (!length || length < near * limit);
+    this.#element.classList.toggle('over', Boolean(this.fault));
+    this.#element.hidden = !this.fault && (!length || length < near * limit);
     if (this.fault && !hadFault) this.tell();
   }
 
   tell() {
-    announce(this.element, this.fault);
+    announce(this.#element, this.fault);
   }
 }
 

@@ -34,6 +34,12 @@ export function isComposing({ isComposing, keyCode }) {
   return isComposing || keyCode === 229;
 }
 
+/** Shows or hides an element of the chat. A keyboard's place in what is hidden is not lost: it goes to the input. @param {HTMLElement} element @param {boolean} isVisible */
+export function show(element, isVisible) {
+  if (!isVisible && element.matches(':focus-within')) /** @type {ShadowRoot} */ (element.getRootNode()).getElementById('input')?.focus();
+  element.hidden = !isVisible;
+}
+
 /** Browsers may forbid storage; then it lasts as long as the page. @param {'localStorage' | 'sessionStorage'} kind */
 export function storage(kind) {
   try {

@@ -5,10 +5,10 @@ import { h } from './dom.js';
 /** @import { Texts } from './texts.js' */
 
 /**
- * @param {{ texts: Texts, search: Element, list: Element, none: Element, counter: Element, ask: (question: string) => void }} parts
+ * @param {{ texts: Texts, search: Element, list: Element, none: Element, ask: (question: string) => void }} parts
  * @param {import('./types.d.ts').Looks} looks
  */
-export function layout({ texts, search, list, none, counter, ask }, looks) {
+export function layout({ texts, search, list, none, ask }, looks) {
   const { locale, say } = texts;
   const { isPage, isFloating } = looks;
   const chat = h(
@@ -63,7 +63,7 @@ export function layout({ texts, search, list, none, counter, ask }, looks) {
         iconButton('send', say('send'), { id: 'send', part: 'send', type: 'submit', title: say('send_key') }),
         iconButton('stop', say('stop'), { id: 'stop', part: 'stop', title: say('stop_key'), hidden: true }),
         h('p', { id: 'hint', dir: 'auto' }),
-        counter,
+        h('p', { id: 'counter', dir: 'auto', hidden: true }),
         slot('footer'),
       ),
     ),
