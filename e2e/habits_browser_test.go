@@ -166,17 +166,18 @@ func TestDrafts(t *testing.T) {
 
 // TestRefused: a refused question is in the input again, and a first one leaves no conversation.
 func TestRefused(t *testing.T) {
-	page := openEcho(t, "user ann\nrate 1/2s\nmax_question_length 40")
-	const long = "This question is longer than the forty characters that are allowed."
-	const empty = `!$(".message") && !location.hash && $$("#list li").length === 0`
-	page.Type("#input", long+kb.Enter)
-	page.WaitFor(`$(".problem")?.textContent.includes("at most 40 characters") && ` + draft + ` === "` + long + `" && ` + empty)
-	checkAccessible(t, page, "refused")
-	page.Reload()
-	page.WaitFor(`$("#status")?.dataset.state === "connected" && ` + draft + ` === "` + long + `" && ` + empty)
-	page.Run(`$("#input").value = ""`)
+	page := openEcho(t, "user ann\nrate 1/4s")
+	const empty = `!$(".message") && !location.hash && $$("#list li").length === 1`
+	ask(page, "zero")
+	page.Click("#new")
 	page.Type("#input", "one"+kb.Enter)
-	page.WaitFor(answerDone + ` && $$("#list li").length === 1 && !$(".problem")`)
+	page.WaitFor(`$(".problem .retry")?.disabled && ` + draft + ` === "one" && ` + empty)
+	checkAccessible(t, page, "refused")
+	page.WaitFor(`!$(".retry").disabled`)
+	page.Reload()
+	page.WaitFor(`$("#status")?.dataset.state === "connected" && ` + draft + ` === "one" && ` + empty)
+	page.Type("#input", kb.Enter)
+	page.WaitFor(answerDone + ` && $$("#list li").length === 2 && !$(".problem")`)
 
 	// In one that has begun: the button sends what is in the input, once it may.
 	page.Type("#input", "two"+kb.Enter)

@@ -54,9 +54,9 @@ func TestRefusedPassword(t *testing.T) {
 		t.Errorf("the link is %s", link)
 	}
 	checkAccessible(t, page, "sign in")
+	page.Run(`window.told = []; document.querySelector("assistant-chat").addEventListener("statechange", ({detail}) => told.push([detail.state, detail.refusal].join(" ")))`)
 	page.Run(comeBack)
-	page.WaitFor(`$("#status").dataset.state === "connecting"`)
-	page.WaitFor(isClosed + ` && $("#sign-in").checkVisibility()`)
+	page.WaitFor(`told.join() === "connecting ,reconnecting ,closed sign_in" && ` + isClosed + ` && $("#sign-in").checkVisibility()`)
 
 	login := page.Tab(c.URL("/style.css"))
 	login.Expect("Failed to load resource") // a 426, with a sentence

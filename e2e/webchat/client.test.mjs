@@ -262,3 +262,36 @@ test('a server that keeps nothing answers over the socket alone', async () => {
   await assert.rejects(lost, { reason: 'connection_lost' });
   await assert.rejects(client.ask('Now?'), { reason: 'connection_lost' });
 });
+
+test('why a connection is refused is told, and a question waits until it is accepted', async () => {
+  const refusal = { reason: 'sign_in', isFinal: true };
+  connect({ refused: async (wasOpen) => (assert.equal(wasOpen, true), refusal) });
+  cut();
+  client.wake();
+  cut();
+  await new Promise(setImmediate);
+  assert.deepEqual([client.state, client.refusal, heard('statechange').at(-1)], ['closed', refusal, { state: 'closed', refusal }]);
+  const answered = client.ask('Why?');
+  client.wake();
+  open();
+  joined();
+  const { id } = heard('question')[0];
+  receive(question(id), start(), piece('So.', 3), end(4));
+  assert.equal((await answered).text, 'So.');
+  assert.equal(client.refusal, undefined);
+});
+
+test('the address is asked by HTTP for its limits, and why it refuses unless sockets are of another make', async () => {
+  const asked = mock.method(globalThis, 'fetch', async (url) => {
+    assert.equal(url, 'http://test/');
+    return new Response('{"limits":{"max_question_length":12}}', { headers: { 'Content-Type': 'application/json' } });
+  });
+  connect();
+  cut();
+  client.wake();
+  cut();
+  await new Promise(setImmediate);
+  assert.deepEqual([asked.mock.callCount(), client.state], [0, 'reconnecting']);
+  assert.deepEqual(await client.limits(), { max_question_length: 12 });
+  asked.mock.restore();
+});

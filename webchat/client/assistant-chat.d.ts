@@ -1,5 +1,5 @@
 // The element <assistant-chat>, as a page's scripts see it. The site that answers serves it: assistant-chat.js.
-import type { Answer, FinishReason, State, Usage } from './types.js';
+import type { Answer, FinishReason, Refusal, State, Usage } from './types.js';
 
 /** What its events carry as their `detail`. All but `error` bubble out of shadow roots. */
 export interface AssistantChatEvents {
@@ -13,8 +13,8 @@ export interface AssistantChatEvents {
   open: CustomEvent<null>;
   /** A floating chat was closed. */
   close: CustomEvent<null>;
-  /** The connection has another state. */
-  statechange: CustomEvent<{ state: State }>;
+  /** The connection has another state. `refusal`: why the server refuses it. */
+  statechange: CustomEvent<{ state: State; refusal?: Refusal['reason'] }>;
   /** Another conversation is shown. No id: a new one. */
   conversationchange: CustomEvent<{ id?: string }>;
 }

@@ -160,7 +160,7 @@ export class AssistantChat extends HTMLElement {
   #listen(client) {
     const on = (type, tell) => client.addEventListener(type, ({ detail }) => tell(detail));
     let shown;
-    on('statechange', ({ state }) => this.#tell('statechange', { state }));
+    on('statechange', ({ state, refusal }) => this.#tell('statechange', { state, ...(refusal && { refusal: refusal.reason }) }));
     on('conversationchange', ({ id }) => id !== shown && this.#tell('conversationchange', { id: (shown = id) }));
     on('question', ({ id, text }) => this.#tell('question', this.#isAsked ? { id, text } : { id }));
     on('answer', ({ question, isOwn, message_id, model, finish_reason, usage }) => {
