@@ -73,7 +73,7 @@ export class Footnotes {
     item.back = h('span', { className: 'back' });
     links.forEach((link, i) => {
       const id = `${this.#prefix}${number}-reference-${i + 1}`;
-      Object.assign(link, { id, href: `#${item.element.id}`, textContent: String(number), ariaLabel: this.#say('footnote', { number }) });
+      Object.assign(link, { id, href: `#${item.element.id}`, textContent: String(number), ariaLabel: this.#say('footnote', { number: String(number) }) });
       item.back.append(' ', h('a', { href: `#${id}`, role: 'doc-backlink', ariaLabel: this.#say('footnote_back') }, '↩'));
     });
     const last = item.element.lastElementChild;

@@ -70,7 +70,7 @@ export default {
   save_markdown: 'Save as Markdown',
   save_json: 'Save as JSON',
   appearance: 'Appearance',
-  'theme.system': 'As the system',
+  'theme.system': 'System',
   'theme.light': 'Light',
   'theme.dark': 'Dark',
   shortcuts: 'Keyboard shortcuts',
