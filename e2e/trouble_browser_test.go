@@ -87,11 +87,11 @@ func TestTroubleNotices(t *testing.T) {
 		defer conn.CloseNow()
 		say := func(text string) { _ = conn.Write(r.Context(), websocket.MessageText, []byte(text)) } // a page that is gone fails the test
 		for {
-			var frame struct{ Action, Ref string }
+			var frame struct{ Action, Topic, Ref string }
 			if wsjson.Read(r.Context(), conn, &frame) != nil {
 				return
 			}
-			if frame.Action != "subscribe" {
+			if frame.Action != "subscribe" || frame.Topic != "conversation:"+id {
 				continue
 			}
 			isFirst := joined.Add(1) == 1
