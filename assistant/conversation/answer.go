@@ -251,13 +251,6 @@ func (c *Conversation) show(t *turn, e assistant.Event) {
 	c.appendLocked(e)
 }
 
-// joinText readies the text of an answer that has ended for those who read it.
-func (c *Conversation) joinText(t *turn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t.text.Join()
-}
-
 // rescue is deferred by answer: where what is plugged in panics, such as a provider's error, the turn still
 // gets its one end, and the conversation goes on.
 func (c *Conversation) rescue(t *turn) {

@@ -56,7 +56,10 @@ func (c *Conversation) beginning(t *turn) (assistant.Beginning, error) {
 		t.question = c.messages[i]
 		return b, nil
 	}
-	if c.wasAsked(t.question.ClientID, t.replaces) {
+	c.mu.Lock()
+	isKnown := c.wasAskedLocked(t.question.ClientID, t.replaces)
+	c.mu.Unlock()
+	if isKnown {
 		return b, assistant.ErrDuplicate
 	}
 	if t.replaces != "" {
@@ -71,12 +74,6 @@ func (c *Conversation) beginning(t *turn) (assistant.Beginning, error) {
 		b.Title = assistant.TitleOf(t.question.Content)
 	}
 	return b, nil
-}
-
-func (c *Conversation) wasAsked(clientID, dropFrom string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.wasAskedLocked(clientID, dropFrom)
 }
 
 func (c *Conversation) title() string {

@@ -18,7 +18,9 @@ const (
 
 // finish stores the answer whole and shows its end.
 func (c *Conversation) finish(t *turn, err error) {
-	c.joinText(t)
+	c.mu.Lock()
+	t.text.Join()
+	c.mu.Unlock()
 	question := t.question
 	question.Status = assistant.StatusComplete
 	if t.finish == assistant.FinishError && !t.text.HasText() {
