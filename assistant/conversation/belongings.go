@@ -151,9 +151,8 @@ func (h *Hub) messages(ctx context.Context, user, id string) ([]assistant.Messag
 	}
 }
 
-// Erase stops the running answers in all conversations of a user and deletes them; their followers see that. It returns how many there were, also with an error; those are gone, and
-// Erase may be called again for the rest. Sockets stay open, and so do their own conversations, which are
-// not stored.
+// Erase stops the running answers in all conversations of a user and deletes them; their followers see that. It returns
+// how many there were, also with an error. Sockets stay open, and so do their own conversations.
 func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
 	began, late := now(), 0
 	for late < maxReadings {

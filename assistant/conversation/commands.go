@@ -139,7 +139,6 @@ func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *st
 	if err != nil {
 		return info, assistant.OfStore(err)
 	}
-	c.hub.changed(c.owner, assistant.ChangeUpdated, info)
 	c.renamed(info, cmd.From)
 	return info, nil
 }
@@ -148,7 +147,11 @@ func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *st
 func (c *Conversation) renamed(info assistant.Conversation, by assistant.RequestKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.deleted {
+		return
+	}
 	c.info.Title = info.Title
+	c.hub.changed(c.owner, assistant.ChangeUpdated, c.info)
 	c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, From: by, Body: assistant.Renamed{Conversation: info}})
 }
 

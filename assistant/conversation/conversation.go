@@ -229,7 +229,7 @@ func (c *Conversation) forgetLocked(tokens int) {
 
 // updatedLocked shows a conversation in its owner's list as it is since its last message.
 func (c *Conversation) updatedLocked(at time.Time) {
-	if c.info.UpdatedAt = at; c.stored() {
+	if c.info.UpdatedAt = at; c.stored() && !c.deleted {
 		c.hub.changed(c.owner, assistant.ChangeUpdated, c.info)
 	}
 }

@@ -160,9 +160,8 @@ func (h *Hub) Run(ctx context.Context, f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// Close refuses new turns, announces that to mouths, waits until running answers have ended or ctx is
-// done, interrupts the rest, ends every mouth and waits for all that, a
-// second at most. Its error says that something was still alive then.
+// Close refuses new turns, announces that to mouths, waits until running answers have ended or ctx is done, interrupts
+// the rest, ends every mouth and waits a second at most. Its error says that something was still alive then.
 func (h *Hub) Close(ctx context.Context) error {
 	d := h.drain(true)
 	grace, cancel := h.quieten(ctx, d)
@@ -291,12 +290,13 @@ func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename
 	if err != nil {
 		return info, assistant.OfStore(err)
 	}
-	h.changed(owner, assistant.ChangeUpdated, info)
 	h.inUseMu.Lock()
 	c := h.inUse[id]
 	h.inUseMu.Unlock()
 	if c != nil && c.loadOnce() == nil { // it was opened meanwhile
 		c.renamed(info, cmd.From)
+	} else {
+		h.changed(owner, assistant.ChangeUpdated, info)
 	}
 	return info, nil
 }

@@ -30,6 +30,7 @@ type Opening struct {
 	store  assistant.Store // nil = not open
 	err    error           // of the last attempt
 	damage error
+	watch  func(assistant.Bounded) // set by Watch; nil before
 }
 
 // checker is a store that can look for damage. Check takes long, and other calls go on meanwhile.
@@ -86,9 +87,24 @@ func (o *Opening) run(ctx context.Context, refused <-chan bool) {
 func (o *Opening) attempt(ctx context.Context) bool {
 	store, err := o.opened(ctx)
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.store, o.err = store, err
+	watch := o.watch
+	o.mu.Unlock()
+	if bounded, ok := store.(assistant.Bounded); ok && watch != nil {
+		watch(bounded)
+	}
 	return err == nil
+}
+
+// Watch implements [assistant.Bounded]: the store is told where it is bounded, once it is open.
+func (o *Opening) Watch(inUse func(id string) bool, removed func(assistant.Owned)) {
+	o.mu.Lock()
+	o.watch = func(store assistant.Bounded) { store.Watch(inUse, removed) }
+	bounded, ok := o.store.(assistant.Bounded)
+	o.mu.Unlock()
+	if ok {
+		bounded.Watch(inUse, removed)
+	}
 }
 
 func (o *Opening) opened(ctx context.Context) (store assistant.Store, err error) {
@@ -259,4 +275,4 @@ func (o *Opening) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]a
 	return s.DeleteBefore(ctx, t, limit)
 }
 
-var _ assistant.Store = (*Opening)(nil)
+var _ assistant.Bounded = (*Opening)(nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,4 +147,34 @@ func TestOpeningClosed(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestOpeningOfBounded holds that a bounded store learns what is in use, whether it is open before or after that is said.
+func TestOpeningOfBounded(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			attempts := 0
+			o, err := guard.Open(t.Context(), func(context.Context) (assistant.Store, error) {
+				if attempts++; late && attempts == 1 {
+					return nil, assistant.ErrUnavailable
+				}
+				return memory.Open(memory.Config{MaxConversations: 2}), nil
+			}, zap.NewNop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = o.Close() }()
+			var removed []string
+			o.Watch(func(id string) bool { return id == "followed" }, func(gone assistant.Owned) { removed = append(removed, gone.ID) })
+			time.Sleep(time.Minute)
+			for _, id := range []string{"followed", "second", "third"} {
+				if err := o.Create(t.Context(), "ann", assistant.Conversation{ID: id}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(removed, []string{"second"}) {
+				t.Errorf("removed %q", removed)
+			}
+		})
+	}
 }

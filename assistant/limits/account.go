@@ -108,21 +108,23 @@ func (a *account) shortLocked(b Budget, need int) (wait time.Duration) {
 const answerWait = 5 * time.Second
 
 // reserve counts input tokens that are about to be used, and as many of output as are to be reserved, or returns how
-// long to wait until the budget has them.
-func (a *account) reserve(b Budget, input int) (output int, wait time.Duration) {
+// long to wait until the budget has them. isLast reports whether they are all that is left.
+func (a *account) reserve(b Budget, input int) (output int, isLast bool, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	wait = a.shortLocked(b, input+1)
 	left := b.Tokens - a.spent.total - a.inFlight - input
 	switch {
 	case wait > 0:
-		return 0, wait
+		return 0, false, wait
 	case left <= 0:
-		return 0, answerWait
+		return 0, false, answerWait
 	}
-	output = min(left, max(left/2, minOutput), maxOutput)
+	if output = left; left > minOutput {
+		output = min(max(left/2, minOutput), maxOutput)
+	}
 	a.inFlight += input + output
-	return output, 0
+	return output, output == left, 0
 }
 
 // flow counts tokens that are being used, and reports whether the budget has had them.

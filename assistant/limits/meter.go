@@ -14,23 +14,22 @@ type Meter struct {
 	account  *account // nil when there is no budget, or all is settled
 	budget   Budget
 
-	input   int // tokens, estimated
-	output  int // characters
-	limit   int // tokens of output that are reserved
-	charged int // tokens that the account has in flight
+	input   int  // tokens, estimated
+	output  int  // characters
+	limit   int  // tokens of output that are reserved
+	isLast  bool // they are all that is left
+	charged int  // tokens that the account has in flight
 }
 
 const (
 	// minOutput and maxOutput bound how many tokens of output an answer reserves, where the budget has them.
-	minOutput = 1 << 10
+	minOutput = 2 << 10
 	maxOutput = 16 << 10
-	// maxLimit is the highest limit that a model is told: services refuse one that is more than they can.
-	maxLimit = 2 << 10
 )
 
 // Open begins with the input of a request, in tokens, or refuses it with an [assistant.RefusalError] where the
 // budget has not more. Several answers of one payer share what is left: each reserves half of it for its output, from
-// 1,024 to 16,384 tokens, or all where there is less. An answer may go on beyond that while the budget has more. So
+// 2,048 to 16,384 tokens, or all where there is less. An answer may go on beyond that while the budget has more. So
 // what is used beyond the budget is at most what the last pieces of the answers under way have; near the end of a budget
 // that is one answer.
 func (m *Meter) Open(as *Accounts, p Payer, b Budget, input int) error {
@@ -39,19 +38,19 @@ func (m *Meter) Open(as *Accounts, p Payer, b Budget, input int) error {
 		return nil
 	}
 	a := as.use(p)
-	output, wait := a.reserve(b, input)
+	output, isLast, wait := a.reserve(b, input)
 	if wait > 0 {
 		as.leave(a)
 		return over(assistant.ReasonBudgetExceeded, wait)
 	}
-	m.accounts, m.account, m.budget, m.limit, m.charged = as, a, b, output, input+output
+	m.accounts, m.account, m.budget, m.limit, m.isLast, m.charged = as, a, b, output, isLast, input+output
 	return nil
 }
 
-// Limit is how many tokens of output the model is to be told as its limit; 0 = none: there is no budget, or it has so
-// much that a service could refuse the number.
+// Limit is how many tokens of output the model is to be told as its limit: all that is left of the budget. 0 = none:
+// there is no budget, or it has more, and a service could refuse the number.
 func (m *Meter) Limit() int {
-	if m.limit > maxLimit {
+	if m.limit > minOutput || !m.isLast {
 		return 0
 	}
 	return m.limit

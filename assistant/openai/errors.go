@@ -3,6 +3,7 @@ package openai
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -75,8 +76,8 @@ func newSecrets(c Config) secrets {
 	s := secrets{c.APIKey}
 	for _, values := range []map[string]string{c.Header, c.Query} {
 		for _, value := range values {
-			s = append(s, value)
-			s = append(s, strings.Fields(value)...) // the key behind Bearer
+			s = append(s, value, strings.Trim(strconv.Quote(value), `"`), url.QueryEscape(value), url.PathEscape(value)) // as services repeat it
+			s = append(s, strings.Fields(value)...)                                                                      // the key behind Bearer
 		}
 	}
 	if u := c.proxyURL(); u != nil {

@@ -117,7 +117,7 @@ func TestRequest(t *testing.T) {
 			"responses, a limit of the request's alone",
 			Config{API: "responses", Model: "some"},
 			assistant.Request{Turns: question.Turns, MaxTokens: 7}, nil,
-			`{"model": "some", "max_output_tokens": 7, "store": false, "stream": true, "input": [{"type": "message", "role": "user", "content": "What is Go?"}]}`,
+			`{"model": "some", "max_output_tokens": 16, "store": false, "stream": true, "input": [{"type": "message", "role": "user", "content": "What is Go?"}]}`,
 		},
 		{
 			"reasoning effort",

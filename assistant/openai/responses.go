@@ -16,6 +16,9 @@ type responsesAPI struct {
 	thinkTags bool
 }
 
+// minOutputTokens is the lowest limit that OpenAI's service takes.
+const minOutputTokens = 16
+
 func newResponses(c Config) *responsesAPI {
 	params := responses.ResponseNewParams{
 		Model:       c.model(),
@@ -37,7 +40,7 @@ func (a *responsesAPI) request(req assistant.Request) (path string, params any) 
 		p.Instructions = sdk.String(req.Instructions)
 	}
 	if limit := lowest(a.maxTokens, req); limit > 0 {
-		p.MaxOutputTokens = sdk.Int(limit)
+		p.MaxOutputTokens = sdk.Int(max(limit, minOutputTokens))
 	}
 	for _, turn := range turnsOf(req) {
 		role := responses.EasyInputMessageRoleUser

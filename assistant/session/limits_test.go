@@ -78,7 +78,7 @@ func TestBudgetIsShared(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		t.Run(fmt.Sprint("strict ", strict), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const budget, sockets, running = 40_000, 20, 7 // which reserve 16384 tokens, half of the rest five times, and the last
+				const budget, sockets, running = 40_000, 20, 6 // which reserve 16384 tokens, half of the rest four times at most, and the last
 				s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
 					Provider: model(endless), Strict: strict, Budget: limits.Budget{Tokens: budget, Per: hour},
 				}, nil)

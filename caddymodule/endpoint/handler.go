@@ -168,6 +168,7 @@ type Handler struct {
 	// conversation answers a further question with the error conversation_full. Default: no limit
 	MaxMessages int `json:"max_messages,omitempty"`
 
+	health    caddyhttp.MatchPath // HealthPath; empty = none
 	app       *App
 	chain     *chain.Chain
 	storeKey  string
@@ -208,6 +209,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.settings, h.anyHost = h.engine(), onAnyHost(ctx)
 	var err error
+	if h.HealthPath != "" {
+		h.health = caddyhttp.MatchPath{h.HealthPath}
+		err = h.health.Provision(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	if h.app, err = AppOf(ctx); err != nil {
 		return err
 	}
@@ -276,14 +284,23 @@ func (h *Handler) Cleanup() error {
 	return nil
 }
 
+var errStopping = &observe.RefusalError{Reason: "draining", Err: errors.New("server is stopping")}
+
 // ServeHTTP upgrades the request. With HTTP/1.1 it returns while the session goes on in a goroutine of its own:
 // this frees the stack of the middleware chain and net/http's buffers, and an idle connection costs less memory.
 // The access log then shows when the socket opened, the handler's own log when and why it closed. With HTTP/2 and
 // HTTP/3, ServeHTTP returns when the socket has closed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
 	started := h.awaitStart(r.Context())
-	if started && h.HealthPath != "" && r.URL.Path == h.HealthPath {
-		return h.serveHealth(w, r)
+	if h.HealthPath != "" {
+		switch isHealth, err := h.health.MatchWithError(r); { // as the route does: no other spelling may reach the socket
+		case err != nil:
+			return err
+		case isHealth && started:
+			return h.serveHealth(w, r)
+		case isHealth:
+			return unavailable(w, errStopping)
+		}
 	}
 	inquiry := isInquiry(r)
 	defer func() { h.refused(w, err, !inquiry) }()
@@ -293,7 +310,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		}
 	}
 	if !started || h.hub.Draining() {
-		return unavailable(w, &observe.RefusalError{Reason: "draining", Err: errors.New("server is stopping")})
+		return unavailable(w, errStopping)
 	}
 	peer := h.peer(r)
 	if err := checkUser(peer.User); err != nil {

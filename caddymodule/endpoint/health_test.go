@@ -136,3 +136,19 @@ func TestHealthWithoutStore(t *testing.T) {
 		t.Errorf("a bound socket: got %v, %v", response, err)
 	}
 }
+
+// TestHealthIsNoSocket holds that no spelling of the health path, which stands outside of a site's sign-in, opens a
+// socket.
+func TestHealthIsNoSocket(t *testing.T) {
+	s := caddytest.NewSite(t)
+	s.MustLoad("basic_auth /ws/* {\n ann $2a$14$tFvlLOM4KD35Fo.9KzpdSOaTjw9KY/SMi/aZslSfJ/u0NZkTfgWs.\n}\nassistant /ws/* {\n name " + caddytest.Fresh() + "\n health /ready\n provider demo\n}\n")
+	for path, want := range map[string]int{"/ws/": 401, "/ready": 200, "/READY": 200, "/./ready": 200, "//ready": 200, "/x/../ready": 200} {
+		conn, response, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d%s", s.Port, path), nil)
+		if conn != nil {
+			_ = conn.Close()
+		}
+		if err == nil || response == nil || response.StatusCode != want {
+			t.Errorf("%s: %v, %v", path, response, err)
+		}
+	}
+}

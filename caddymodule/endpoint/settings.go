@@ -47,7 +47,7 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "drain_timeout", Value: setting.Duration().Into(&h.DrainTimeout), Default: "4s", Help: "for running answers when the server stops"},
 		{Name: "resume_window", Value: setting.Duration().Into(&h.ResumeWindow), Default: "10m", Help: "after an answer's end"},
 		{Name: "log_content", Value: setting.Switch().Into(&h.LogContent), Default: "off", Help: "message texts in the log, at level DEBUG"},
-		{Name: "health", Value: path.Into(&h.HealthPath), Without: "none", Help: "where balancers ask whether this server may get new clients"},
+		{Name: "health", Value: healthPath.Into(&h.HealthPath), Without: "none", Help: "where balancers ask whether this server may get new clients"},
 	}, {
 		{Name: "rate", Value: rate.IntoOptional(&h.Rate), Without: "no limit", Help: "questions of a user, e.g. 20/1m 5; burst is n where it is not given"},
 		{Name: "write_rate", Value: writeRate.IntoOptional(&h.WriteRate), Default: "60/1m 20", Help: "conversations that a user creates, renames and deletes"},
@@ -111,6 +111,10 @@ func (h *Handler) engine() conversation.Config {
 
 // channelName is an identifier in the AsyncAPI document.
 var channelName = setting.Matching("<channel>", "letters, digits and underscores", regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString)
+
+var healthPath = setting.Matching("<path>", "a path with a leading slash and without * { }", func(text string) bool {
+	return strings.HasPrefix(text, "/") && !strings.ContainsAny(text, "*{}")
+})
 
 var path = setting.Matching("<path>", "a path with a leading slash", func(text string) bool { return strings.HasPrefix(text, "/") })
 
