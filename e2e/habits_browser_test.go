@@ -495,6 +495,19 @@ func TestPrint(t *testing.T) {
 	}
 }
 
+// TestPrintWide: what scrolls on the screen is whole on paper.
+func TestPrintWide(t *testing.T) {
+	wide := "```go\n" + strings.Repeat("longName(", 60) + "\n```\n\n|" + strings.Repeat(" heading |", 24) + "\n|" + strings.Repeat("-|", 24) + "\n|" + strings.Repeat(" value |", 24) + "\n"
+	page := harness.Open(t, answerWith(t, wide), "/assistants/")
+	ask(page, "something wide")
+	page.WaitFor(`$(".text table") && $(".code code")`)
+	page.Look(760, 800, "light")
+	page.OnPaper()
+	if cut := harness.Eval[[]string](page, `$$(".code pre, .table").filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.localName + " " + e.scrollWidth + " in " + e.clientWidth)`); len(cut) > 0 {
+		t.Errorf("paper cuts off %v", cut)
+	}
+}
+
 // TestExport: a conversation is saved whole, as Markdown and as JSON, under its title.
 func TestExport(t *testing.T) {
 	page := longConversation(t)

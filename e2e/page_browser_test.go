@@ -460,10 +460,22 @@ func TestPageFormula(t *testing.T) {
 	}
 }
 
+// TestPageFormulaNames: a formula cannot take the names of the chat's own elements, nor lead to one.
+func TestPageFormulaNames(t *testing.T) {
+	page := harness.Open(t, answerWith(t, "$$\n\\begin{equation} a=1 \\label{input} \\end{equation}\n$$\n\n$$\n\\begin{equation} b=\\ref{send} \\label{send} \\end{equation}\n$$\n"), "/assistants/")
+	ask(page, "a formula")
+	page.WaitFor(`$$(".math math").length === 2`)
+	if named := harness.Eval[int](page, `$$(".math [id], .math [href]").length`); named != 0 {
+		t.Errorf("%d elements of formulas have a name or lead to one", named)
+	}
+	page.Type("#input", "still here")
+	page.WaitFor(`!$("#send").disabled`)
+}
+
 // TestPageFootnote: a note is one click away, and the way back another; the URL stays, for its hash names the
 // conversation. So it is with a heading that the answer links to.
 func TestPageFootnote(t *testing.T) {
-	text := "# The End: part 1\n\nText[^1], see [the end](#the-end-part-1).\n\n" + strings.Repeat("More.\n\n", 60) + "[^1]: The note.\n"
+	text := "# The End: part 1\n\nText[^1], see [the end](#the-end-part-1), [nowhere](#nowhere) or the [top](#).\n\n" + strings.Repeat("More.\n\n", 60) + "[^1]: The note.\n"
 	page := harness.Open(t, answerWith(t, text), "/assistants/")
 	ask(page, "a note")
 	page.Run(`window.address = location.href`)
@@ -474,6 +486,7 @@ func TestPageFootnote(t *testing.T) {
 	page.WaitFor(focused + `?.matches("sup a")`)
 	page.Run(`$$(".text a").find((a) => a.textContent === "the end").click()`)
 	page.WaitFor(focused + `?.localName === "h3"`)
+	page.Run(`for (const text of ["nowhere", "top"]) $$(".text a").find((a) => a.textContent === text).click()`)
 	if stays := harness.Eval[bool](page, `location.href === window.address`); !stays {
 		t.Error("the links changed the URL")
 	}

@@ -2,4 +2,4 @@ function c(t,n,...o){let e=Object.assign(document.createElement(t),n);return e.a
 
 `)}
 `}function g(t){return`${JSON.stringify(t,null,2)}
-`}function w(t,n,o,e){let r=URL.createObjectURL(new Blob([e],{type:o}));c("a",{href:r,download:`${d(t)}.${n}`}).click(),setTimeout(()=>URL.revokeObjectURL(r),6e4)}function d(t){let n=t.replace(/[\p{C}\\/:*?"<>|]+/gu," ").replace(/\s+/g," ").trim(),o=Array.from(n).slice(0,80).join("").replace(/^[. ]+|[. ]+$/g,"");return/^(con|prn|aux|nul|com\d|lpt\d|)$/i.test(o)?`${o}_`:o}export{g as asJSON,S as asMarkdown,w as save,m as whole};
+`}function w(t,n,o,e){let r=URL.createObjectURL(new Blob([e],{type:o}));c("a",{href:r,download:`${f(t)}.${n}`}).click(),setTimeout(()=>URL.revokeObjectURL(r),6e4)}function f(t){let n=t.replace(/[\p{C}\\/:*?"<>|]+/gu," ").replace(/\s+/g," ").trim(),o=Array.from(n).slice(0,80).join("").replace(/^[. ]+|[. ]+$/g,"");return/^(con|prn|aux|nul|com\d|lpt\d|)$/i.test(o)?`${o}_`:o}export{g as asJSON,S as asMarkdown,w as save,m as whole};

@@ -4,7 +4,7 @@ import { Chat } from './chat.js';
 import css from './chat.css';
 import printed from './print.css';
 import { icon, iconButton } from './buttons.js';
-import { adopt, isComposing, storage } from './dom.js';
+import { adopt, isComposing, keep, storage } from './dom.js';
 import { meaning } from './keys.js';
 import { slot } from './layout.js';
 import { inherited, Texts, textsFor } from './texts.js';
@@ -149,7 +149,7 @@ export class AssistantChat extends HTMLElement {
       url: this.#url,
       hasLogs: this.#is('logs'),
       id: isPage ? hash : this.#kept[this.#key],
-      named: (id, title, isStep) => (isPage ? nameDocument(id, title || ownTitle || this.#texts.say('assistant'), isStep) : (this.#kept[this.#key] = id ?? '')),
+      named: (id, title, isStep) => (isPage ? nameDocument(id, title || ownTitle || this.#texts.say('assistant'), isStep) : keep('localStorage', this.#key, id ?? '')),
       close: () => this.close(),
       listen: (client) => this.#listen(client),
     });
@@ -206,7 +206,7 @@ export class AssistantChat extends HTMLElement {
   #opened(isOpen) {
     if (!this.#launcher) return;
     this.#launcher.ariaExpanded = String(isOpen);
-    storage('sessionStorage')[`${this.#key} open`] = isOpen ? 'yes' : '';
+    keep('sessionStorage', `${this.#key} open`, isOpen ? 'yes' : '');
     if (isOpen && !this.#chat) this.#begin();
     this.#tell(isOpen ? 'open' : 'close');
   }

@@ -40,11 +40,20 @@ export function show(element, isVisible) {
   element.hidden = !isVisible;
 }
 
+const memory = { localStorage: {}, sessionStorage: {} };
+
 /** Browsers may forbid storage; then it lasts as long as the page. @param {'localStorage' | 'sessionStorage'} kind */
 export function storage(kind) {
   try {
     return window[kind];
   } catch {
-    return {};
+    return memory[kind];
   }
+}
+
+/** Stores a text; where the browser has no room it is not kept. @param {'localStorage' | 'sessionStorage'} kind @param {string} key @param {string} value */
+export function keep(kind, key, value) {
+  try {
+    storage(kind)[key] = value;
+  } catch {}
 }

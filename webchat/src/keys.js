@@ -1,7 +1,7 @@
 // @ts-check
 // Single keys, where nothing is being typed. They may be switched off: whoever speaks to a computer presses keys
 // without meaning to (WCAG 2.1.4).
-import { isComposing, storage } from './dom.js';
+import { isComposing, keep, storage } from './dom.js';
 
 /** What a key does. @type {Record<string, string>} */
 export const keys = { n: 'new', '/': 'search_label', m: 'write', k: 'previous', j: 'next', '?': 'shortcuts' };
@@ -12,7 +12,7 @@ export const areKeysOn = () => !storage('localStorage')[off];
 
 /** @param {boolean} on */
 export function switchKeys(on) {
-  storage('localStorage')[off] = on ? '' : 'yes';
+  keep('localStorage', off, on ? '' : 'yes');
 }
 
 /** What a key is to do, if anything. Ctrl+/ shows the list also while typing. @param {KeyboardEvent} event */

@@ -28,9 +28,12 @@ function parse(href) {
 export function followAnchors(element) {
   element.addEventListener('click', (event) => {
     const link = /** @type {HTMLElement} */ (event.target).closest('a[href^="#"]');
-    const target = link && placeOf(element, decode(/** @type {string} */ (link.getAttribute('href')).slice(1)));
+    if (!link) return;
+    const name = decode(/** @type {string} */ (link.getAttribute('href')).slice(1));
+    const target = name && placeOf(element, name);
+    const { host } = /** @type {ShadowRoot} */ (element.getRootNode());
+    if (target || host?.hasAttribute('page')) event.preventDefault(); // elsewhere it may be a place of the site's
     if (!target) return;
-    event.preventDefault();
     target.scrollIntoView({ block: 'nearest' });
     target.tabIndex = target.tabIndex < 0 ? -1 : target.tabIndex;
     target.focus({ preventScroll: true });

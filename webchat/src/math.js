@@ -14,7 +14,10 @@ export function showMath(element, source, display) {
   try {
     const tree = temml.__renderToMathMLTree(source, { ...limits, displayMode: display });
     moveStyles(tree);
-    element.replaceChildren(tree.toNode());
+    const math = tree.toNode();
+    // A formula names no element, nor leads to one: \label{input} would stand for the chat's own.
+    for (const node of math.querySelectorAll('[id], [href]')) for (const name of ['id', 'href']) node.removeAttribute(name);
+    element.replaceChildren(math);
   } catch {}
 }
 

@@ -1,6 +1,6 @@
 // @ts-check
 // Light or dark, as the reader of the page chose; the browser keeps it. Other pages decide for themselves, by color-scheme.
-import { storage } from './dom.js';
+import { keep, storage } from './dom.js';
 
 export const themes = /** @type {const} */ (['system', 'light', 'dark']);
 const key = 'assistant theme';
@@ -12,7 +12,7 @@ export function chosenTheme() {
 
 /** @param {HTMLElement} element @param {string} theme */
 export function chooseTheme(element, theme) {
-  storage('localStorage')[key] = theme;
+  keep('localStorage', key, theme);
   showTheme(element);
 }
 

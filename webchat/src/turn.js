@@ -179,7 +179,7 @@ export class Turn {
   // The last question of a stored conversation need not be asked twice.
   #retry(problem) {
     if (this.#isReturned) return this.#actions.submit();
-    if (this.id && !this.element.nextElementSibling) return this.#actions.regenerate();
+    if (this.id && this.element.matches(':last-of-type')) return this.#actions.regenerate();
     if (this.#actions.ask(this.#asked, this.#replaces)) (this.id || this.#source ? problem : this.element).remove();
   }
 }
