@@ -31,6 +31,7 @@ func TestImports(t *testing.T) {
 		{"assistant/demo", append(outside, module+"asyncapi")},
 		{"assistant/memory", append(outside, module+"asyncapi")},
 		{"assistant/sqlite", []string{caddy, gorilla, openai, module + "asyncapi"}},
+		{"assistant/nats", []string{caddy, gorilla, openai, sql, module + "asyncapi"}},
 		{"assistant/postgres", []string{caddy, gorilla, openai, module + "asyncapi"}},
 		{"asyncapi", []string{caddy, gorilla, openai, sql}},
 		{"termchat", []string{caddy, openai, sql, module + "asyncapi"}},
@@ -74,13 +75,14 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "window"}
+	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "view", "window"}
 	arrows := map[string][]string{
 		"window": {domain, "limits"}, "think": {}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
 		"openai": {domain, "openai/answer", "openai/sse", "think"}, "openai/answer": {domain, "openai/sse", "think"}, "openai/sse": {},
-		"feed": {domain, "stream"}, "conversation": engine, "session": append(engine, "conversation", "wire"),
+		"view": {domain, "limits", "stream"}, "recorder": {domain, "stream"}, "feed": {domain, "stream"}, "conversation": engine, "session": append(engine, "conversation", "wire"),
 		"memory": {domain, "internal/chunk"}, "sqlite": {domain, "internal/chunk"}, "postgres": {domain, "internal/chunk"},
-		"session/sessiontest": nil, "assistanttest": {domain}, "assistanttest/storetest": {domain},
+		"session/sessiontest": nil, "limits/limitstest": {domain, "limits", "guard"}, "assistanttest": {domain}, "assistanttest/storetest": {domain},
+		"assistanttest/clustertest": {domain, "memory", "internal/chunk"},
 	}
 	seen := 0
 	for _, pkg := range dependencies(t, "./assistant/...") {
@@ -113,6 +115,7 @@ func TestRooms(t *testing.T) {
 		"docs":               {"endpoint", "observe", setting},
 		"endpoint":           {"observe", setting},
 		"observe":            nil,
+		"brokers":            {setting},
 		"providers":          {setting},
 		"stores":             {setting},
 		"chatpage":           {"endpoint", "observe", setting},

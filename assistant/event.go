@@ -73,6 +73,7 @@ const (
 	KindRenamed                   // Renamed: the conversation's title changed
 	KindReplaced                  // Replaced: what came before no longer holds
 	KindDeleted                   // Deleted: the conversation is gone
+	KindJoined                    // no Body, for one mouth alone: what it asked is being answered already, as Run
 )
 
 // Body is what an [Event] says besides its text: [Asked], [Started], [Source], [Notice], [Failed],
@@ -89,7 +90,10 @@ type Asked struct {
 
 // Started says who answers.
 type Started struct {
-	Source Source `json:"source"`
+	Source Source    `json:"source"`
+	At     time.Time `json:"at,omitzero"` // when the question and its answer were stored
+	// ReasoningLive says that the model's reasoning is shown and not stored.
+	ReasoningLive bool `json:"reasoning_live,omitzero"`
 }
 
 // Notice is worth knowing and needs no reaction.
@@ -120,6 +124,7 @@ type Failed struct {
 type Completed struct {
 	FinishReason FinishReason `json:"finish_reason"`
 	Usage        *Usage       `json:"usage,omitempty"`
+	At           time.Time    `json:"at,omitzero"`
 }
 
 // Renamed is the conversation with its new title.
@@ -127,9 +132,10 @@ type Renamed struct {
 	Conversation Conversation `json:"conversation"`
 }
 
-// Replaced is the conversation after messages of it were dropped.
+// Replaced is the conversation after messages of it were dropped: From, the id of the first of them, and what is left.
 type Replaced struct {
-	Snapshot Snapshot `json:"snapshot"`
+	From     string   `json:"from,omitempty"`
+	Snapshot Snapshot `json:"snapshot,omitzero"`
 }
 
 // Deleted names the conversation that is gone.
@@ -138,7 +144,7 @@ type Deleted struct {
 }
 
 func (b Asked) size() int   { return b.Message.Size() }
-func (b Started) size() int { return b.Source.size() }
+func (b Started) size() int { return int(unsafe.Sizeof(b)-unsafe.Sizeof(b.Source)) + b.Source.size() }
 func (b Notice) size() int  { return int(unsafe.Sizeof(b)) }
 func (b Failed) size() int  { return int(unsafe.Sizeof(b)) }
 func (b Renamed) size() int { return b.Conversation.size() }
@@ -153,7 +159,7 @@ func (b Completed) size() int {
 
 func (b Replaced) size() int {
 	s := b.Snapshot
-	n := int(unsafe.Sizeof(b)) + len(s.Conversation.ID) + len(s.Conversation.Title)
+	n := int(unsafe.Sizeof(b)) + len(b.From) + len(s.Conversation.ID) + len(s.Conversation.Title)
 	for _, m := range s.Messages {
 		n += m.Size()
 	}
@@ -183,7 +189,7 @@ func (e Event) Continues(previous Event) bool {
 
 // kindNames are the kinds in JSON.
 var kindNames = [...]string{KindAsked: "asked", KindStarted: "started", KindFellBack: "fell_back", KindReasoning: "reasoning", KindPiece: "piece",
-	KindNotice: "notice", KindFailed: "failed", KindCompleted: "completed", KindRenamed: "renamed", KindReplaced: "replaced", KindDeleted: "deleted"}
+	KindNotice: "notice", KindFailed: "failed", KindCompleted: "completed", KindRenamed: "renamed", KindReplaced: "replaced", KindDeleted: "deleted", KindJoined: "joined"}
 
 // String returns the kind's name in JSON.
 func (k Kind) String() string {
@@ -200,12 +206,15 @@ type eventJSON struct {
 	Run  string          `json:"run,omitempty"`
 	From RequestKey      `json:"from,omitzero"`
 	Text string          `json:"text,omitempty"`
+	Cuts []int           `json:"cuts,omitempty"` // of several pieces in a Batch
 	Body json.RawMessage `json:"body,omitempty"`
 }
 
 // MarshalJSON implements [json.Marshaler].
-func (e Event) MarshalJSON() (data []byte, err error) {
-	j := eventJSON{Seq: e.Seq, Kind: e.Kind.String(), Run: e.Run, From: e.From, Text: e.Text}
+func (e Event) MarshalJSON() (data []byte, err error) { return e.marshal(nil) }
+
+func (e Event) marshal(cuts []int) (data []byte, err error) {
+	j := eventJSON{Seq: e.Seq, Kind: e.Kind.String(), Run: e.Run, From: e.From, Text: e.Text, Cuts: cuts}
 	if e.Body != nil {
 		if j.Body, err = json.Marshal(e.Body); err != nil {
 			return nil, err
@@ -216,9 +225,14 @@ func (e Event) MarshalJSON() (data []byte, err error) {
 
 // UnmarshalJSON implements [json.Unmarshaler]. An unknown kind is an error.
 func (e *Event) UnmarshalJSON(data []byte) error {
+	_, err := e.unmarshal(data)
+	return err
+}
+
+func (e *Event) unmarshal(data []byte) (cuts []int, err error) {
 	var j eventJSON
 	if err := json.Unmarshal(data, &j); err != nil {
-		return err
+		return nil, err
 	}
 	*e = Event{Seq: j.Seq, Run: j.Run, From: j.From, Text: j.Text}
 	for kind, name := range kindNames {
@@ -226,9 +240,8 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 			e.Kind = Kind(kind)
 		}
 	}
-	var err error
 	switch e.Kind {
-	case KindReasoning, KindPiece:
+	case KindReasoning, KindPiece, KindJoined:
 	case KindAsked:
 		e.Body, err = decodeBody[Asked](j.Body)
 	case KindStarted:
@@ -248,9 +261,9 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	case KindDeleted:
 		e.Body, err = decodeBody[Deleted](j.Body)
 	default:
-		return fmt.Errorf("unknown kind of event %q", j.Kind)
+		return nil, fmt.Errorf("unknown kind of event %q", j.Kind)
 	}
-	return err
+	return j.Cuts, err
 }
 
 func decodeBody[B Body](data []byte) (Body, error) {

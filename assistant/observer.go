@@ -29,6 +29,25 @@ type Observer interface {
 	// Stored reports a call of the store: the method in snake case, such as delete_before, how long it took, and
 	// its error. An error may be an answer of the store, such as ErrNotFound.
 	Stored(operation string, took time.Duration, err error)
+	// Clustered reports, each second, how this node stands among those that share its store.
+	Clustered(s NodeState)
+	// Buried reports that this node was taken for dead, and that its answers were interrupted.
+	Buried()
+	// LimitsShared reports whether limits are counted in the store, for all nodes and beyond a restart, as they are to be.
+	// Otherwise the store is away, and this node counts alone.
+	LimitsShared(shared bool)
+}
+
+// NodeState is how a node stands among those that share its store.
+type NodeState struct {
+	Node   NodeID        // 0 where the store is not shared
+	Others int           // other nodes that live
+	Lease  time.Duration // until this node may be buried, if it does not renew its lease
+	Broker string        // its name; "" = none
+	Up     bool          // the broker reaches other nodes
+	// Held are conversations that this node writes to, Mirrored those that another one does and this one shows, and
+	// Lent those that this one does and others show.
+	Held, Mirrored, Lent int
 }
 
 // AnswerObserver follows one answer. One goroutine at a time calls it.
@@ -133,6 +152,15 @@ func (NoObserver) Titled(Source, Usage) {}
 
 // Stored does nothing.
 func (NoObserver) Stored(string, time.Duration, error) {}
+
+// Clustered does nothing.
+func (NoObserver) Clustered(NodeState) {}
+
+// Buried does nothing.
+func (NoObserver) Buried() {}
+
+// LimitsShared does nothing.
+func (NoObserver) LimitsShared(bool) {}
 
 type noAnswerObserver struct{}
 

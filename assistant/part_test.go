@@ -68,11 +68,11 @@ func TestEventJSON(t *testing.T) {
 	m := Message{ID: "m", Role: RoleAssistant, Content: "a", Parts: Parts{ReasoningPart{"r"}, TextPart{"a"}}, Model: "x", Status: StatusFailed,
 		FinishReason: FinishError, Reason: ReasonProviderTimeout, Usage: &Usage{1, 2, 3, true}, CreatedAt: at}
 	events := []Event{
-		{1, KindAsked, "run", RequestKey{}, "", Asked{m}}, {2, KindStarted, "run", key, "", Started{Source{"p", "m"}}},
+		{1, KindAsked, "run", RequestKey{}, "", Asked{m}}, {2, KindStarted, "run", key, "", Started{Source{"p", "m"}, at, true}},
 		{3, KindFellBack, "run", RequestKey{}, "", Source{"p", "m"}}, {4, KindReasoning, "run", RequestKey{}, "r", nil}, {5, KindPiece, "run", RequestKey{}, "<a>", nil},
 		{6, KindNotice, "run", RequestKey{}, "", Notice{NoticeContextTrimmed}}, {0, KindFailed, "run", key, "", Failed{ReasonBusy, time.Second}},
-		{8, KindCompleted, "run", RequestKey{}, "", Completed{FinishStop, &Usage{1, 2, 3, false}}}, {9, KindRenamed, "", key, "", Renamed{c}},
-		{10, KindReplaced, "run", RequestKey{}, "", Replaced{Snapshot{c, []Message{m}, true, &Running{"run", "a", "r"}}}}, {11, KindDeleted, "", key, "", Deleted{"c"}},
+		{8, KindCompleted, "run", RequestKey{}, "", Completed{FinishStop, &Usage{1, 2, 3, false}, at}}, {9, KindRenamed, "", key, "", Renamed{c}},
+		{10, KindReplaced, "run", RequestKey{}, "", Replaced{"m", Snapshot{c, []Message{m}, true, &Running{"run", "a", "r"}}}}, {11, KindDeleted, "", key, "", Deleted{"c"}}, {0, KindJoined, "run", key, "", nil},
 	}
 	if len(events) != len(kindNames)-1 {
 		t.Fatalf("%d kinds, the test has %d", len(kindNames)-1, len(events))

@@ -73,5 +73,6 @@ type Delta struct {
 type Fallback struct {
 	Failed Source
 	Err    error // why; for the operator
+	Usage  Usage // what the one that failed has told of tokens used in vain; a later Usage of the answer contains it
 	Next   Source
 }

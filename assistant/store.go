@@ -3,6 +3,7 @@ package assistant
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,7 @@ var (
 	// ErrNotFound says that there is no such conversation or message for this owner: missing and foreign
 	// look alike.
 	ErrNotFound = errors.New("not found")
-	// ErrDuplicate says that the conversation already has a message with this client id.
+	// ErrDuplicate says that the conversation already has a message with this client id, or with the question's ID.
 	ErrDuplicate = errors.New("client id was used before")
 	// ErrConversationFull says that the conversation has as many messages as it may have.
 	ErrConversationFull = errors.New("conversation is full")
@@ -22,6 +23,8 @@ var (
 	// ErrUnavailable says that a store cannot be opened now and may be later: its disk is full, or its server is
 	// away. Only what opens stores returns it.
 	ErrUnavailable = errors.New("store is unavailable")
+	// ErrNoLedger says that a store is no [Ledger]. Only what stands in for stores returns it.
+	ErrNoLedger = errors.New("store is no ledger")
 )
 
 // Store keeps conversations. It is safe for concurrent use.
@@ -63,17 +66,20 @@ type Store interface {
 	MessageByClientID(ctx context.Context, owner, id, clientID string) ([]Message, error)
 
 	// Begin stores the start of a turn, all of it or nothing, and sets the conversation's UpdatedAt to
-	// that of the answer.
-	Begin(ctx context.Context, owner, id string, b Beginning) error
-	// Extend stores more of an answer that is streaming; any other is ErrNotFound. The parts are text and
-	// reasoning. They begin at offset, which counts the bytes of text and reasoning before them, and replace
-	// what was stored from there on; so a call whose outcome is unknown can be repeated, with more parts
-	// too. Nothing may be missing before offset. Calls for one answer come one after the other.
-	Extend(ctx context.Context, owner, id, messageID string, offset int, parts Parts) error
+	// that of the answer. A conversation that has an answer streaming (after the drop) is ErrStale. Of several errors
+	// it returns the first: that there is no such conversation, ErrDuplicate, ErrStale for Last, ErrNotFound for
+	// DropFrom, ErrStale for an answer that is streaming, ErrConversationFull. So where the outcome of a call with a
+	// question is unknown, it can be repeated: it is ErrDuplicate if it was stored.
+	Begin(ctx context.Context, c Claim, b Beginning) error
+	// Extend stores more of an answer that is streaming; any other is ErrNotFound. The first event has the number
+	// after the last one that was stored of the answer, whichever that is at its first call. Where the outcome of
+	// a call is unknown, the next one begins with the same event, has at least as many, and replaces it. Calls for one
+	// answer come one after the other.
+	Extend(ctx context.Context, c Claim, e Extension) error
 	// Finish gives messages that are stored their final form, all or nothing: ID, Role, ClientID and
 	// CreatedAt stay, the rest is replaced. They are an answer that was begun and, where
-	// its status changes too, its question. The conversation's UpdatedAt becomes at.
-	Finish(ctx context.Context, owner, id string, at time.Time, messages ...Message) error
+	// its status changes too, its question. The conversation's UpdatedAt becomes that of the ending.
+	Finish(ctx context.Context, c Claim, e Ending) error
 
 	// DeleteBefore removes at most limit conversations, of any owner, that were last updated before t and
 	// have no answer streaming. It returns them: fewer than limit once none is left.
@@ -110,9 +116,12 @@ type Owned struct{ Owner, ID string }
 
 // Beginning is what [Store.Begin] stores.
 type Beginning struct {
+	// Last is the ID of the last message that the caller knows of; "" = there is none. Where the conversation's last
+	// message is another, nothing is stored: ErrStale.
+	Last string
 	// DropFrom is the ID of a message that is removed with all after it; "" drops nothing.
 	DropFrom string
-	// Question is the user's new message; nil when an old one is answered again. Where it has a ClientID
+	// Question is the user's new message; nil when an old one is answered again. Where it has an ID or a ClientID
 	// that the conversation already has (after the drop), nothing is stored: ErrDuplicate.
 	Question *Message
 	// Answer is the message to be streamed: empty, status streaming.
@@ -122,4 +131,65 @@ type Beginning struct {
 	// MaxMessages is how many messages the conversation may have then; 0 is no limit. Where it would have
 	// more, nothing is stored: ErrConversationFull, unless the question is an ErrDuplicate.
 	MaxMessages int
+	// Events are those that show all this, with their numbers. Only a [Cluster] looks at them.
+	Events []Event
+}
+
+// Extension is what [Store.Extend] stores.
+type Extension struct {
+	// MessageID is the answer's.
+	MessageID string
+	// Events are the next ones of the log, with their numbers.
+	Events []Event
+	// ReasoningLive leaves the model's reasoning out of the message.
+	ReasoningLive bool
+}
+
+// Parts returns the text and reasoning of the events that belongs to the message, neighbours of one kind joined.
+func (e Extension) Parts() (parts Parts) {
+	for rest := e.Events; len(rest) > 0; {
+		first, n := rest[0], 1
+		for n < len(rest) && rest[n].Continues(first) {
+			n++
+		}
+		var text strings.Builder
+		for _, piece := range rest[:n] {
+			text.WriteString(piece.Text)
+		}
+		switch rest = rest[n:]; {
+		case first.Kind == KindPiece:
+			parts = append(parts, TextPart{text.String()})
+		case first.Kind == KindReasoning && !e.ReasoningLive:
+			parts = append(parts, ReasoningPart{text.String()})
+		}
+	}
+	return parts
+}
+
+// Ending is what [Store.Finish] stores.
+type Ending struct {
+	// At is the conversation's new UpdatedAt.
+	At time.Time
+	// Messages are those that get their final form.
+	Messages []Message
+	// Events are what the log has since it was stored last, up to the answer's end, with their numbers. Only a
+	// [Cluster] looks at them.
+	Events []Event
+}
+
+// Ledger is a Store that keeps what limits count, beyond the end of a process, and for all who share it.
+//
+// assistanttest/storetest.TestLedger checks the whole contract for every implementation.
+type Ledger interface {
+	Store
+	// Account changes what is kept of a payer. change gets what is there, nil at first, and the time by the one clock of
+	// all who share the store. It returns what is to be there from now on, nil to remove it: UTF-8 without a NUL. Where it
+	// returns an error, nothing is changed, and Account returns that error.
+	//
+	// Changes of one payer come one after the other. change must be quick and must not call the store. It may be called
+	// several times, also after the context has ended; one of its results counts, once, if Account returns nil. No change
+	// waits for a disk of its own: the last ones may be lost when the machine breaks down.
+	Account(ctx context.Context, payer string, change func(state []byte, now time.Time) ([]byte, error)) error
+	// ForgetAccounts removes at most limit payers that were not changed for so long. It returns how many there were.
+	ForgetAccounts(ctx context.Context, idle time.Duration, limit int) (int, error)
 }

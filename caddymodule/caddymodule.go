@@ -9,6 +9,9 @@
 //	http.assistant.stores.memory        stores.Memory: conversations in memory
 //	http.assistant.stores.sqlite        stores.SQLite: in a file
 //	http.assistant.stores.postgres      stores.Postgres: in a database, which several nodes may share
+//	http.assistant.brokers.local        brokers.Local: connects no nodes
+//	http.assistant.brokers.postgres     brokers.Postgres: connects them through the database that they share
+//	http.assistant.brokers.nats         brokers.NATS: through NATS, which is faster
 //	admin.api.assistant                 admin.Admin: /assistant/ of Caddy's admin API
 //
 // Package command adds "caddy assistant". All of them translate configuration and requests; what they do not
@@ -17,12 +20,13 @@
 //	command ─► admin, docs ─► endpoint ─► observe
 //	                chatpage ─► endpoint
 //
-// Providers and stores stand alone, and endpoint finds them by their names. Modules of others in their
-// namespaces implement endpoint.ProviderSource and endpoint.StoreSource.
+// Providers, stores and brokers stand alone, and endpoint finds them by their names. Modules of others in their
+// namespaces implement endpoint.ProviderSource, endpoint.StoreSource and endpoint.BrokerSource.
 package caddymodule
 
 import (
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/brokers"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/chatpage"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/command"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/docs"

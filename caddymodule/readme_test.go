@@ -13,6 +13,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/brokers"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/chatpage"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/docs"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
@@ -32,6 +33,7 @@ var modules = []struct {
 	{"provider openai [<label>]", "[openai] the label is its name in logs and metrics", new(providers.OpenAI)},
 	{"provider demo [<label>]", "", new(providers.Demo)},
 	{"store memory", "", new(stores.Memory)},
+	{"broker nats <url...>", "", new(brokers.NATS)},
 	{"assistant_chat [<matcher>]", "", new(chatpage.ChatPage)},
 	{"asyncapi [<matcher>]", "", new(docs.AsyncAPI)},
 }
@@ -108,6 +110,7 @@ func TestSettings(t *testing.T) {
 		t.Run(d.heading, func(t *testing.T) {
 			fields := jsonFields(t, reflect.ValueOf(d.module).Elem())
 			delete(fields, "label") // which stands before the block
+			delete(fields, "urls")  // the same
 			for _, group := range d.module.Settings() {
 				for _, row := range group {
 					name := row.Name

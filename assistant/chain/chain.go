@@ -84,20 +84,22 @@ func (c *Chain) Health() []Health {
 func (c *Chain) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
 		var faults []error
-		var spent assistant.Usage
+		var spent, used assistant.Usage // in vain: by all, and by the last one
 		from, why := 0, error(nil)
 		for i, a := c.first(); a != nil; i, a = c.next(i + 1) {
 			if i > 0 && why == nil {
 				why = &assistant.ProviderError{Reason: c.links[0].health().Reason, Err: ErrPassedOver}
 			}
-			if why != nil && !yield(assistant.Delta{Fallback: &assistant.Fallback{Failed: c.links[from].Source(), Err: why, Next: c.links[i].Source()}}, nil) {
+			if why != nil && !yield(assistant.Delta{Fallback: &assistant.Fallback{Failed: c.links[from].Source(), Err: why, Usage: used, Next: c.links[i].Source()}}, nil) {
 				a.left()
 				return
 			}
-			ended, err := c.ask(ctx, req, c.links[i], a, &spent, yield)
-			if ended {
+			var ended bool
+			var err error
+			if ended, used, err = c.ask(ctx, req, c.links[i], a, spent, yield); ended {
 				return
 			}
+			spent = sum(spent, used)
 			faults, from, why = append(faults, err), i, err
 		}
 		end(yield, spent, joint(faults))
@@ -128,9 +130,9 @@ func (c *Chain) next(i int) (int, *attempt) {
 	return i, nil
 }
 
-// ask hands on what l says. It has not ended when l has failed so that the next may be asked; what l has taken for that
-// is then in spent.
-func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *attempt, spent *assistant.Usage, yield func(assistant.Delta, error) bool) (ended bool, err error) {
+// ask hands on what l says, after others have spent something. It has not ended when l has failed so that the next may be
+// asked; used is what l has taken for that.
+func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *attempt, spent assistant.Usage, yield func(assistant.Delta, error) bool) (ended bool, used assistant.Usage, err error) {
 	defer a.left()
 	begun, complete := false, false
 	err = assistant.ErrUnfinished
@@ -148,37 +150,44 @@ func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *atte
 			a.completed()
 		}
 		if d.Usage != nil {
-			sum := assistant.Usage{
-				InputTokens: spent.InputTokens + d.Usage.InputTokens, OutputTokens: spent.OutputTokens + d.Usage.OutputTokens,
-				TotalTokens: spent.TotalTokens + d.Usage.TotalTokens, Estimated: d.Usage.Estimated,
-			}
 			if !begun {
-				*spent = sum
+				used = *d.Usage
 				continue
 			}
-			d.Usage = &sum
+			d.Usage = new(sum(spent, *d.Usage))
 		}
 		if !yield(d, nil) {
-			return true, nil
+			return true, used, nil
 		}
 	}
 	switch {
 	case complete:
-		return true, nil
+		return true, used, nil
+	case ctx.Err() != nil && used == (assistant.Usage{}): // which leaves it to an estimate
+		yield(assistant.Delta{}, context.Cause(ctx))
+		return true, used, nil
 	case ctx.Err() != nil:
-		end(yield, *spent, context.Cause(ctx))
-		return true, nil
+		end(yield, sum(spent, used), context.Cause(ctx))
+		return true, used, nil
 	}
 	c.failed(l, a, err)
 	switch {
 	case begun:
 		yield(assistant.Delta{}, err)
 	case assistant.Describe(err).Reason == assistant.ReasonContentFiltered:
-		end(yield, *spent, err)
+		end(yield, sum(spent, used), err)
 	default:
-		return false, err
+		return false, used, err
 	}
-	return true, nil
+	return true, used, nil
+}
+
+// sum adds what was used.
+func sum(a, b assistant.Usage) assistant.Usage {
+	return assistant.Usage{
+		InputTokens: a.InputTokens + b.InputTokens, OutputTokens: a.OutputTokens + b.OutputTokens,
+		TotalTokens: a.TotalTokens + b.TotalTokens, Estimated: a.Estimated || b.Estimated,
+	}
 }
 
 // end yields the error, and before it what was spent although nothing was shown.

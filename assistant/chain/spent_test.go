@@ -3,6 +3,7 @@ package chain_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -58,6 +59,55 @@ func TestSpent(t *testing.T) {
 			}
 			if test.err == "" && last != nil || test.err != "" && assistant.Describe(last).Reason != test.err {
 				t.Errorf("ended with %v, want %s", last, test.err)
+			}
+		})
+	}
+}
+
+// TestSpentIsTold holds that each fallback says what was used in vain, and that nothing is said instead of an estimate
+// where the last one that is asked has not told what it has used.
+func TestSpentIsTold(t *testing.T) {
+	const empty = assistant.ReasonEmptyAnswer
+	silent := model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+		_ = yield(assistant.Delta{Text: "Hi"}) && yield(finished)
+		return nil
+	})
+	stopped := errors.New("stopped")
+	for _, test := range []struct {
+		name string
+		last string // what the last one says before it is stopped; "" = it answers
+	}{
+		{"no usage is reported", ""},
+		{"stopped in the middle", "Hi"},
+		{"stopped before", "-"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, stop := context.WithCancelCause(t.Context())
+			defer stop(nil)
+			last := silent
+			if test.last != "" {
+				last = model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+					if test.last != "-" {
+						yield(assistant.Delta{Text: test.last})
+					}
+					stop(stopped)
+					return stopped
+				})
+			}
+			var told []assistant.Usage
+			for d, err := range newChain(t, spends(empty, "", 10, 500), fails(empty, 0), spends(empty, "", 7, 0), last).Stream(ctx, assistant.Request{}) {
+				if d.Fallback != nil {
+					told = append(told, d.Fallback.Usage)
+				}
+				if d.Usage != nil {
+					t.Errorf("told %+v instead of an estimate", *d.Usage)
+				}
+				if wantErr := test.last != ""; err != nil != wantErr && d == (assistant.Delta{}) {
+					t.Errorf("ended with %v", err)
+				}
+			}
+			if want := []assistant.Usage{{InputTokens: 10, OutputTokens: 500, TotalTokens: 510}, {}, {InputTokens: 7, TotalTokens: 7}}; !slices.Equal(told, want) {
+				t.Errorf("fallbacks told %+v, want %+v", told, want)
 			}
 		})
 	}

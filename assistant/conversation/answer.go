@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
 	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
+	"github.com/caddy-assistant/caddy-assistant/assistant/view"
 	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
 )
@@ -38,6 +39,16 @@ func (c *Conversation) startLocked(t *turn) bool {
 
 // next ends the running turn and starts the one that waits longest; nil when there is none.
 func (c *Conversation) next() *turn {
+	c.letGo(false)
+	t, isLeft := c.startNext()
+	if isLeft {
+		c.drop()
+	}
+	return t
+}
+
+// startNext is next. isLeft says that the claim is still to be dropped: those that waited were refused.
+func (c *Conversation) startNext() (next *turn, isLeft bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.hub.end(c.running) // at last: a hub that drains ends mouths once no turn runs
@@ -48,21 +59,40 @@ func (c *Conversation) next() *turn {
 		c.pending = c.pending[1:]
 		t.assistant.Observer.Waiting(-1)
 		if c.startLocked(t) {
-			return t
+			return t, false
 		}
 		c.refuseLocked(t, assistant.Refuse(assistant.ReasonDraining))
 	}
 	c.dropPendingLocked()
 	c.settleLocked()
-	return nil
+	isLeft = c.isHolding
+	c.isHolding = false // whoever works next takes it anew
+	return nil, isLeft
 }
 
 // answer runs a turn from its start to its one end. What keeps it from starting is said to its askers alone.
 func (c *Conversation) answer(t *turn) {
 	defer close(t.done)
-	defer t.meter.Settle(0) // what has not begun costs nothing
+	defer t.meter.Drop() // what has not begun costs nothing
 	defer c.rescue(t)
-	switch err := c.begin(t); {
+	answered, err := c.obtain(t)
+	if answered {
+		return
+	}
+	if err == nil {
+		err = c.begin(t)
+	}
+	switch {
+	case errors.Is(err, errReplay):
+		c.replay(t)
+		return
+	case errors.Is(err, assistant.ErrLost): // and nothing was shown
+		c.letGo(true)
+		c.refuse(t, assistant.Refuse(assistant.ReasonBusy))
+		return
+	case errors.Is(err, errAnswered):
+		c.replayOwn(t)
+		return
 	case errors.Is(err, assistant.ErrDuplicate):
 		c.replay(t)
 		return
@@ -76,29 +106,49 @@ func (c *Conversation) answer(t *turn) {
 	t.observer = t.assistant.Observer.Answering(assistant.AnswerStart{Peer: c.askerOf(t).Peer, ConversationID: c.id, MessageID: t.id, Source: t.source})
 	c.logContent(t, t.question)
 	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, window.Turn(t.question)), MaxTokens: t.meter.Limit()}
-	show := func(e assistant.Event) { c.show(t, e) }
-	var err error
-	if c.stored() {
-		r := c.record(t, show)
-		err = t.stream(req, r.Add)
-		if !r.End() {
-			t.finish = ""
-		}
-	} else {
-		err = t.stream(req, show)
+	if !c.stored() {
+		c.finish(t, t.conclude(t.stream(req, c.show)), 0)
+		return
 	}
-	c.finish(t, t.conclude(err))
+	r := c.record(t)
+	err = t.stream(req, func(e assistant.Event) {
+		if err := c.proven(t.ctx); errors.Is(err, assistant.ErrLost) {
+			t.cancel(err)
+		} else if err == nil {
+			r.Add(e)
+		}
+	})
+	kept, shown := r.End()
+	if !shown {
+		t.finish = ""
+	}
+	if err = t.conclude(err); errors.Is(context.Cause(t.ctx), assistant.ErrLost) && c.isHeldBefore(c.hub.node()) {
+		c.lose(t)
+		return
+	}
+	c.finish(t, err, kept)
 }
 
 // record begins to store the answer.
-func (c *Conversation) record(t *turn, show func(assistant.Event)) *recorder.Recorder {
+func (c *Conversation) record(t *turn) *recorder.Recorder {
+	claim := c.claim
 	return recorder.Start(recorder.Config{
-		Strict: t.assistant.Strict, Reasoning: !t.assistant.ReasoningLive, Show: show, Ctx: t.ctx, Cancel: t.cancel,
-		Extend: func(offset int, parts assistant.Parts) error {
-			return c.hub.store.Extend(c.hub.lasting(), c.owner, c.id, t.id, offset, parts)
+		Log: c.view.Log, After: c.kept, Show: c.show, Strict: t.assistant.Strict, Ctx: t.ctx, Cancel: t.cancel,
+		Lock: func() func() { c.writing <- struct{}{}; return c.written },
+		Extend: func(events []assistant.Event) error {
+			return c.extend(claim, assistant.Extension{MessageID: t.id, Events: events, ReasoningLive: t.assistant.ReasoningLive})
 		},
 		Logger: t.assistant.Logger.With(zap.String("message_id", t.id)),
 	})
+}
+
+// extend stores what was shown, and tells other nodes.
+func (c *Conversation) extend(claim assistant.Claim, e assistant.Extension) error {
+	err := c.hub.store.Extend(c.hub.lasting(), claim, e)
+	if err == nil && c.hub.isClustered() {
+		c.hub.announce(assistant.Standing{Owned: claim.Owned, Cursor: assistant.Cursor{Epoch: c.cursor().Epoch, Seq: e.Events[len(e.Events)-1].Seq}, Holder: claim.Node})
+	}
+	return err
 }
 
 // refuse says to the askers of t why there will be no answer.
@@ -113,6 +163,7 @@ func (c *Conversation) refuseLocked(t *turn, err error) {
 	t.ended = true
 	failed := assistant.Describe(err)
 	t.assistant.Observer.Failed(failed.Reason)
+	c.report(t, request{Kind: requestRefused, Failed: &failed})
 	for _, k := range t.keys {
 		c.deliverLocked(k, t.event(assistant.KindFailed, failed))
 	}
@@ -196,6 +247,7 @@ func (t *turn) piece(kind assistant.Kind, text string, show func(assistant.Event
 
 // fallBack shows clients and operator that another provider answers.
 func (t *turn) fallBack(f *assistant.Fallback, show func(assistant.Event)) {
+	t.meter.Failed(f.Usage)
 	level := zap.WarnLevel
 	if errors.Is(f.Err, chain.ErrPassedOver) {
 		level = zap.DebugLevel // a provider that is down would fill the log
@@ -219,6 +271,8 @@ func (t *turn) conclude(err error) error {
 		t.finish = assistant.FinishBudget
 	case errors.Is(cause, ErrStopping):
 		t.finish, err = assistant.FinishInterrupted, cause
+	case errors.Is(cause, assistant.ErrLost):
+		t.finish, err = assistant.FinishInterrupted, cause
 	case cause != nil: // what the provider made of it is no fault
 		t.finish, err = assistant.FinishStopped, cause
 	default:
@@ -237,16 +291,12 @@ func isFault(cause error) bool {
 	return ok
 }
 
-// show appends an event of the running answer, and keeps its text for snapshots: both at once, so that
-// a snapshot contains exactly what its seq says.
-func (c *Conversation) show(t *turn, e assistant.Event) {
+// show appends an event of the running answer.
+func (c *Conversation) show(e assistant.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch e.Kind {
-	case assistant.KindPiece, assistant.KindReasoning:
-		t.text.Add(e.Kind, e.Text)
-	case assistant.KindFellBack:
-		t.source = e.Body.(assistant.Source)
+	if source, ok := e.Body.(assistant.Source); ok {
+		c.running.source = source
 	}
 	c.appendLocked(e)
 }
@@ -261,22 +311,38 @@ func (c *Conversation) rescue(t *turn) {
 	err := &assistant.PanicError{Value: v, Stack: debug.Stack()}
 	t.finish, t.reason = assistant.FinishError, assistant.ReasonInternal
 	if !t.shown {
-		t.meter.Settle(0)
+		t.meter.Drop()
 	}
 	t.usage = t.meter.Pay(t.usage)
-	c.logEnd(t, err)
+	switch {
+	case !t.shown:
+		c.logEnd(t, err)
+		c.refuse(t, err)
+	case !t.ended:
+		c.finish(t, err, c.kept)
+	}
+}
+
+// replayOwn shows the askers of t its answer, where another node gave it and its events never came here.
+func (c *Conversation) replayOwn(t *turn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t.shown {
-		c.showEndLocked(t, err)
-	} else {
-		c.refuseLocked(t, err)
+	i := view.IndexOf(c.view.Messages, t.id)
+	if t.ended || i < 1 {
+		return
+	}
+	t.uncount()
+	t.ended = true
+	for _, k := range t.keys {
+		c.deliverLocked(k, assistant.Replay(c.view.Messages[i-1:i+1], t.source)...)
 	}
 }
 
 // replay answers a question that was asked before as its turn was, without asking the model.
 func (c *Conversation) replay(t *turn) {
-	messages := c.asked(t.question.ClientID)
+	c.mu.Lock()
+	messages := c.view.Question(t.question.ClientID)
+	c.mu.Unlock()
 	if messages == nil {
 		var err error
 		if messages, err = c.hub.store.MessageByClientID(c.hub.lasting(), c.owner, c.id, t.question.ClientID); err != nil {
@@ -284,6 +350,7 @@ func (c *Conversation) replay(t *turn) {
 			return
 		}
 	}
+	c.report(t, request{Kind: requestAnswered})
 	events := assistant.Replay(messages, t.source)
 	if !c.stored() {
 		events = events[1:] // its client knows the question
@@ -295,16 +362,4 @@ func (c *Conversation) replay(t *turn) {
 	for _, k := range t.keys {
 		c.deliverLocked(k, events...)
 	}
-}
-
-// asked returns the question with that client id and its answer, where they are in memory.
-func (c *Conversation) asked(clientID string) []assistant.Message {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, m := range c.messages {
-		if m.ClientID == clientID {
-			return append([]assistant.Message(nil), c.messages[i:min(i+2, len(c.messages))]...)
-		}
-	}
-	return nil
 }

@@ -28,10 +28,11 @@ type Config struct {
 	// Budget limits tokens. A question that needs more than is left is refused; an answer that comes to the end
 	// of the budget ends there. Default: no limit.
 	Budget limits.Budget
-	// MaxConnections is how many connections Admit lets be open at once. Default: no limit.
+	// MaxConnections is how many connections Admit lets be open at once on this node: it protects the process. Default: no
+	// limit.
 	MaxConnections int
-	// MaxConnectionsPerUser is how many of them each user may have, or each network of anonymous clients.
-	// Default: no limit.
+	// MaxConnectionsPerUser is how many connections each user may have, or each network of anonymous clients, on all nodes
+	// together. Default: no limit.
 	MaxConnectionsPerUser int
 	// MaxQuestionLength is the longest question, in characters. Default: no limit but Context.
 	MaxQuestionLength int
@@ -87,7 +88,7 @@ func New(hub *Hub, c Config) *Assistant {
 	c.MaxAnswer = cmp.Or(c.MaxAnswer, 200_000)
 	c.Context = cmp.Or(c.Context, 16000)
 	if c.Budget.Tokens > 0 {
-		c.Context = min(c.Context, c.Budget.Tokens) // or a long conversation could never go on
+		c.Context = min(c.Context, c.Budget.Input()) // or a long conversation could never go on
 	}
 	c.FinishAlone = cmp.Or(c.FinishAlone, 5*time.Minute)
 	c.ResumeWindow = cmp.Or(c.ResumeWindow, defaultResumeWindow)
@@ -97,9 +98,10 @@ func New(hub *Hub, c Config) *Assistant {
 }
 
 // Admit takes a place among the connections, before the upgrade; release gives it back, once. The error is
-// [limits.ErrConnections] or [limits.ErrUserConnections].
-func (a *Assistant) Admit(peer assistant.Peer) (release func(), err error) {
-	return a.hub.accounts.Connect(a.Client(peer).Payer, a.MaxConnections, a.MaxConnectionsPerUser)
+// [limits.ErrConnections] or [limits.ErrUserConnections]. Where MaxConnectionsPerUser is set, it waits for the store, a
+// second at most.
+func (a *Assistant) Admit(ctx context.Context, peer assistant.Peer) (release func(), err error) {
+	return a.hub.accounts.Connect(ctx, a.Client(peer).Payer, a.MaxConnections, a.MaxConnectionsPerUser)
 }
 
 // Client returns whom limits count for a peer.

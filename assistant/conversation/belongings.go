@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/feed"
+	"github.com/caddy-assistant/caddy-assistant/assistant/view"
 )
 
 // ErrAnonymous says that anonymous conversations belong to no user: they cannot be listed, exported or erased
@@ -55,18 +56,19 @@ func (h *Hub) FollowList(user string, wake func()) (*feed.Follower, error) {
 	return h.lists.Follow(user, wake), nil
 }
 
-// changed shows the followers of a user's list what became of a conversation.
+// changed shows the followers of a user's list, here and on other nodes, what became of a conversation.
 func (h *Hub) changed(user string, kind assistant.ChangeKind, c assistant.Conversation) {
 	h.lists.Publish(user, assistant.Change{Kind: kind, Conversation: c})
+	h.announce(assistant.Standing{Owned: assistant.Owned{Owner: user, ID: c.ID}, Change: kind, Deleted: kind == assistant.ChangeDeleted})
 }
 
 // Messages returns a page of a conversation's messages, oldest first: the last ones, or, where before is not "",
 // the last ones before that message. There are at most limit, 0 = 50, and, unless a single message is larger,
 // at most 1 MiB of them.
 func (h *Hub) Messages(ctx context.Context, owner, id, before string, limit int) (page []assistant.Message, more bool, err error) {
-	limit = cmp.Or(limit, pageMessages)
+	limit = cmp.Or(limit, view.PageMessages)
 	messages, more, err := h.store.Messages(ctx, owner, id, before, limit)
-	page = lastPage(messages, limit)
+	page = view.LastPage(messages, limit)
 	return append([]assistant.Message{}, page...), more || len(page) < len(messages), err
 }
 

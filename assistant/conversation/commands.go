@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// Do gives the conversation a command. An [assistant.Ask], [assistant.Regenerate] or [assistant.Stop] returns
-// at once, without a call of the store; what comes of it are events. A rename or a deletion returns when it is
+// Do gives the conversation a command. An [assistant.Ask] or [assistant.Regenerate] returns at once, without a call of
+// the store, and so does an [assistant.Stop] of an answer that is known to run; what comes of it are events. A rename or a deletion returns when it is
 // stored. A command that is not accepted returns an [*assistant.RefusalError], and a broken store an
 // [*assistant.StoreError].
 func (c *Conversation) Do(ctx context.Context, cmd assistant.Command) (assistant.Receipt, error) {
@@ -50,7 +50,7 @@ func (c *Conversation) ask(t *turn) (assistant.Receipt, error) {
 	case c.running != nil && len(c.pending) >= t.assistant.MaxPending:
 		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonBusy)
 	}
-	if !c.wasAskedLocked(t.question.ClientID, t.replaces) {
+	if !c.view.WasAsked(t.question.ClientID, t.replaces) {
 		if err := t.count(); err != nil {
 			return assistant.Receipt{}, err
 		}
@@ -59,7 +59,7 @@ func (c *Conversation) ask(t *turn) (assistant.Receipt, error) {
 	case c.running != nil:
 		c.pending = append(c.pending, t)
 		t.assistant.Observer.Waiting(1)
-		return assistant.Receipt{Run: t.id, Queued: true}, nil
+		return assistant.Receipt{Run: t.id, Queued: len(c.pending) > 1 || !c.running.ended}, nil
 	case !c.startLocked(t):
 	case !c.hub.Go(c.work):
 		t.cancel(nil)
@@ -91,32 +91,42 @@ func (c *Conversation) unendedLocked() []*turn {
 	return turns
 }
 
+// canRegenerateLocked reports whether there is a question, or may be one that another node has stored.
 func (c *Conversation) canRegenerateLocked() bool {
-	return c.running != nil || slices.ContainsFunc(c.messages, func(m assistant.Message) bool { return m.Role == assistant.RoleUser })
-}
-
-// wasAskedLocked reports whether a question with that client id is in memory, and stays there.
-func (c *Conversation) wasAskedLocked(clientID, dropFrom string) bool {
-	for _, m := range c.messages {
-		switch {
-		case dropFrom != "" && m.ID == dropFrom:
-			return false
-		case clientID != "" && m.ClientID == clientID:
-			return true
-		}
-	}
-	return false
+	isBehind := c.stored() && !c.held && c.hub.isClustered() && c.hub.othersLive()
+	return c.running != nil || isBehind || slices.ContainsFunc(c.view.Messages, func(m assistant.Message) bool { return m.Role == assistant.RoleUser })
 }
 
 // ErrNothingToStop says that the answer to stop does not run.
 var ErrNothingToStop = errors.New("nothing to stop")
 
-// stop ends the running answer.
+// stop ends the running answer, wherever it runs.
 func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
+	receipt, err := c.stopHere(cmd)
+	if err == nil {
+		return receipt, nil
+	}
+	if !c.runsElsewhere() { // it may be faster than what other nodes say
+		if err := c.freshen(0); err != nil {
+			return receipt, assistant.OfStore(err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	run, holder := c.runElsewhereLocked(), c.mirror.standing.Holder
+	if run == "" || holder == 0 || cmd.Run != "" && cmd.Run != run {
+		return receipt, err
+	}
+	c.hub.Go(func() { c.stopThere(holder, assistant.Stop{From: cmd.From, Run: run}) })
+	return assistant.Receipt{Run: run}, nil
+}
+
+// stopHere ends the answer that this node gives.
+func (c *Conversation) stopHere(cmd assistant.Stop) (assistant.Receipt, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.running
-	if t == nil || t.ended || cmd.Run != "" && cmd.Run != t.id {
+	if t == nil || t.ended || t.away.holder != 0 || cmd.Run != "" && cmd.Run != t.id {
 		return assistant.Receipt{}, ErrNothingToStop
 	}
 	if cmd.From != (assistant.RequestKey{}) && t.keyOf(cmd.From.Mouth) < 0 {
@@ -126,15 +136,54 @@ func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
 	return assistant.Receipt{Run: t.id}, nil
 }
 
+func (c *Conversation) runsElsewhere() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.runElsewhereLocked() != ""
+}
+
+// runElsewhereLocked returns the answer that another node gives, or is to give; "" where there is none.
+func (c *Conversation) runElsewhereLocked() string {
+	switch t := c.running; {
+	case c.view.Running != nil:
+		return c.view.Running.ID
+	case t != nil && !t.ended:
+		return t.id
+	}
+	return ""
+}
+
 // rename stores the title and shows it; where was is not nil, only if the title is still *was. Renames come one after
 // the other, so that all followers end with the title that is stored.
 func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *string) (assistant.Conversation, error) {
-	select {
-	case c.renames <- struct{}{}:
-		defer func() { <-c.renames }()
-	case <-ctx.Done():
-		return assistant.Conversation{}, context.Cause(ctx)
+	for until := time.Now().Add(callTimeout); ; {
+		err := c.hold(ctx)
+		held, isHeld := errors.AsType[*assistant.HeldError](err)
+		if err != nil && !isHeld {
+			return assistant.Conversation{}, assistant.OfStore(err)
+		}
+		if !isHeld {
+			return c.renameHere(ctx, cmd, was)
+		}
+		r, err := c.hub.call(ctx, held.Holder, request{Kind: requestRename, Owner: c.owner, Conversation: c.id, From: cmd.From, Title: cmd.Title, Was: was})
+		switch {
+		case err == nil && r.Outcome == outcomeRefused:
+			return assistant.Conversation{}, r.refusal()
+		case err == nil && r.Conversation != nil:
+			return *r.Conversation, nil
+		case time.Now().After(until) || !wait(ctx, 100*time.Millisecond):
+			return assistant.Conversation{}, assistant.Refuse(assistant.ReasonBusy)
+		}
 	}
+}
+
+// renameHere is rename where this node holds the conversation, which it gives back.
+func (c *Conversation) renameHere(ctx context.Context, cmd assistant.Rename, was *string) (assistant.Conversation, error) {
+	defer c.drop()
+	if err := c.write(ctx); err != nil {
+		return assistant.Conversation{}, err
+	}
+	defer c.written()
 	info, err := c.hub.store.Rename(ctx, c.owner, c.id, cmd.Title, was)
 	if err != nil {
 		return info, assistant.OfStore(err)
@@ -150,9 +199,8 @@ func (c *Conversation) renamed(info assistant.Conversation, by assistant.Request
 	if c.deleted {
 		return
 	}
-	c.info.Title = info.Title
-	c.hub.changed(c.owner, assistant.ChangeUpdated, c.info)
 	c.appendLocked(assistant.Event{Kind: assistant.KindRenamed, From: by, Body: assistant.Renamed{Conversation: info}})
+	c.hub.changed(c.owner, assistant.ChangeUpdated, c.view.Info)
 }
 
 // removeTimeout is how long a deletion waits for the running answer to end.
@@ -184,6 +232,7 @@ func (c *Conversation) remove(cmd assistant.Delete) error {
 		return assistant.OfStore(err)
 	}
 	c.goneLocked(cmd.From)
+	c.hub.Go(c.letLinger)
 	c.hub.changed(c.owner, assistant.ChangeDeleted, assistant.Conversation{ID: c.id})
 	if err != nil {
 		return assistant.OfStore(err)
@@ -202,18 +251,24 @@ func (c *Conversation) refusePendingLocked() {
 // goneLocked shows, once, that the conversation is no longer in the store.
 func (c *Conversation) goneLocked(by assistant.RequestKey) {
 	c.deleted = true
-	if c.gone == 0 {
-		c.gone = c.log.Last() + 1
+	if c.view.Gone == 0 {
 		c.appendLocked(assistant.Event{Kind: assistant.KindDeleted, From: by, Body: assistant.Deleted{ID: c.id}})
 	}
 }
 
-// vanished shows that the store has deleted the conversation by itself.
+// vanished shows that the conversation is not in the store any more. A running answer ends first.
 func (c *Conversation) vanished() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.deleted {
 		c.refusePendingLocked()
-		c.goneLocked(assistant.RequestKey{})
+		c.deleted = true
 	}
+	if t := c.running; t != nil && !t.ended {
+		t.cancel(assistant.ErrNotFound)
+		if t.shown && c.held {
+			return // its end comes here again
+		}
+	}
+	c.goneLocked(assistant.RequestKey{})
 }

@@ -2,26 +2,17 @@ package conversation
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
-	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
+	"github.com/caddy-assistant/caddy-assistant/assistant/view"
 )
 
-const (
-	// maxLogBytes bounds what a conversation's log holds for followers that lag.
-	maxLogBytes = 16 << 20
-	// pageMessages and pageBytes bound a page of messages, such as a snapshot has. One message is always in
-	// it.
-	pageMessages = 50
-	pageBytes    = 1 << 20
-	// recallMessages is how many messages are read back at once.
-	recallMessages = 200
-)
+// recallMessages is how many messages are read back at once.
+const recallMessages = 200
 
 // Conversation is a conversation in use: its log, its last messages, its questions in order of arrival,
 // and, while there are any, the one goroutine that answers them. All methods are safe for concurrent use.
@@ -31,47 +22,79 @@ const (
 type Conversation struct {
 	// fixed
 	id, owner string
-	epoch     string          // names the numbering of log
 	ctx       context.Context // running answers end with it
 	hub       *Hub
-	log       *stream.Log[assistant.Event]
-	renames   chan struct{} // holds one: the rename under way, so that events come in the store's order
+	// writing holds one: who stores events before they are in the log, and so must know their numbers. Pieces of a
+	// running answer are appended without it.
+	writing chan struct{}
 
 	load    sync.Once // reads what the store has
 	loadErr error     // set by load
 	isRead  atomic.Bool
 
+	isHolding bool // the answering goroutine holds the claim; only it looks at this
+
+	// under writing
+	claim      assistant.Claim
+	users      int               // of the claim
+	isDoubtful bool              // the store may have more than the log: a claim that is given back settles that
+	lingers    bool              // it is kept although it has no user
+	lingering  *time.Timer       // ends that; nil = it never did
+	late       *assistant.Ending // of an answer, which the store has not taken yet
+	lateDone   chan struct{}     // closed when late has become nil
+	kept       uint64            // the number of the last event that the store has
+
 	mu        sync.Mutex
-	info      assistant.Conversation
-	messages  []assistant.Message // the last ones, oldest first, without the running answer; only work changes them
-	more      bool                // the store has older ones
-	running   *turn               // nil when idle
-	pending   []*turn             // bounded by ask
-	opened    int                 // how often it is open
+	view      *view.View // empty until it is read; another one where what it shows no longer holds
+	running   *turn      // nil when idle
+	pending   []*turn    // bounded by ask
+	opened    int        // how often it is open
 	followers []*Follower
 	deleted   bool
-	gone      uint64      // the number of KindDeleted; 0 = it has not come
 	alone     *time.Timer // what happens when it is not open for long; nil = nothing
 	ages      stream.Ages // of the log
 	trimmer   *time.Timer // trims the log by its ages; nil when there are none
+	mirror    mirror
+	held      bool                           // this node has the claim
+	heldAs    assistant.NodeID               // as which node
+	remote    map[assistant.NodeID]time.Time // nodes on which it is open, each until then
+	feeds     map[chan struct{}]struct{}     // of other nodes; each is woken when the claim is given back
 }
 
 // windowParts is into how many parts, at most, a resume window is divided: events of one part are trimmed together.
 const windowParts = 64
 
 func newConversation(ctx context.Context, hub *Hub, owner, id string) *Conversation {
-	return &Conversation{
-		id: id, owner: owner, epoch: assistant.NewID(), ctx: ctx, hub: hub,
-		log: stream.New(maxLogBytes, assistant.Event.Size), renames: make(chan struct{}, 1),
+	c := &Conversation{id: id, owner: owner, ctx: ctx, hub: hub, writing: make(chan struct{}, 1), mirror: mirror{news: make(chan struct{}, 1)}, feeds: make(map[chan struct{}]struct{})}
+	c.viewLocked(assistant.State{})
+	return c
+}
+
+// write waits until nobody else writes; after it without error comes written.
+func (c *Conversation) write(ctx context.Context) error {
+	select {
+	case c.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
+
+func (c *Conversation) written() { <-c.writing }
 
 // Close ends what Open began. It is called once.
 func (c *Conversation) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.opened--
+	isOpen := c.opened > 0
 	c.settleLocked()
+	if !isOpen && c.mirror.unfeed != nil {
+		c.mirror.unfeed()
+	}
+	c.mu.Unlock()
+	if !isOpen {
+		c.presence(false)
+	}
 }
 
 // stored reports whether this is a stored conversation, and not a connection's own.
@@ -85,20 +108,26 @@ func (c *Conversation) loadOnce() error {
 
 // read loads what the store has: the last page.
 func (c *Conversation) read() error {
-	ctx := c.hub.lasting()
-	info, err := c.hub.store.Conversation(ctx, c.owner, c.id)
+	state, err := c.hub.store.State(c.hub.lasting(), c.owner, c.id, view.PageMessages)
 	if err != nil {
 		return err
 	}
-	messages, more, err := c.hub.store.Messages(ctx, c.owner, c.id, "", pageMessages)
-	if err != nil {
-		return err
-	}
+	c.writing <- struct{}{}
+	defer c.written()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.info, c.messages, c.more = info, messages, more
+	c.viewLocked(state)
 	c.isRead.Store(true)
+	c.standLocked(state)
 	return nil
+}
+
+// viewLocked begins a view. writing is held, too.
+func (c *Conversation) viewLocked(s assistant.State) {
+	if s.Cursor.Epoch == "" { // the store keeps none
+		s.Cursor.Epoch = assistant.NewID()
+	}
+	c.view, c.kept = view.New(s), s.Cursor.Seq
 }
 
 // readBack puts older messages before the given ones until enough says so or none is left. No lock is held.
@@ -117,13 +146,6 @@ func (c *Conversation) readBack(messages []assistant.Message, more bool, enough 
 	return messages, more, nil
 }
 
-func tokensOf(messages []assistant.Message) (n int) {
-	for _, m := range messages {
-		n += limits.Tokens(m.Content)
-	}
-	return n
-}
-
 // open counts one more user.
 func (c *Conversation) open() {
 	c.mu.Lock()
@@ -132,6 +154,9 @@ func (c *Conversation) open() {
 	c.settleLocked()
 }
 
+// aloneGrace is how long an answer that is to be cancelled without any socket waits for one on another node.
+const aloneGrace = 5 * time.Second
+
 // settleLocked decides what happens to a stored conversation that is not open: its answer may go on
 // for a while, and its log is kept for clients that come back.
 func (c *Conversation) settleLocked() {
@@ -139,28 +164,49 @@ func (c *Conversation) settleLocked() {
 		c.alone.Stop()
 		c.alone = nil
 	}
-	switch {
-	case !c.stored() || c.opened > 0 || c.deleted:
-	case c.running == nil:
-		c.alone = time.AfterFunc(c.hub.Using().resumeWindow(), func() { c.hub.forget(c, c.unused) })
-	case c.running.assistant.CancelAlone:
-		c.abandonLocked()
-	default:
-		c.alone = time.AfterFunc(c.running.assistant.FinishAlone, func() {
+	if !c.stored() || c.opened > 0 || c.deleted {
+		return
+	}
+	if c.running == nil {
+		c.alone = time.AfterFunc(c.hub.Using().resumeWindow(), func() {
+			c.letLinger()
+			c.hub.forget(c, c.unused)
+		})
+		return
+	}
+	if left := c.remoteLocked(); left > 0 {
+		c.alone = time.AfterFunc(left, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if c.opened == 0 {
-				c.abandonLocked()
-			}
+			c.settleLocked()
 		})
+		return
 	}
+	grace := c.running.assistant.FinishAlone
+	if c.running.assistant.CancelAlone {
+		grace = 0
+		if c.hub.othersLive() {
+			grace = aloneGrace
+		}
+	}
+	if grace == 0 {
+		c.abandonLocked()
+		return
+	}
+	c.alone = time.AfterFunc(grace, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.opened == 0 && c.remoteLocked() == 0 {
+			c.abandonLocked()
+		}
+	})
 }
 
-// unused reports whether the conversation is neither open nor answering.
+// unused reports whether the conversation is neither open nor answering, nor has an answer's end still to be stored.
 func (c *Conversation) unused() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.opened == 0 && c.running == nil
+	return c.opened == 0 && c.running == nil && !c.held
 }
 
 // abandonLocked stops the running answer and drops the questions that wait.
@@ -180,9 +226,9 @@ func (c *Conversation) dropPendingLocked() {
 	c.pending = nil
 }
 
-// appendLocked adds an event to the log.
+// appendLocked adds an event to the view.
 func (c *Conversation) appendLocked(e assistant.Event) {
-	seq := c.log.Append(e)
+	seq := c.view.Apply(e)
 	if c.running == nil || e.Kind == assistant.KindCompleted {
 		c.markLocked(seq)
 	}
@@ -206,60 +252,20 @@ func (c *Conversation) trim() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	window := c.hub.Using().resumeWindow()
-	c.log.Trim(c.ages.Forget(time.Now().Add(-window)))
+	c.view.Log.Trim(c.ages.Forget(time.Now().Add(-window)))
 	c.trimmer = nil
 	if at, ok := c.ages.Oldest(); ok {
 		c.trimmer = time.AfterFunc(window-time.Since(at), c.trim)
 	} else if c.running == nil {
-		c.forgetLocked(0)
+		c.view.Forget(0, c.stored())
 	}
 }
 
-// forgetLocked lets go the oldest messages that the store has too, but keeps at least a page, and as many as have
-// that many tokens.
-func (c *Conversation) forgetLocked(tokens int) {
-	n := 0
-	for left := len(c.messages) - pageMessages; left >= pageMessages && tokensOf(c.messages[n+pageMessages:]) >= tokens; left -= pageMessages {
-		n += pageMessages
+// updatedLocked shows a conversation in its owner's list as it is since its last message, and other nodes where its log
+// is. writing is held, too.
+func (c *Conversation) updatedLocked() {
+	if c.stored() && !c.deleted {
+		c.hub.lists.Publish(c.owner, assistant.Change{Kind: assistant.ChangeUpdated, Conversation: c.view.Info})
+		c.tellLocked(assistant.ChangeUpdated)
 	}
-	if n > 0 {
-		c.messages, c.more = slices.Clone(c.messages[n:]), c.more || c.stored()
-	}
-}
-
-// updatedLocked shows a conversation in its owner's list as it is since its last message.
-func (c *Conversation) updatedLocked(at time.Time) {
-	if c.info.UpdatedAt = at; c.stored() && !c.deleted {
-		c.hub.changed(c.owner, assistant.ChangeUpdated, c.info)
-	}
-}
-
-// snapshotLocked is the conversation as it is after the last event of the log.
-func (c *Conversation) snapshotLocked() assistant.Snapshot {
-	page := lastPage(c.messages, pageMessages)
-	s := assistant.Snapshot{
-		Conversation: c.info, HasMore: c.more || len(page) < len(c.messages),
-		Messages: append([]assistant.Message{}, page...),
-	}
-	if t := c.running; t != nil && t.shown {
-		s.Running = &assistant.Running{ID: t.id, Content: t.text.Text(), Reasoning: t.text.Reasoning()}
-	}
-	return s
-}
-
-// lastPage returns the last messages: at most limit, of at most pageBytes, but at least one.
-func lastPage(messages []assistant.Message, limit int) []assistant.Message {
-	first, size := len(messages), 0
-	for first > 0 && len(messages)-first < limit {
-		if size += messages[first-1].Size(); size > pageBytes && first < len(messages) {
-			break
-		}
-		first--
-	}
-	return messages[first:]
-}
-
-// indexOf returns where the message is, -1 when it is not there.
-func indexOf(messages []assistant.Message, id string) int {
-	return slices.IndexFunc(messages, func(m assistant.Message) bool { return m.ID == id })
 }

@@ -315,20 +315,18 @@ func TestMessagesAreLetGo(t *testing.T) {
 // discards is a store that forgets texts: what is in memory is the engine's.
 type discards struct{ assistant.Store }
 
-func (s discards) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+func (s discards) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
 	b.Question = &assistant.Message{ID: b.Question.ID, Role: b.Question.Role, Status: b.Question.Status}
-	return s.Store.Begin(ctx, owner, id, b)
+	return s.Store.Begin(ctx, c, b)
 }
 
-func (s discards) Extend(context.Context, string, string, string, int, assistant.Parts) error {
-	return nil
-}
+func (s discards) Extend(context.Context, assistant.Claim, assistant.Extension) error { return nil }
 
-func (s discards) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
-	for i := range messages {
-		messages[i].SetParts(nil)
+func (s discards) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
+	for i := range e.Messages {
+		e.Messages[i].SetParts(nil)
 	}
-	return s.Store.Finish(ctx, owner, id, at, messages...)
+	return s.Store.Finish(ctx, c, e)
 }
 
 // TestRaisedContext holds that a Context which a reload raises counts for conversations that are open: the model

@@ -4,6 +4,9 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
+
+	"go.uber.org/zap"
 )
 
 // drain is one time that a Hub takes nothing new.
@@ -11,6 +14,15 @@ type drain struct {
 	quiet  chan struct{} // closed when no turn runs
 	undone chan struct{} // closed by Resume
 	over   bool          // mouths have ended, late ones end at once
+	calm   bool          // quiet is closed
+}
+
+// settle closes quiet where no turn runs.
+func (d *drain) settle(turns int) {
+	if turns == 0 && !d.calm {
+		d.calm = true
+		close(d.quiet)
+	}
 }
 
 // Draining reports whether the Hub is drained or closed: new connections should be refused.
@@ -46,6 +58,7 @@ func (h *Hub) Resume() bool {
 	if h.draining != nil && !h.closing {
 		close(h.draining.undone)
 		h.draining = nil
+		h.tellDraining()
 	}
 	return !h.closing
 }
@@ -59,18 +72,53 @@ func (h *Hub) drain(closing bool) *drain {
 		return h.draining
 	}
 	h.draining = &drain{quiet: make(chan struct{}), undone: make(chan struct{})}
-	if len(h.answering) == 0 {
-		close(h.draining.quiet)
-	}
+	h.draining.settle(len(h.answering))
 	for m := range h.mouths {
 		h.draining.announce(m)
 	}
+	h.tellDraining()
 	return h.draining
+}
+
+// tellDraining tells other nodes whether this one takes questions. mu is held.
+func (h *Hub) tellDraining() {
+	if h.isClustered() {
+		h.wg.Go(func() {
+			h.telling.Lock()
+			defer h.telling.Unlock()
+			if err := h.store.SetDraining(h.lasting(), h.Draining()); err != nil {
+				h.log.Warn("other nodes not told of the drain", zap.Error(err))
+			}
+		})
+	}
+}
+
+// scatter ends the mouths one after the other until half of the time is over, so that their clients, which other nodes
+// serve from then on, do not come all at once. Without other nodes it does nothing: mouths stay until their answers have
+// ended.
+func (h *Hub) scatter(ctx context.Context, d *drain) {
+	until, ok := ctx.Deadline()
+	mouths := h.Mouths()
+	if !ok || len(mouths) == 0 || !h.isClustered() || !h.othersLive() {
+		return
+	}
+	pause := time.Until(until) / 2 / time.Duration(len(mouths))
+	for _, m := range mouths {
+		select {
+		case <-time.After(pause):
+		case <-d.undone:
+			return
+		case <-ctx.Done():
+			return
+		}
+		m.End(ErrStopping)
+	}
 }
 
 // quieten waits until no turn runs or ctx is done, and then interrupts those that do. Mouths can still
 // show how their answers ended. The context that it returns bounds what is left to do.
 func (h *Hub) quieten(ctx context.Context, d *drain) (context.Context, context.CancelFunc) {
+	h.scatter(ctx, d)
 	select {
 	case <-d.quiet:
 	case <-d.undone:

@@ -26,11 +26,12 @@ var (
 type Follower struct {
 	conversation *Conversation
 	listener     Listener
-	unwatch      func()
 
-	mu     sync.Mutex
-	cursor uint64      // the number of the last event read
-	inbox  []addressed // in order
+	mu      sync.Mutex
+	log     *stream.Log[assistant.Event] // that of the conversation's view when it began or began anew
+	unwatch func()
+	cursor  uint64      // the number of the last event read
+	inbox   []addressed // in order
 }
 
 // Listener is the mouth of a [Follower]. Its functions must not block; locks of the engine may be held.
@@ -68,30 +69,32 @@ func (c *Conversation) Follow(after *assistant.Cursor, l Listener) (*Follower, P
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.positionLocked(after)
-	f.cursor = p.Seq
-	f.unwatch = c.log.Watch(l.Wake)
+	f.cursor, f.log = p.Seq, c.view.Log
+	f.unwatch = f.log.Watch(l.Wake)
 	c.followers = append(c.followers, f)
 	return f, p
 }
 
 // positionLocked decides how a follower begins that has seen everything up to the cursor.
 func (c *Conversation) positionLocked(after *assistant.Cursor) Position {
-	last := c.log.Last()
-	p := Position{Cursor: assistant.Cursor{Epoch: c.epoch, Seq: last}, Last: last}
+	p := Position{Cursor: c.view.Cursor(), Last: c.view.Log.Last()}
 	for _, t := range c.unendedLocked() {
 		p.Unended = append(p.Unended, t.id)
 	}
-	if c.running != nil && c.running.shown {
-		p.Running = c.running.id
+	if a := c.view.Running; a != nil {
+		p.Running = a.ID
+		if !slices.Contains(p.Unended, a.ID) { // another node gives it
+			p.Unended = append(p.Unended, a.ID)
+		}
 	}
-	if after != nil && after.Epoch == c.epoch && after.Seq <= last && c.log.Holds(after.Seq) {
+	if after != nil && after.Epoch == p.Epoch && after.Seq <= p.Last && c.view.Log.Holds(after.Seq) {
 		p.Seq, p.Recovered = after.Seq, true
 		return p
 	}
-	whole := c.snapshotLocked()
+	whole := c.view.Snapshot()
 	p.Snapshot = &whole
-	if c.gone > 0 {
-		p.Seq, p.Deleted = c.gone-1, true
+	if c.view.Gone > 0 {
+		p.Seq, p.Deleted = c.view.Gone-1, true
 		whole.Messages, whole.HasMore = []assistant.Message{}, false
 	}
 	return p
@@ -102,7 +105,7 @@ func (c *Conversation) positionLocked(after *assistant.Cursor) Position {
 func (f *Follower) Read(dst []assistant.Event) ([]assistant.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.conversation.log.Each(f.cursor, func(seq uint64, e assistant.Event) bool {
+	err := f.log.Each(f.cursor, func(seq uint64, e assistant.Event) bool {
 		if dst = f.takeLocked(dst); len(dst) == cap(dst) {
 			return false
 		}
@@ -136,10 +139,36 @@ func (f *Follower) Restart(after *assistant.Cursor) Position {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cursor = p.Seq
-	for _, a := range f.inbox {
+	isOther := f.log != f.conversation.view.Log
+	if isOther {
+		f.conversation.fromBaseLocked(f.log, &p)
+		f.cursor = p.Seq
+		f.unwatch()
+		f.log = f.conversation.view.Log
+		f.unwatch = f.log.Watch(f.listener.Wake)
+	}
+	for i, a := range f.inbox {
+		if isOther {
+			f.inbox[i].after = 0
+		}
 		p.Addressed = append(p.Addressed, a.event.From)
 	}
 	return p
+}
+
+// fromBaseLocked lets a follower of the log before this one begin where the view began, so that it sees the end of an
+// answer as an event.
+func (c *Conversation) fromBaseLocked(former *stream.Log[assistant.Event], p *Position) {
+	m := &c.mirror
+	if former != m.former || p.Recovered || !c.view.Log.Holds(m.from) {
+		return
+	}
+	base := m.base
+	p.Seq, p.Snapshot = m.from, &base
+	if base.Running != nil {
+		p.Running = base.Running.ID
+		p.Unended = append(p.Unended, p.Running)
+	}
 }
 
 // Forget lets go of events up to the number of the last that was read. It is for a connection's own
@@ -147,12 +176,14 @@ func (f *Follower) Restart(after *assistant.Cursor) Position {
 func (f *Follower) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.conversation.log.Trim(f.cursor)
+	f.log.Trim(f.cursor)
 }
 
 // Close stops following.
 func (f *Follower) Close() {
+	f.mu.Lock()
 	f.unwatch()
+	f.mu.Unlock()
 	c := f.conversation
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,7 +193,7 @@ func (f *Follower) Close() {
 // deliverLocked sends events to the mouth that gave a command, after the events that are in the log now. They
 // have no number. A mouth that no longer follows gets nothing.
 func (c *Conversation) deliverLocked(to assistant.RequestKey, events ...assistant.Event) {
-	after := c.log.Last()
+	after := c.view.Log.Last()
 	for _, f := range c.followers {
 		if f.listener.Mouth != to.Mouth {
 			continue

@@ -75,11 +75,13 @@ type Hub struct {
 	accounts *limits.Accounts
 	current  atomic.Pointer[Assistant] // the newest settings
 	lists    feed.Feeds
+	nodes    nodes
 
 	// Locks are taken in this order: inUseMu, that of a conversation, mu, those of mouths.
 	inUseMu sync.Mutex
 	inUse   map[string]*Conversation
 
+	telling   sync.Mutex // held while other nodes are told whether this one drains
 	mu        sync.Mutex
 	draining  *drain                  // no new mouths and turns; nil = serving
 	closing   bool                    // and that for good
@@ -89,7 +91,8 @@ type Hub struct {
 	wg        sync.WaitGroup
 }
 
-// NewHub makes a Hub on a store, which stays the caller's to close. A nil logger means none.
+// NewHub makes a Hub on a store, which stays the caller's to close. A nil logger means none. A store that is an
+// [assistant.Cluster] needs [Hub.Connect], too.
 func NewHub(store assistant.Store, log *zap.Logger) *Hub {
 	if log == nil {
 		log = zap.NewNop()
@@ -98,9 +101,10 @@ func NewHub(store assistant.Store, log *zap.Logger) *Hub {
 		mouths: make(map[Mouth]struct{}), inUse: make(map[string]*Conversation)}
 	h.store = guard.Store(store, h.observer)
 	if bounded, ok := store.(assistant.Bounded); ok {
-		bounded.Watch(h.isUsed, h.vanished)
+		bounded.Watch(h.isUsed, h.removed)
 	}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	h.accounts.Share(limits.Sharing{Ledger: h.store, Ctx: h.ctx, Go: h.Go, Observer: h.observer, Log: log})
 	return h
 }
 
@@ -166,6 +170,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	d := h.drain(true)
 	grace, cancel := h.quieten(ctx, d)
 	defer cancel()
+	h.Go(h.letLinger)
 	h.cancel(ErrStopping)
 	h.mu.Lock()
 	h.closed, d.over = true, true
@@ -202,9 +207,23 @@ func (h *Hub) end(t *turn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.answering, t)
-	if len(h.answering) == 0 && h.draining != nil {
-		close(h.draining.quiet)
+	if h.draining != nil {
+		h.draining.settle(len(h.answering))
 	}
+}
+
+// lend says that another node is to answer a turn: this one may go without waiting for it.
+func (h *Hub) lend(t *turn) { h.end(t) }
+
+// reclaim undoes lend. A hub that drains ends the turn: its client asks again elsewhere.
+func (h *Hub) reclaim(c *Conversation, t *turn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining != nil {
+		t.cancel(ErrStopping)
+		return
+	}
+	h.answering[t] = c
 }
 
 // lasting is the context of store calls that must end well, whatever becomes of their cause. Each call has a
@@ -240,6 +259,8 @@ func (h *Hub) Open(owner, id string) (*Conversation, error) {
 		h.forget(c, always) // the next one tries again
 	} else if c.owner != owner {
 		err = assistant.ErrNotFound
+	} else {
+		err = c.freshen(freshness)
 	}
 	if err != nil {
 		c.Close()
@@ -286,19 +307,49 @@ func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename
 	if c := h.used(id); c != nil && c.owner == owner {
 		return c.rename(ctx, cmd, nil)
 	}
-	info, err := h.store.Rename(ctx, owner, id, cmd.Title, nil)
+	info, err := h.renameUnused(ctx, owner, id, cmd)
+	if _, isHeld := errors.AsType[*assistant.HeldError](err); isHeld { // by a node that answers in it
+		c, err := h.Open(owner, id)
+		if err != nil {
+			return info, err
+		}
+		defer c.Close()
+		return c.rename(ctx, cmd, nil)
+	}
 	if err != nil {
 		return info, assistant.OfStore(err)
 	}
 	h.inUseMu.Lock()
 	c := h.inUse[id]
 	h.inUseMu.Unlock()
-	if c != nil && c.loadOnce() == nil { // it was opened meanwhile
+	if c != nil && c.loadOnce() == nil && !h.isClustered() { // it was opened meanwhile
 		c.renamed(info, cmd.From)
-	} else {
-		h.changed(owner, assistant.ChangeUpdated, info)
+		return info, nil
 	}
+	h.changed(owner, assistant.ChangeUpdated, info)
 	return info, nil
+}
+
+// renameUnused renames a conversation of which this node has no view.
+func (h *Hub) renameUnused(ctx context.Context, owner, id string, cmd assistant.Rename) (info assistant.Conversation, err error) {
+	claim, at, err := h.store.Claim(ctx, owner, id)
+	if err != nil {
+		return info, err
+	}
+	seq, events := at.Seq, []assistant.Event(nil)
+	if info, err = h.store.Rename(ctx, owner, id, cmd.Title, nil); err == nil {
+		seq++
+		events = []assistant.Event{{Seq: seq, Kind: assistant.KindRenamed, From: cmd.From, Body: assistant.Renamed{Conversation: info}}}
+	}
+	if err := h.store.Release(h.lasting(), claim, seq, events); err != nil {
+		h.log.Warn("give a conversation back", zap.String("conversation_id", id), zap.Error(err))
+	}
+	s := assistant.Standing{Owned: claim.Owned, Cursor: assistant.Cursor{Epoch: at.Epoch, Seq: seq}}
+	h.announce(s)
+	if c := h.used(id); c != nil {
+		c.heard(s)
+	}
+	return info, err
 }
 
 // used returns the conversation if it is in use.

@@ -46,7 +46,7 @@ func (h *Hub) sweep(ctx context.Context, t time.Time) {
 			break
 		}
 		for _, c := range gone {
-			h.vanished(c)
+			h.removed(c)
 		}
 		if deleted += len(gone); len(gone) < sweepPage {
 			break
@@ -65,7 +65,7 @@ func (h *Hub) isUsed(id string) bool {
 	return c != nil && !c.unused()
 }
 
-// vanished shows that the store has deleted a conversation.
+// vanished shows that a conversation is not in the store any more.
 func (h *Hub) vanished(gone assistant.Owned) {
 	h.inUseMu.Lock()
 	c := h.inUse[gone.ID]
@@ -73,6 +73,12 @@ func (h *Hub) vanished(gone assistant.Owned) {
 	h.inUseMu.Unlock()
 	if c != nil {
 		c.vanished()
+		h.Go(c.letLinger)
 	}
+}
+
+// removed is vanished for what the store has deleted by itself: nobody knows yet.
+func (h *Hub) removed(gone assistant.Owned) {
+	h.vanished(gone)
 	h.changed(gone.Owner, assistant.ChangeDeleted, assistant.Conversation{ID: gone.ID})
 }

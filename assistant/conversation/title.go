@@ -21,7 +21,9 @@ const (
 )
 
 // isFirstLocked reports whether the conversation has just had its first answer.
-func (c *Conversation) isFirstLocked() bool { return c.stored() && !c.more && len(c.messages) == 2 }
+func (c *Conversation) isFirstLocked() bool {
+	return c.stored() && !c.view.More && len(c.view.Messages) == 2
+}
 
 // nameByModel replaces the title that was made of the first question. A user's rename wins, also one that comes
 // while the model is asked.
@@ -49,7 +51,7 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 	defer assistant.Catch(&err)
 	req := assistant.Request{Instructions: titleInstructions, Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: t.question.Content}}}
 	var m limits.Meter
-	if err := m.Open(t.hub.accounts, t.client.Payer, t.assistant.Budget, limits.Tokens(req.Instructions)+window.Tokens(req.Turns)); err != nil {
+	if err := m.Open(t.hub.accounts, t.client, limits.Rate{}, t.assistant.Budget, limits.Tokens(req.Instructions)+window.Tokens(req.Turns)); err != nil {
 		return "", err
 	}
 	req.MaxTokens = m.Limit()
@@ -64,6 +66,7 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 		}
 		if d.Fallback != nil {
 			source = d.Fallback.Next
+			m.Failed(d.Fallback.Usage)
 		}
 		if d.Usage != nil {
 			usage = d.Usage

@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
-	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"go.uber.org/zap"
 )
 
@@ -30,6 +29,7 @@ type turn struct {
 	regenerate   bool
 	replaces     string // id of the question that it replaces, with all after it
 	client       limits.Client
+	origin       assistant.NodeID // the node that has forwarded it; 0 = none
 
 	// under the conversation's lock
 	asker    assistant.Asker        // the last one
@@ -37,9 +37,9 @@ type turn struct {
 	question assistant.Message      // set before it is shown
 	counted  bool                   // as one of its payer's questions
 	source   assistant.Source       // the answering goroutine reads it without the lock
-	shown    bool                   // between its start and its end
+	shown    bool                   // after its start
 	ended    bool                   // after its end
-	text     recorder.Text
+	away     away
 
 	// set before it is shown
 	history []assistant.Turn
@@ -74,7 +74,7 @@ func newTurnOf(c *Conversation, asker assistant.Asker) *turn {
 	a := c.hub.Using()
 	return &turn{
 		id: assistant.NewID(), assistant: a, hub: c.hub, source: a.Provider.Source(), instructions: asker.Instructions,
-		client: a.Client(asker.Peer), done: make(chan struct{}),
+		client: a.Client(asker.Peer), done: make(chan struct{}), away: away{ended: make(chan struct{})},
 		regenerate: true, asker: asker, keys: []assistant.RequestKey{asker.From},
 		question: assistant.Message{ID: assistant.NewID(), Role: assistant.RoleUser, Status: assistant.StatusComplete},
 	}
@@ -100,8 +100,12 @@ func (t *turn) keyOf(mouth uint64) int {
 func (t *turn) need() int { return limits.Tokens(t.instructions) + limits.Tokens(t.question.Content) }
 
 // count counts the question as one of its payer's, or refuses it. All questions that may reach the model come
-// here once, at their arrival; and to [limits.Meter.Open], with their history, when they begin.
+// here once, at the node at which they arrive; and to [limits.Meter.Open], with their history, where they begin.
 func (t *turn) count() error {
+	if t.origin != 0 {
+		t.counted = true
+		return nil
+	}
 	err := t.hub.accounts.Count(t.client, t.assistant.Rate, t.assistant.Budget, t.need())
 	t.counted = err == nil
 	return err
@@ -109,7 +113,7 @@ func (t *turn) count() error {
 
 // uncount takes the question back.
 func (t *turn) uncount() {
-	if t.counted && t.assistant.Rate.Count > 0 {
+	if t.origin == 0 && t.counted && t.assistant.Rate.Count > 0 {
 		t.hub.accounts.Uncount(t.client)
 	}
 	t.counted = false
@@ -121,27 +125,18 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 // withoutNUL is text that every store can hold: PostgreSQL's text has no NUL.
 func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "\uFFFD") }
 
-// answer is the message as it is now.
+// answer is the message before its first piece.
 func (t *turn) answer() assistant.Message {
-	m := assistant.Message{ID: t.id, Role: assistant.RoleAssistant, Provider: t.source.Provider, Model: t.source.Model,
-		Status: t.status(), FinishReason: t.finish, Reason: t.reason, Usage: t.usage, CreatedAt: t.started}
-	m.SetParts(t.text.Parts(!t.assistant.ReasoningLive))
-	return m
+	return assistant.Message{ID: t.id, Role: assistant.RoleAssistant, Provider: t.source.Provider, Model: t.source.Model,
+		Status: assistant.StatusStreaming, CreatedAt: t.started}
 }
 
-func (t *turn) status() assistant.Status {
-	switch t.finish {
-	case "":
-		return assistant.StatusStreaming
-	case assistant.FinishStopped, assistant.FinishBudget:
-		return assistant.StatusStopped
-	case assistant.FinishError:
-		return assistant.StatusFailed
-	case assistant.FinishInterrupted:
-		return assistant.StatusInterrupted
-	default:
-		return assistant.StatusComplete
+// ending are the last events of the turn, of which err is the fault if it failed.
+func (t *turn) ending(err error, at time.Time) (events []assistant.Event) {
+	if t.finish == assistant.FinishError {
+		events = append(events, t.event(assistant.KindFailed, assistant.Describe(err)))
 	}
+	return append(events, t.event(assistant.KindCompleted, assistant.Completed{FinishReason: t.finish, Usage: t.usage, At: at}))
 }
 
 // event is an event of the turn's answer.

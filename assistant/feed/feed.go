@@ -46,6 +46,13 @@ func (f *Feeds) Publish(user string, c assistant.Change) {
 	}
 }
 
+// IsFollowed reports whether anyone follows the user's list.
+func (f *Feeds) IsFollowed(user string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byUser[user] != nil
+}
+
 // Follow follows the user's list from now on. wake is called when there may be something to read; it must not block,
 // and must not use the feeds. Close must be called once.
 func (f *Feeds) Follow(user string, wake func()) *Follower {

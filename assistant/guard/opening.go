@@ -166,8 +166,8 @@ func (o *Opening) current() (assistant.Store, error) {
 	return o.store, o.err
 }
 
-// ready is current after the first attempt.
-func (o *Opening) ready(ctx context.Context) (assistant.Store, error) {
+// Opened returns the store that was opened, or why there is none. It waits for the first attempt.
+func (o *Opening) Opened(ctx context.Context) (assistant.Store, error) {
 	select {
 	case <-o.first:
 		return o.current()
@@ -178,7 +178,7 @@ func (o *Opening) ready(ctx context.Context) (assistant.Store, error) {
 
 // Create implements [assistant.Store], as do the methods below.
 func (o *Opening) Create(ctx context.Context, owner string, c assistant.Conversation) error {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (o *Opening) Create(ctx context.Context, owner string, c assistant.Conversa
 
 // Conversation returns one conversation.
 func (o *Opening) Conversation(ctx context.Context, owner, id string) (assistant.Conversation, error) {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return assistant.Conversation{}, err
 	}
@@ -196,7 +196,7 @@ func (o *Opening) Conversation(ctx context.Context, owner, id string) (assistant
 
 // List returns conversations.
 func (o *Opening) List(ctx context.Context, owner string, after assistant.Conversation, limit int) ([]assistant.Conversation, error) {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func (o *Opening) List(ctx context.Context, owner string, after assistant.Conver
 
 // Rename sets a title.
 func (o *Opening) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return assistant.Conversation{}, err
 	}
@@ -214,7 +214,7 @@ func (o *Opening) Rename(ctx context.Context, owner, id, title string, was *stri
 
 // Delete removes a conversation.
 func (o *Opening) Delete(ctx context.Context, owner, id string) error {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (o *Opening) Delete(ctx context.Context, owner, id string) error {
 
 // Messages returns a page of messages.
 func (o *Opening) Messages(ctx context.Context, owner, id, before string, limit int) ([]assistant.Message, bool, error) {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return nil, false, err
 	}
@@ -232,7 +232,7 @@ func (o *Opening) Messages(ctx context.Context, owner, id, before string, limit 
 
 // MessageByClientID returns a message and its answer.
 func (o *Opening) MessageByClientID(ctx context.Context, owner, id, clientID string) ([]assistant.Message, error) {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -240,35 +240,35 @@ func (o *Opening) MessageByClientID(ctx context.Context, owner, id, clientID str
 }
 
 // Begin stores the start of a turn.
-func (o *Opening) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
-	s, err := o.ready(ctx)
+func (o *Opening) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return err
 	}
-	return s.Begin(ctx, owner, id, b)
+	return s.Begin(ctx, c, b)
 }
 
 // Extend stores more of an answer.
-func (o *Opening) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
-	s, err := o.ready(ctx)
+func (o *Opening) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return err
 	}
-	return s.Extend(ctx, owner, id, messageID, offset, parts)
+	return s.Extend(ctx, c, e)
 }
 
 // Finish stores final messages.
-func (o *Opening) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
-	s, err := o.ready(ctx)
+func (o *Opening) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return err
 	}
-	return s.Finish(ctx, owner, id, at, messages...)
+	return s.Finish(ctx, c, e)
 }
 
 // DeleteBefore removes old conversations.
 func (o *Opening) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
-	s, err := o.ready(ctx)
+	s, err := o.Opened(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -20,19 +20,23 @@ const (
 
 // Store returns the store with a guard around each call but Close: it has a deadline of 10 seconds, a panic becomes
 // its error, and a call that hangs a second longer is left behind. Each call is timed for the observer of the time.
+//
+// Whatever the store is, it can be used as an [assistant.Cluster]: one that is none is a cluster of one node, which may
+// write to every conversation. [Guarded.Cluster] says which it is.
 func Store(store assistant.Store, observer func() assistant.Observer) *Guarded {
 	return &Guarded{Store: store, observer: observer}
 }
 
 // Guarded is a store with a guard.
 type Guarded struct {
-	assistant.Store // for Close; all other methods are below
+	assistant.Store // for Close; all other methods are here, in cluster.go and in ledger.go
 	observer        func() assistant.Observer
 
 	owed sync.Map // assistant.Message by ID, which Finish has still to store
 }
 
-// Owe makes what is read of messages what was shown of them, until Finish has stored them or finds them deleted.
+// Owe makes what is read of messages what was shown of them, until Finish has stored them, or finds them deleted or the
+// claim lost.
 func (s *Guarded) Owe(messages ...assistant.Message) {
 	for _, m := range messages {
 		s.owed.Store(m.ID, m)
@@ -139,18 +143,18 @@ func (s *Guarded) MessageByClientID(ctx context.Context, owner, id, clientID str
 	return s.shown(messages), err
 }
 
-func (s *Guarded) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
-	return do(s, ctx, "begin", func(ctx context.Context) error { return s.Store.Begin(ctx, owner, id, b) })
+func (s *Guarded) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
+	return do(s, ctx, "begin", func(ctx context.Context) error { return s.Store.Begin(ctx, c, b) })
 }
 
-func (s *Guarded) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
-	return do(s, ctx, "extend", func(ctx context.Context) error { return s.Store.Extend(ctx, owner, id, messageID, offset, parts) })
+func (s *Guarded) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
+	return do(s, ctx, "extend", func(ctx context.Context) error { return s.Store.Extend(ctx, c, e) })
 }
 
-func (s *Guarded) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
-	err := do(s, ctx, "finish", func(ctx context.Context) error { return s.Store.Finish(ctx, owner, id, at, messages...) })
-	if err == nil || errors.Is(err, assistant.ErrNotFound) {
-		for _, m := range messages {
+func (s *Guarded) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
+	err := do(s, ctx, "finish", func(ctx context.Context) error { return s.Store.Finish(ctx, c, e) })
+	if err == nil || errors.Is(err, assistant.ErrNotFound) || errors.Is(err, assistant.ErrLost) {
+		for _, m := range e.Messages {
 			s.owed.Delete(m.ID)
 		}
 	}
@@ -160,5 +164,3 @@ func (s *Guarded) Finish(ctx context.Context, owner, id string, at time.Time, me
 func (s *Guarded) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
 	return call(s, ctx, "delete_before", func(ctx context.Context) ([]assistant.Owned, error) { return s.Store.DeleteBefore(ctx, t, limit) })
 }
-
-var _ assistant.Store = (*Guarded)(nil)

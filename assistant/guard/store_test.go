@@ -102,14 +102,14 @@ func TestOwed(t *testing.T) {
 		}
 		return page[1].Status
 	}
-	for _, end := range []error{nil, assistant.ErrNotFound} {
+	for _, end := range []error{nil, assistant.ErrNotFound, assistant.ErrLost} {
 		store.err = errors.New("disk is full")
 		s.Owe(failed)
-		if err := s.Finish(t.Context(), "ann", "id", time.Now(), failed); err == nil || read() != assistant.StatusFailed {
+		if err := s.Finish(t.Context(), assistant.Claim{}, assistant.Ending{Messages: []assistant.Message{failed}}); err == nil || read() != assistant.StatusFailed {
 			t.Errorf("while it is owed: %s, %v", read(), err)
 		}
 		store.err = end
-		if _ = s.Finish(t.Context(), "ann", "id", time.Now(), failed); read() != assistant.StatusStreaming {
+		if _ = s.Finish(t.Context(), assistant.Claim{}, assistant.Ending{Messages: []assistant.Message{failed}}); read() != assistant.StatusStreaming {
 			t.Errorf("after %v: %s", end, read())
 		}
 	}
@@ -130,6 +130,4 @@ func (s *owing) MessageByClientID(context.Context, string, string, string) ([]as
 	return slices.Clone(s.messages), nil
 }
 
-func (s *owing) Finish(context.Context, string, string, time.Time, ...assistant.Message) error {
-	return s.err
-}
+func (s *owing) Finish(context.Context, assistant.Claim, assistant.Ending) error { return s.err }

@@ -50,7 +50,7 @@ func TestAccountsAreBounded(t *testing.T) {
 			return a.take(questions, once) > 0
 		}
 		ask(Payer{user: "ann"})
-		release, err := as.Connect(network(0), 0, 0)
+		release, err := as.Connect(t.Context(), network(0), 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,20 +82,20 @@ func TestAccountsAreBounded(t *testing.T) {
 func TestConnections(t *testing.T) {
 	as := NewAccounts()
 	ann, bob := Payer{user: "ann"}, Payer{user: "bob"}
-	first, _ := as.Connect(ann, 3, 2)
-	second, _ := as.Connect(ann, 3, 2)
-	if _, err := as.Connect(ann, 3, 2); err != ErrUserConnections {
+	first, _ := as.Connect(t.Context(), ann, 3, 2)
+	second, _ := as.Connect(t.Context(), ann, 3, 2)
+	if _, err := as.Connect(t.Context(), ann, 3, 2); err != ErrUserConnections {
 		t.Errorf("ann's third: %v", err)
 	}
-	third, err := as.Connect(bob, 3, 2)
+	third, err := as.Connect(t.Context(), bob, 3, 2)
 	if err != nil {
 		t.Errorf("bob's first: %v", err)
 	}
-	if _, err := as.Connect(bob, 3, 2); err != ErrConnections {
+	if _, err := as.Connect(t.Context(), bob, 3, 2); err != ErrConnections {
 		t.Errorf("the fourth: %v", err)
 	}
 	first()
-	fourth, err := as.Connect(bob, 3, 2)
+	fourth, err := as.Connect(t.Context(), bob, 3, 2)
 	if err != nil {
 		t.Errorf("a free place: %v", err)
 	}
@@ -110,7 +110,7 @@ func TestConnections(t *testing.T) {
 // TestRateChanges holds that a reload which changes the rate goes on from what is left.
 func TestRateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := new(account)
+		a := newAccount(Payer{})
 		five := Rate{Count: 60, Per: time.Minute, Burst: 5}
 		for range 5 {
 			if wait := a.take(questions, five); wait != 0 {
@@ -157,8 +157,8 @@ func TestSpending(t *testing.T) {
 			var all []spent
 			sum := func(since time.Duration) (total int) {
 				for _, p := range all {
-					if time.Since(p.last) < since {
-						total += p.tokens
+					if time.Since(p.Last) < since {
+						total += p.Tokens
 					}
 				}
 				return total
@@ -167,22 +167,22 @@ func TestSpending(t *testing.T) {
 				n := random.IntN(100)
 				s.within(window, time.Now())
 				s.add(n, time.Now())
-				all = append(all, spent{last: time.Now(), tokens: n})
-				if s.total < sum(window) || s.total > sum(window+part) {
-					t.Fatalf("%d of the last window, %d with the part before it, but the total is %d", sum(window), sum(window+part), s.total)
+				all = append(all, spent{Last: time.Now(), Tokens: n})
+				if s.total() < sum(window) || s.total() > sum(window+part) {
+					t.Fatalf("%d of the last window, %d with the part before it, but the total is %d", sum(window), sum(window+part), s.total())
 				}
-				if len(s.parts) > spendingParts+1 {
-					t.Fatalf("%d parts", len(s.parts))
+				if len(s.Parts) > spendingParts+1 {
+					t.Fatalf("%d parts", len(s.Parts))
 				}
-				if random.IntN(10) == 0 && s.total > 0 {
-					total, tokens := s.total, 1+random.IntN(s.total)
+				if random.IntN(10) == 0 && s.total() > 0 {
+					total, tokens := s.total(), 1+random.IntN(s.total())
 					wait := s.until(tokens, time.Now())
 					time.Sleep(wait - time.Nanosecond)
-					if s.within(window, time.Now()); total-s.total >= tokens {
+					if s.within(window, time.Now()); total-s.total() >= tokens {
 						t.Fatalf("%d tokens are free before %v", tokens, wait)
 					}
 					time.Sleep(time.Nanosecond)
-					if s.within(window, time.Now()); total-s.total < tokens {
+					if s.within(window, time.Now()); total-s.total() < tokens {
 						t.Fatalf("%d tokens are not free after %v", tokens, wait)
 					}
 				}
@@ -195,10 +195,12 @@ func TestSpending(t *testing.T) {
 // TestBudgetChanges holds that what was used counts in a window of another length, as far as it is within.
 func TestBudgetChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := new(account)
+		a := newAccount(Payer{})
 		day, hour := Budget{100, 24 * time.Hour}, Budget{100, time.Hour}
-		a.reserve(day, 50)
-		a.settle(50, 100)
+		if _, _, err := a.state.reserve(a.share(), day, 50, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		a.state.settle(a.share(), a.state.reserved(), 100, time.Now())
 		time.Sleep(30 * time.Minute)
 		for _, step := range []struct {
 			budget Budget
@@ -220,11 +222,11 @@ func TestBudgetChanges(t *testing.T) {
 // BenchmarkMeter counts the pieces of an answer for a payer with a budget and for one without, alone and
 // while many answers of the same payer run.
 func BenchmarkMeter(b *testing.B) {
-	as, ann := NewAccounts(), payerOf("ann", netip.Addr{})
+	as, ann := NewAccounts(), Networks{}.ClientOf("ann", netip.Addr{})
 	for _, budget := range []Budget{{}, {1 << 50, time.Hour}} {
 		b.Run(fmt.Sprintf("budget=%v/one", budget.Tokens > 0), func(b *testing.B) {
 			var m Meter
-			if err := m.Open(as, ann, budget, 1000); err != nil {
+			if err := m.Open(as, ann, Rate{}, budget, 1000); err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
@@ -237,7 +239,7 @@ func BenchmarkMeter(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				var m Meter
-				_ = m.Open(as, ann, budget, 1000)
+				_ = m.Open(as, ann, Rate{}, budget, 1000)
 				for pb.Next() {
 					m.Add(len(" piece"))
 				}

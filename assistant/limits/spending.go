@@ -8,28 +8,35 @@ const spendingParts = 24
 
 // spending is what was used of a budget within its window, which ends now.
 type spending struct {
-	window time.Duration
-	parts  []spent // oldest first
-	total  int
+	Window time.Duration `json:"window,omitempty"`
+	Parts  []spent       `json:"parts,omitempty"` // oldest first
 }
 
-// spent are tokens that were used from first to last.
+// spent are tokens that were used from First to Last.
 type spent struct {
-	first, last time.Time
-	tokens      int
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+	Tokens int       `json:"tokens"`
+}
+
+// total is what was used.
+func (s *spending) total() (n int) {
+	for _, p := range s.Parts {
+		n += p.Tokens
+	}
+	return n
 }
 
 // within makes the window that long. What a shorter one has forgotten stays so.
 func (s *spending) within(window time.Duration, now time.Time) {
-	s.window = window
+	s.Window = window
 	s.forget(now)
 }
 
 // forget lets go what is before the window.
 func (s *spending) forget(now time.Time) {
-	for len(s.parts) > 0 && now.Sub(s.parts[0].last) >= s.window {
-		s.total -= s.parts[0].tokens
-		s.parts = s.parts[1:]
+	for len(s.Parts) > 0 && now.Sub(s.Parts[0].Last) >= s.Window {
+		s.Parts = s.Parts[1:]
 	}
 }
 
@@ -37,21 +44,30 @@ func (s *spending) add(tokens int, now time.Time) {
 	if tokens <= 0 {
 		return
 	}
-	s.total += tokens
-	if n := len(s.parts); n > 0 && now.Sub(s.parts[n-1].first) < s.window/spendingParts {
-		s.parts[n-1].last = now
-		s.parts[n-1].tokens += tokens
+	if n := len(s.Parts); n > 0 && now.Sub(s.Parts[n-1].First) < s.Window/spendingParts {
+		s.Parts[n-1].Last = now
+		s.Parts[n-1].Tokens += tokens
 		return
 	}
-	s.parts = append(s.parts, spent{now, now, tokens})
+	s.Parts = append(s.Parts, spent{now, now, tokens})
 }
 
 // until returns how long it takes until so many tokens are free again: a window, where there are not as many.
 func (s *spending) until(tokens int, now time.Time) time.Duration {
-	for _, p := range s.parts {
-		if tokens -= p.tokens; tokens <= 0 {
-			return s.window - now.Sub(p.last)
+	for _, p := range s.Parts {
+		if tokens -= p.Tokens; tokens <= 0 {
+			return s.Window - now.Sub(p.Last)
 		}
 	}
-	return s.window
+	return s.Window
+}
+
+// isSound reports whether a spending that was stored makes sense.
+func (s *spending) isSound() bool {
+	for _, p := range s.Parts {
+		if p.Tokens <= 0 {
+			return false
+		}
+	}
+	return s.Window >= 0 && len(s.Parts) <= 2*spendingParts && (s.Window > 0 || len(s.Parts) == 0)
 }

@@ -45,11 +45,28 @@ func (s audited) audit() {
 	}
 	shared, conversations, listed := 0, 0, 0
 	for _, share := range s.shares {
-		shared, conversations = shared+share.bytes, conversations+share.conversations
+		shared, conversations = shared+share.takes[byBytes], conversations+share.takes[byConversations]
 		listed += share.order[empty].Len() + share.order[used].Len()
+		s.auditRank(share)
 	}
 	if total != s.bytes || total != shared || conversations != len(s.conversations) || listed != conversations {
 		s.t.Errorf("%d bytes in %d conversations; counted are %d, and in shares %d in %d, of which %d are listed", total, len(s.conversations), s.bytes, shared, conversations, listed)
+	}
+}
+
+// auditRank checks that a share is in each ranking to which it belongs, and behind none that takes less.
+func (s audited) auditRank(share *share) {
+	s.t.Helper()
+	for kind := range s.rankings {
+		for by := range s.rankings[kind] {
+			ranked, at := s.rankings[kind][by].shares, share.rank[kind][by]
+			switch isThere := share.order[kind].Len() > 0; {
+			case isThere != (at != unranked) || isThere && ranked[at] != share:
+				s.t.Errorf("a share with %d conversations of kind %d has place %d", share.order[kind].Len(), kind, at)
+			case isThere && ranked[(at-1)/2].takes[by] < share.takes[by]:
+				s.t.Errorf("a share that takes %d is behind one that takes %d", share.takes[by], ranked[(at-1)/2].takes[by])
+			}
+		}
 	}
 }
 

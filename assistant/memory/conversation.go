@@ -3,11 +3,8 @@ package memory
 import (
 	"container/list"
 	"context"
-	"errors"
 	"slices"
-	"sort"
-	"time"
-	"unicode/utf8"
+	"unsafe"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
@@ -28,6 +25,7 @@ type conversation struct {
 	share    *share
 	place    *list.Element // in the list of its share
 	listed   int           // which of the lists
+	taken    uint64        // the number of the last plan that took it
 	bytes    int
 	messages []*message
 }
@@ -36,7 +34,7 @@ type conversation struct {
 type message struct {
 	assistant.Message
 
-	chunks []chunk.Chunk // of text and reasoning, in order; offsets count their bytes
+	chunks []chunk.Chunk // in order
 }
 
 func newMessage(m assistant.Message) *message {
@@ -48,44 +46,41 @@ func (c *conversation) size() int {
 	return conversationBytes + len(c.ID) + len(c.owner) + len(c.Title)
 }
 
-func (m *message) size() int { return messageBytes + m.Size() + m.stored() }
+func (m *message) size() int { return messageBytes + m.Size() + sizeOf(m.chunks) }
 
-// stored is how many bytes Extend has stored.
-func (m *message) stored() int {
-	if len(m.chunks) == 0 {
-		return 0
+func sizeOf(chunks []chunk.Chunk) (n int) {
+	for _, c := range chunks {
+		n += int(unsafe.Sizeof(c)) + c.Parts.Size()
 	}
-	return m.chunks[len(m.chunks)-1].Stop
+	return n
 }
 
-// replace puts chunks in the place of everything from offset on.
-func (m *message) replace(offset int, chunks []chunk.Chunk) {
-	n := m.at(offset)
-	if n < len(m.chunks) && m.chunks[n].Start < offset {
-		cut := &m.chunks[n]
-		cut.Text, cut.Stop = cut.Text[:offset-cut.Start], offset
-		n++
+// place returns how many chunks stay when the next comes: all of them, or all but the last, which it replaces.
+func (m *message) place(next chunk.Chunk) (n int, err error) {
+	n = len(m.chunks)
+	if n == 0 {
+		return 0, nil
 	}
-	m.chunks = append(slices.Delete(m.chunks, n, len(m.chunks)), chunks...)
-}
-
-// at returns the index of the chunk that has the byte at offset; there is none after the last.
-func (m *message) at(offset int) int {
-	return sort.Search(len(m.chunks), func(n int) bool { return m.chunks[n].Stop > offset })
-}
-
-// isBoundary reports whether a character starts at offset, or nothing does.
-func (m *message) isBoundary(offset int) bool {
-	n := m.at(offset)
-	return n == len(m.chunks) || utf8.RuneStart(m.chunks[n].Text[offset-m.chunks[n].Start])
+	switch last := m.chunks[n-1]; {
+	case next.First == last.Last+1:
+		return n, nil
+	case next.First == last.First && next.Last >= last.Last:
+		return n - 1, nil
+	default:
+		return 0, chunk.ErrGap
+	}
 }
 
 // read returns a copy for the caller.
 func (m *message) read() assistant.Message {
 	read := m.Message
 	read.Usage = clone(m.Usage)
-	if m.Status == assistant.StatusStreaming {
-		read.SetParts(chunk.Join(m.chunks))
+	if m.streams() {
+		parts := make([]assistant.Parts, len(m.chunks))
+		for i, c := range m.chunks {
+			parts[i] = c.Parts
+		}
+		read.SetParts(chunk.Join(parts...))
 	}
 	return read
 }
@@ -97,17 +92,30 @@ func clone(u *assistant.Usage) *assistant.Usage {
 	return new(*u)
 }
 
-func (c *conversation) streams() bool {
-	return slices.ContainsFunc(c.messages, func(m *message) bool { return m.Status == assistant.StatusStreaming })
-}
+func (c *conversation) streams() bool { return slices.ContainsFunc(c.messages, (*message).streams) }
+
+func (m *message) streams() bool { return m.Status == assistant.StatusStreaming }
 
 // index returns where the message is; ErrNotFound where it is not.
 func (c *conversation) index(messageID string) (int, error) {
-	i := slices.IndexFunc(c.messages, func(m *message) bool { return m.ID == messageID })
+	i := byID(c.messages, messageID)
 	if i < 0 {
 		return 0, assistant.ErrNotFound
 	}
 	return i, nil
+}
+
+// last returns the ID of the last message; "" where there is none.
+func (c *conversation) last() string {
+	if len(c.messages) == 0 {
+		return ""
+	}
+	return c.messages[len(c.messages)-1].ID
+}
+
+// byID returns where the message is; -1 where it is not.
+func byID(messages []*message, id string) int {
+	return slices.IndexFunc(messages, func(m *message) bool { return m.ID == id })
 }
 
 // byClientID returns where the message with that client id is; -1 where there is none.
@@ -161,21 +169,29 @@ func (s *Store) MessageByClientID(ctx context.Context, owner, id, clientID strin
 }
 
 // Begin implements assistant.Store.
-func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+func (s *Store) Begin(ctx context.Context, claim assistant.Claim, b assistant.Beginning) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(ctx, owner, id)
+	c, err := s.find(ctx, claim.Owner, claim.ID)
 	if err != nil {
 		return err
 	}
-	end := len(c.messages)
+	end, dropErr := len(c.messages), error(nil)
 	if b.DropFrom != "" {
-		if end, err = c.index(b.DropFrom); err != nil {
-			return err
+		var i int
+		if i, dropErr = c.index(b.DropFrom); dropErr == nil {
+			end = i
 		}
 	}
-	if b.Question != nil && byClientID(c.messages[:end], b.Question.ClientID) >= 0 {
+	switch kept := c.messages[:end]; {
+	case b.Question != nil && (byClientID(kept, b.Question.ClientID) >= 0 || byID(kept, b.Question.ID) >= 0):
 		return assistant.ErrDuplicate
+	case b.Last != c.last():
+		return assistant.ErrStale
+	case dropErr != nil:
+		return dropErr
+	case slices.ContainsFunc(kept, (*message).streams):
+		return assistant.ErrStale
 	}
 	return s.begin(c, end, b)
 }
@@ -210,51 +226,46 @@ func (s *Store) begin(c *conversation, end int, b assistant.Beginning) error {
 }
 
 // Extend implements assistant.Store.
-func (s *Store) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
-	chunks, err := chunk.Split(offset, parts)
-	if err != nil {
-		return err
-	}
+func (s *Store) Extend(ctx context.Context, claim assistant.Claim, e assistant.Extension) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(ctx, owner, id)
+	c, err := s.find(ctx, claim.Owner, claim.ID)
 	if err != nil {
 		return err
 	}
-	i, err := c.index(messageID)
+	i, err := c.index(e.MessageID)
 	if err != nil {
 		return err
 	}
 	m := c.messages[i]
-	switch {
-	case m.Status != assistant.StatusStreaming:
+	if !m.streams() {
 		return assistant.ErrNotFound
-	case offset > m.stored():
-		return chunk.ErrGap
-	case !m.isBoundary(offset):
-		return errors.New("offset is inside a character")
 	}
-	grow := offset - m.stored()
-	for _, c := range chunks {
-		grow += len(c.Text)
-	}
-	if err := s.makeRoom(c, 0, grow); err != nil {
+	next, err := chunk.Of(e)
+	if err != nil {
 		return err
 	}
-	m.replace(offset, chunks)
+	n, err := m.place(next)
+	if err != nil {
+		return err
+	}
+	if err := s.makeRoom(c, 0, sizeOf([]chunk.Chunk{next})-sizeOf(m.chunks[n:])); err != nil {
+		return err
+	}
+	m.chunks = append(m.chunks[:n], next)
 	return nil
 }
 
 // Finish implements assistant.Store.
-func (s *Store) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
+func (s *Store) Finish(ctx context.Context, claim assistant.Claim, e assistant.Ending) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.find(ctx, owner, id)
+	c, err := s.find(ctx, claim.Owner, claim.ID)
 	if err != nil {
 		return err
 	}
 	final, grow := slices.Clone(c.messages), 0
-	for _, m := range messages {
+	for _, m := range e.Messages {
 		i, err := c.index(m.ID)
 		if err != nil {
 			return err
@@ -268,6 +279,6 @@ func (s *Store) Finish(ctx context.Context, owner, id string, at time.Time, mess
 		return err
 	}
 	c.messages = final
-	s.updated(c, at)
+	s.updated(c, e.At)
 	return nil
 }

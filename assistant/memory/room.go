@@ -8,15 +8,23 @@ import (
 
 // share is what one owner takes of the room, or, of anonymous owners, the clients of one network.
 type share struct {
-	index         int // among all
-	conversations int
-	bytes         int
-	order         [2]list.List // of *conversation, those without messages and the others: the one that was not updated for the longest time is first
+	takes [2]int       // by conversations and by bytes
+	order [2]list.List // of *conversation, those without messages and the others: the one that was not used for the longest time is first
+	rank  [2][2]int    // places in the store's rankings
+	draft draft
+}
+
+// draft is what a plan makes of a share.
+type draft struct {
+	plan  uint64        // its number: what another has left counts for nothing
+	gone  [2]int        // what goes
+	phase int           // the phase of the plan that place belongs to
+	place *list.Element // where to go on; nil = at the end
 }
 
 type shareKey struct{ owner, network string }
 
-// What is looked through for victims.
+// The kinds of conversations.
 const (
 	empty = iota
 	used
@@ -39,58 +47,59 @@ func keyOf(owner, network string) shareKey {
 // join gives a conversation a place in its share.
 func (s *Store) join(c *conversation) {
 	if c.share = s.shares[c.key]; c.share == nil {
-		c.share = &share{index: len(s.all)}
+		c.share = &share{rank: [2][2]int{{unranked, unranked}, {unranked, unranked}}}
 		s.shares[c.key] = c.share
-		s.all = append(s.all, c.share)
 	}
-	c.share.conversations++
-	c.share.bytes += c.bytes
+	c.share.takes[byConversations]++
+	c.share.takes[byBytes] += c.bytes
 	c.listed = c.kind()
 	c.place = c.share.order[c.listed].PushBack(c)
+	s.rank(c.share)
 }
 
 // part takes the conversation from its share, and the share from the store when it is empty.
 func (s *Store) part(c *conversation) {
 	c.share.order[c.listed].Remove(c.place)
-	c.share.conversations--
-	c.share.bytes -= c.bytes
-	if c.share.conversations > 0 {
-		return
+	c.share.takes[byConversations]--
+	c.share.takes[byBytes] -= c.bytes
+	if s.rank(c.share); c.share.takes[byConversations] == 0 {
+		delete(s.shares, c.key)
 	}
-	delete(s.shares, c.key)
-	last := s.all[len(s.all)-1]
-	last.index = c.share.index
-	s.all[last.index] = last
-	s.all[len(s.all)-1] = nil
-	s.all = s.all[:len(s.all)-1]
 }
 
 // touch makes the conversation the last of its share that would go.
-func (c *conversation) touch() {
+func (s *Store) touch(c *conversation) {
 	c.share.order[c.listed].Remove(c.place)
 	c.listed = c.kind()
 	c.place = c.share.order[c.listed].PushBack(c)
+	s.rank(c.share)
 }
 
-// plan chooses the conversations that go to make room. Nothing changes until it is carried out.
+// plan chooses the conversations that go to make room. Nothing goes until it is carried out.
 type plan struct {
-	store         *Store
-	keep          *conversation // which the room is for
-	conversations int           // too many
-	bytes         int
-	victims       []*conversation
-	taken         map[*conversation]bool
-	gone          map[*share]*share        // what of each share goes: its counts alone are used
-	next          map[*share]*list.Element // where to go on in a share; nil = at its end
+	store   *Store
+	number  uint64        // of this plan among all of the store
+	keep    *conversation // which the room is for
+	grows   [2]int        // by how much: conversations and bytes
+	short   [2]int        // what is too much
+	phase   int           // counts the calls of choose
+	victims []*conversation
+	inUse   []*conversation // of those that were looked at
 }
 
 // makeRoom counts c as grown, and removes the conversations that must go for it: all of it or nothing.
 func (s *Store) makeRoom(c *conversation, conversations, bytes int) error {
-	p := &plan{store: s, keep: c, conversations: len(s.conversations) + conversations - s.config.MaxConversations}
+	s.plans++
+	p := &plan{store: s, number: s.plans, keep: c, grows: [2]int{conversations, bytes}}
+	p.short[byConversations] = len(s.conversations) + conversations - s.config.MaxConversations
 	if bytes > 0 {
-		p.bytes = s.bytes + bytes - s.config.MaxBytes
+		p.short[byBytes] = s.bytes + bytes - s.config.MaxBytes
 	}
-	if !p.isEnough() && !p.choose(empty, false) && !p.choose(used, false) && !p.choose(empty, true) && !p.choose(used, true) {
+	enough := p.isEnough() || p.choose(empty, false) || p.choose(used, false) || p.choose(empty, true) || p.choose(used, true)
+	for _, followed := range p.inUse {
+		followed.share.order[followed.listed].MoveToBack(followed.place)
+	}
+	if !enough {
 		return assistant.ErrFull
 	}
 	for _, old := range p.victims {
@@ -100,89 +109,88 @@ func (s *Store) makeRoom(c *conversation, conversations, bytes int) error {
 	c.bytes += bytes
 	s.bytes += bytes
 	if c.share != nil {
-		c.share.bytes += bytes
+		c.share.takes[byBytes] += bytes
+		s.rank(c.share)
 	}
 	return nil
 }
 
-func (p *plan) isEnough() bool { return p.conversations <= 0 && p.bytes <= 0 }
+func (p *plan) isEnough() bool { return p.short[byConversations] <= 0 && p.short[byBytes] <= 0 }
 
 // choose takes conversations of one kind until there is room enough, always from the share that takes most then. It
-// leaves those in use alone, or, where hogs is true, takes them too, but only from others who take more than half of the
-// room.
+// leaves those in use alone, or, where hogs is true, takes them too, but only for one who stays within a fair share, from
+// others who take more than that.
 func (p *plan) choose(kind int, hogs bool) (enough bool) {
-	p.next = make(map[*share]*list.Element)
-	for !p.isEnough() {
-		share := p.largest(kind, hogs)
-		if share == nil {
-			return false
+	p.phase++
+	for by := range p.short {
+		if hogs && p.left(p.store.shares[p.keep.key], by)+p.grows[by] > p.fair(by) {
+			continue
 		}
-		place, _ := p.place(share, kind)
-		p.next[share] = place.Next()
-		c := place.Value.(*conversation)
-		if c != p.keep && !p.taken[c] && !c.streams() && (hogs || !p.store.inUse(c.ID)) {
-			p.take(c)
+		left := func(s *share) int { return p.left(s, by) }
+		shares := p.store.rankings[kind][by].descend()
+		for s := shares.largest(left); s != nil && p.short[by] > 0 && (!hogs || left(s) > p.fair(by)); s = shares.largest(left) {
+			if hogs && s == p.store.shares[p.keep.key] {
+				continue
+			}
+			if c := p.victim(s, kind, hogs); c != nil {
+				p.take(c)
+				shares.again(s, left(s))
+			}
 		}
 	}
-	return true
+	return p.isEnough()
 }
 
-// place returns where to go on in a share; ok is false at its end.
-func (p *plan) place(s *share, kind int) (place *list.Element, ok bool) {
-	place, begun := p.next[s]
-	if !begun {
-		place = s.order[kind].Front()
+// victim returns the next conversation of a share that can go, nil at its end.
+func (p *plan) victim(s *share, kind int, hogs bool) *conversation {
+	d := p.draft(s)
+	if d.phase != p.phase {
+		d.phase, d.place = p.phase, s.order[kind].Front()
 	}
-	return place, place != nil
+	for d.place != nil {
+		c := d.place.Value.(*conversation)
+		d.place = d.place.Next()
+		switch {
+		case c == p.keep || c.taken == p.number || c.streams():
+		case !hogs && p.store.inUse(c.ID):
+			p.inUse = append(p.inUse, c)
+		default:
+			return c
+		}
+	}
+	return nil
 }
 
 func (p *plan) take(c *conversation) {
-	if p.taken == nil {
-		p.taken, p.gone = make(map[*conversation]bool), make(map[*share]*share)
-	}
-	p.taken[c] = true
+	c.taken = p.number
 	p.victims = append(p.victims, c)
-	p.conversations--
-	p.bytes -= c.bytes
-	if p.gone[c.share] == nil {
-		p.gone[c.share] = new(share)
+	for by, n := range [2]int{1, c.bytes} {
+		p.draft(c.share).gone[by] += n
+		p.short[by] -= n
 	}
-	p.gone[c.share].conversations++
-	p.gone[c.share].bytes += c.bytes
 }
 
-// largest returns the share that takes most of what is short, of those that can be gone on with; nil where there is none.
-func (p *plan) largest(kind int, hogs bool) (largest *share) {
-	most := -1
-	for _, share := range p.store.all {
-		takes := p.takes(share)
-		if takes <= most || hogs && !p.hogs(share) {
-			continue
-		}
-		if _, ok := p.place(share, kind); ok {
-			most, largest = takes, share
-		}
+// draft returns what this plan makes of a share.
+func (p *plan) draft(s *share) *draft {
+	if s.draft.plan != p.number {
+		s.draft = draft{plan: p.number}
 	}
-	return largest
+	return &s.draft
 }
 
-// takes returns what is left of a share, of what is short.
-func (p *plan) takes(s *share) int {
-	conversations, bytes := s.conversations, s.bytes
-	if gone := p.gone[s]; gone != nil {
-		conversations, bytes = conversations-gone.conversations, bytes-gone.bytes
+// left returns what a share takes when the victims are gone; that is nothing of one that is not there yet.
+func (p *plan) left(s *share, by int) int {
+	if s == nil {
+		return 0
 	}
-	if p.conversations > 0 {
-		return conversations
-	}
-	return bytes
+	return s.takes[by] - p.draft(s).gone[by]
 }
 
-// hogs reports whether a share takes more than half of the room, and is another's.
-func (p *plan) hogs(s *share) bool {
-	room := p.store.config.MaxBytes
-	if p.conversations > 0 {
-		room = p.store.config.MaxConversations
+// fair returns the part of the room that each owner would have if all had the same.
+func (p *plan) fair(by int) int {
+	room, owners := [2]int{p.store.config.MaxConversations, p.store.config.MaxBytes}[by], len(p.store.shares)
+	if p.store.shares[p.keep.key] == nil {
+		owners++
 	}
-	return s != p.store.shares[p.keep.key] && 2*p.takes(s) > room
+	return room / owners
 }

@@ -3,9 +3,13 @@
 //
 // The room is shared fairly: what has to go is taken from the owner who takes most of it, and conversations without
 // messages go before others. Anonymous clients of one network count as one owner. Of an owner's conversations those go
-// first that were not updated for the longest time. One that is followed does not go, unless its owner takes more than
-// half of the room from others; one with an answer that is streaming never goes. Where that makes no room, what was to be
+// first that were not used for the longest time: neither updated, nor found followed when room was made. One that is
+// followed goes only where its owner takes more than a fair share, which is the room divided by the number of owners, and
+// for one who then does not; one with an answer that is streaming never goes. Where that makes no room, what was to be
 // stored is refused with [assistant.ErrFull] and nothing goes.
+//
+// To make room takes time that grows with the logarithm of the number of owners, for each conversation that goes or is
+// followed and cannot go.
 package memory
 
 import (
@@ -35,8 +39,9 @@ type Store struct {
 	mu            sync.Mutex // guards the fields below and all that they hold
 	conversations map[string]*conversation
 	shares        map[shareKey]*share
-	all           []*share // the same, in no order
-	bytes         int      // of all conversations
+	rankings      [2][2]ranking // of the shares, for each kind, by conversations and by bytes
+	plans         uint64        // how many there were
+	bytes         int           // of all conversations
 	closed        bool
 	inUse         func(id string) bool
 	removed       func(assistant.Owned)
@@ -47,7 +52,7 @@ func Open(config Config) *Store {
 	config.MaxConversations = cmp.Or(max(config.MaxConversations, 0), 10_000)
 	config.MaxBytes = cmp.Or(max(config.MaxBytes, 0), 64<<20)
 	return &Store{
-		config: config, conversations: make(map[string]*conversation), shares: make(map[shareKey]*share),
+		config: config, conversations: make(map[string]*conversation), shares: make(map[shareKey]*share), rankings: newRankings(),
 		inUse: func(string) bool { return false }, removed: func(assistant.Owned) {},
 	}
 }
@@ -184,7 +189,7 @@ func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) (delet
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed, s.conversations, s.shares, s.all, s.bytes = true, nil, nil, nil, 0
+	s.closed, s.conversations, s.shares, s.rankings, s.bytes = true, nil, nil, newRankings(), 0
 	return nil
 }
 
@@ -197,7 +202,7 @@ func (s *Store) remove(c *conversation) {
 // updated sets UpdatedAt: c is now the last that would go.
 func (s *Store) updated(c *conversation, at time.Time) {
 	c.UpdatedAt = stamp(at)
-	c.touch()
+	s.touch(c)
 }
 
 // stamp returns t as every store keeps it: in UTC, to the millisecond.

@@ -31,21 +31,31 @@ func begin(t *testing.T, s *memory.Store, id string, size int) (assistant.Messag
 		Question: &assistant.Message{ID: uuid.NewString(), Role: assistant.RoleUser, Content: strings.Repeat("q", size), Status: assistant.StatusComplete},
 		Answer:   assistant.Message{ID: uuid.NewString(), Role: assistant.RoleAssistant, Status: assistant.StatusStreaming},
 	}
-	return b.Answer, s.Begin(t.Context(), "alice", id, b)
+	page, _, err := s.Messages(t.Context(), "alice", id, "", 1)
+	must(t, err)
+	for _, m := range page {
+		b.Last = m.ID
+	}
+	return b.Answer, s.Begin(t.Context(), claim(id), b)
 }
 
-// extend adds size bytes to the answer, half of them reasoning.
-func extend(t *testing.T, s *memory.Store, id string, a assistant.Message, offset, size int) error {
+func claim(id string) assistant.Claim {
+	return assistant.Claim{Owned: assistant.Owned{Owner: "alice", ID: id}}
+}
+
+// extend adds size bytes to the answer, half of them reasoning: two events, of which the first has this number.
+func extend(t *testing.T, s *memory.Store, id string, a assistant.Message, first uint64, size int) error {
 	t.Helper()
-	return s.Extend(t.Context(), "alice", id, a.ID, offset, assistant.Parts{
-		assistant.ReasoningPart{Text: strings.Repeat("r", size/2)}, assistant.TextPart{Text: strings.Repeat("t", size-size/2)},
-	})
+	return s.Extend(t.Context(), claim(id), assistant.Extension{MessageID: a.ID, Events: []assistant.Event{
+		{Seq: first, Kind: assistant.KindReasoning, Text: strings.Repeat("r", size/2)},
+		{Seq: first + 1, Kind: assistant.KindPiece, Text: strings.Repeat("t", size-size/2)},
+	}})
 }
 
 func finish(t *testing.T, s *memory.Store, id string, a assistant.Message, content string) error {
 	t.Helper()
 	a.Content, a.Status = content, assistant.StatusComplete
-	return s.Finish(t.Context(), "alice", id, now, a)
+	return s.Finish(t.Context(), claim(id), assistant.Ending{At: now, Messages: []assistant.Message{a}})
 }
 
 func must(t *testing.T, err error) {
@@ -124,15 +134,15 @@ func TestMaxBytes(t *testing.T) {
 	must(t, err)
 	wantKept(t, s, "b c d")
 	for n := range 40 { // one goes when the answer grows into its room
-		must(t, extend(t, s, "d", answer, n*1000, 1000))
+		must(t, extend(t, s, "d", answer, uint64(2*n), 1000))
 	}
 	wantKept(t, s, "c d")
 
 	// What is too large is refused, and nothing goes or changes for it.
 	_, err = begin(t, s, "c", 100_000)
 	wantFull(t, err)
-	wantFull(t, extend(t, s, "d", answer, 40_000, 60_000))
-	wantFull(t, extend(t, s, "d", answer, 0, 100_000))
+	wantFull(t, extend(t, s, "d", answer, 80, 60_000))
+	wantFull(t, extend(t, s, "d", answer, 78, 60_000))
 	wantFull(t, finish(t, s, "d", answer, strings.Repeat("x", 100_000)))
 	for _, large := range []assistant.Part{
 		assistant.ReasoningPart{Text: strings.Repeat("x", 100_000)},
@@ -155,11 +165,12 @@ func TestMaxBytes(t *testing.T) {
 	// What is dropped makes room.
 	must(t, finish(t, s, "d", answer, ""))
 	b := assistant.Beginning{
+		Last:     page[1].ID,
 		DropFrom: page[0].ID,
 		Question: &assistant.Message{ID: uuid.NewString(), Content: strings.Repeat("q", 60_000)},
 		Answer:   assistant.Message{ID: uuid.NewString()},
 	}
-	must(t, s.Begin(t.Context(), "alice", "d", b))
+	must(t, s.Begin(t.Context(), claim("d"), b))
 	wantKept(t, s, "c d")
 }
 
@@ -173,8 +184,8 @@ func TestBytesAreGivenBack(t *testing.T) {
 			answer, err := begin(t, s, id, 5000)
 			must(t, err)
 			must(t, extend(t, s, id, answer, 0, 500))
-			must(t, extend(t, s, id, answer, 200, 1000))
-			must(t, extend(t, s, id, answer, 100, 7))
+			must(t, extend(t, s, id, answer, 2, 1000))
+			must(t, extend(t, s, id, answer, 2, 7)) // again
 			must(t, finish(t, s, id, answer, strings.Repeat("x", n)))
 		}
 		if n%3 == 0 {

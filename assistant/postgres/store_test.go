@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,7 +62,7 @@ func TestSchema(t *testing.T) {
 		for range 2 {
 			s := openHere(t, dsn)
 			var got string
-			must(t, s.pool.QueryRow(t.Context(), `SELECT table_schema FROM information_schema.tables WHERE table_name = 'message' AND table_schema = current_schema()`).Scan(&got))
+			must(t, s.pool.QueryRow(t.Context(), `SELECT nspname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE pg_class.oid = $1::regclass`, s.in("assistant.message")).Scan(&got))
 			if got != want {
 				t.Errorf("tables are in %q, want %q", got, want)
 			}
@@ -95,7 +94,7 @@ func TestOpenTogether(t *testing.T) {
 func TestNewerSchema(t *testing.T) {
 	dsn := emptySchema()
 	s := openHere(t, dsn)
-	_, err := s.exec(t.Context(), `INSERT INTO schema_version VALUES (99)`)
+	_, err := s.exec(t.Context(), `INSERT INTO assistant.schema_version VALUES (99)`)
 	must(t, err)
 	must(t, s.Close())
 	if _, err = Open(t.Context(), Config{DSN: dsn}, nil); err == nil || !strings.Contains(err.Error(), "version 99") {
@@ -187,35 +186,6 @@ func TestSynchronousCommit(t *testing.T) {
 	}
 }
 
-// Two servers that get the same message at once store it once.
-func TestSharedDuplicates(t *testing.T) {
-	dsn := emptySchema()
-	stores := []*Store{openHere(t, dsn), openHere(t, dsn)}
-	c := head()
-	must(t, stores[0].Create(t.Context(), "alice", c))
-	var stored, duplicates atomic.Int32
-	var wg sync.WaitGroup
-	for i := range 100 {
-		wg.Go(func() {
-			switch err := stores[i%2].Begin(t.Context(), "alice", c.ID, asked("client-1")); {
-			case err == nil:
-				stored.Add(1)
-			case errors.Is(err, assistant.ErrDuplicate):
-				duplicates.Add(1)
-			default:
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if stored.Load() != 1 || duplicates.Load() != 99 {
-		t.Errorf("%d stored and %d duplicates", stored.Load(), duplicates.Load())
-	}
-	for _, s := range stores {
-		must(t, s.Close())
-	}
-}
-
 // A call that the server does not answer ends by itself.
 func TestTimeout(t *testing.T) {
 	dsn := emptySchema()
@@ -227,12 +197,14 @@ func TestTimeout(t *testing.T) {
 	tx, err := other.pool.Begin(t.Context())
 	must(t, err)
 	defer tx.Rollback(t.Context())
-	_, err = tx.Exec(t.Context(), `LOCK TABLE conversation`)
+	_, err = tx.Exec(t.Context(), s.in(`LOCK TABLE assistant.conversation`))
 	must(t, err)
 	c := head()
 	for name, call := range map[string]func() error{
 		"Create": func() error { return s.Create(t.Context(), "alice", c) },
-		"Begin":  func() error { return s.Begin(t.Context(), "alice", c.ID, asked("")) },
+		"Begin": func() error {
+			return s.Begin(t.Context(), assistant.Claim{Owned: assistant.Owned{Owner: "alice", ID: c.ID}}, asked(""))
+		},
 		"Conversation": func() error {
 			_, err := s.Conversation(t.Context(), "alice", c.ID)
 			return err
@@ -250,7 +222,7 @@ func TestTimeout(t *testing.T) {
 func wantRows(t *testing.T, s *Store, table string, want int) {
 	t.Helper()
 	var got int
-	must(t, s.pool.QueryRow(t.Context(), `SELECT count(*) FROM `+table).Scan(&got))
+	must(t, s.pool.QueryRow(t.Context(), s.in(`SELECT count(*) FROM assistant.`+table)).Scan(&got))
 	if got != want {
 		t.Errorf("%d rows in %s, want %d", got, table, want)
 	}

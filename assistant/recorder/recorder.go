@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
 	"go.uber.org/zap"
 )
 
@@ -21,16 +22,19 @@ const (
 
 // Config is what a [Recorder] records, and how.
 type Config struct {
+	// Log is where the answer is shown, and After the number of its last event that is stored.
+	Log   *stream.Log[assistant.Event]
+	After uint64
+	// Show appends an event to the log.
+	Show func(assistant.Event)
 	// Strict shows events once they are stored. Otherwise they are shown at once and stored soon: a crash may lose
 	// what was shown last, 250 ms or 2 KiB of it.
 	Strict bool
-	// Reasoning is stored, too.
-	Reasoning bool
-	// Show shows an event.
-	Show func(assistant.Event)
-	// Extend stores parts from an offset on, as in [assistant.Store].
-	Extend func(offset int, parts assistant.Parts) error
-	// Ctx ends with the answer, and Cancel ends it: a strict answer that the store keeps refusing.
+	// Lock keeps others from appending to the log while a strict recorder stores what comes next.
+	Lock func() (unlock func())
+	// Extend stores events, as in [assistant.Store].
+	Extend func([]assistant.Event) error
+	// Ctx ends with the answer, and Cancel ends it: an answer that the store keeps refusing.
 	Ctx    context.Context
 	Cancel context.CancelCauseFunc
 	// Logger gets a line for a store that fails.
@@ -42,15 +46,13 @@ type Config struct {
 type Recorder struct {
 	Config
 
-	// of the goroutine that flushes: loop, then the one that calls End
-	stored  int  // bytes that the store has
-	failing bool // the last call failed
+	failing bool // the last call failed; of the goroutine that flushes
 
 	mu      sync.Mutex
-	pending []assistant.Event // not stored yet, in order
-	bytes   int               // of their text
+	pending []assistant.Event // of a strict recorder: not stored yet, in order
+	bytes   int               // of text that was added since the last flush
 
-	dirty chan struct{} // holds one: something is pending
+	dirty chan struct{} // holds one: something is to be stored
 	full  chan struct{} // holds one: flushBytes are
 	stop  chan struct{}
 	done  chan struct{}
@@ -69,7 +71,9 @@ func (r *Recorder) Add(e assistant.Event) {
 		r.Show(e)
 	}
 	r.mu.Lock()
-	r.pending = append(r.pending, e)
+	if r.Strict {
+		r.pending = append(r.pending, e)
+	}
 	r.bytes += len(e.Text)
 	isFull := r.bytes >= flushBytes
 	r.mu.Unlock()
@@ -86,16 +90,16 @@ func raise(c chan struct{}) {
 	}
 }
 
-// End ends the recording. It stores and shows what a strict answer still owes; otherwise nothing is
-// stored, since the whole answer will be. It returns false where not all was shown: then the answer is not complete,
-// although the model may have said all.
-func (r *Recorder) End() (shown bool) {
+// End ends the recording and returns the number of the last event that is stored. It stores and shows what a strict
+// answer still owes; otherwise nothing is stored, since the whole answer will be. shown is false where not all was
+// shown: then the answer is not complete, although the model may have said all.
+func (r *Recorder) End() (stored uint64, shown bool) {
 	close(r.stop)
 	<-r.done
 	if r.Strict && r.Ctx.Err() == nil {
 		r.flush()
 	}
-	return !r.Strict || len(r.pending) == 0
+	return r.After, !r.Strict || len(r.pending) == 0
 }
 
 func (r *Recorder) loop() {
@@ -130,68 +134,102 @@ func (r *Recorder) loop() {
 	}
 }
 
-// flush stores what is pending. What the store does not take stays pending, and is offered again from the same
-// offset; in strict mode the answer ends when the store keeps refusing.
+// flush stores what is not stored yet. What the store does not take is offered again; in strict mode the answer ends
+// when the store keeps refusing.
 func (r *Recorder) flush() {
-	r.mu.Lock()
-	events, bytes := r.pending, r.bytes
-	r.pending, r.bytes = nil, 0
-	r.mu.Unlock()
-	parts, size := partsOf(events, r.Reasoning)
-	err := r.store(parts)
-	wasFailing := r.failing
-	if r.failing = err != nil; !r.failing {
-		r.stored += size
-		if r.Strict {
-			for _, e := range events {
-				r.Show(e)
-			}
-		}
-		return
-	}
-	r.mu.Lock()
-	r.pending, r.bytes = append(events, r.pending...), r.bytes+bytes
-	r.mu.Unlock()
+	var err error
 	if r.Strict {
+		err = r.flushStrict()
+	} else {
+		err = r.flushLog()
+	}
+	wasFailing := r.failing
+	r.failing = err != nil
+	switch {
+	case err == nil:
+	case errors.Is(err, assistant.ErrLost), errors.Is(err, assistant.ErrNotFound): // it will never take it
+		r.Cancel(err)
+	case r.Strict:
 		r.Cancel(&assistant.StoreError{Err: err})
-		return
+	default:
+		if !wasFailing { // once, not for each try
+			r.Logger.Warn("store part of an answer", zap.Error(err))
+		}
+		raise(r.dirty)
 	}
-	if !wasFailing { // once, not for each try
-		r.Logger.Warn("store part of an answer", zap.Error(err))
-	}
-	raise(r.dirty)
 }
 
-// store offers the parts to the store, several times in strict mode.
-func (r *Recorder) store(parts assistant.Parts) (err error) {
-	if parts == nil {
+// flushLog stores what was shown.
+func (r *Recorder) flushLog() error {
+	r.mu.Lock()
+	r.bytes = 0
+	r.mu.Unlock()
+	if !r.Log.Holds(r.After) {
+		return nil // the whole answer will be stored at its end
+	}
+	events, err := Tail(r.Log, r.After)
+	if err != nil || len(events) == 0 {
+		return err
+	}
+	if err := r.Extend(events); err != nil {
+		return err
+	}
+	r.After = events[len(events)-1].Seq
+	return nil
+}
+
+// Tail returns the events of a log after a number, with theirs.
+func Tail(log *stream.Log[assistant.Event], after uint64) (events []assistant.Event, err error) {
+	err = log.Each(after, func(seq uint64, e assistant.Event) bool {
+		e.Seq = seq
+		events = append(events, e)
+		return true
+	})
+	return events, err
+}
+
+// flushStrict stores what is pending, and shows it.
+func (r *Recorder) flushStrict() error {
+	defer r.Lock()()
+	r.mu.Lock()
+	pending := r.pending
+	r.mu.Unlock()
+	if len(pending) == 0 {
 		return nil
 	}
-	tries := 1
-	if r.Strict {
-		tries = strictTries
+	events, err := Tail(r.Log, r.After)
+	if err != nil {
+		return err
 	}
-	for try := range tries {
+	next := r.Log.Last() + 1
+	for i, e := range pending {
+		e.Seq = next + uint64(i)
+		events = append(events, e)
+	}
+	if err := r.offer(events); err != nil {
+		return err
+	}
+	for _, e := range pending {
+		r.Show(e)
+	}
+	r.After = events[len(events)-1].Seq
+	r.mu.Lock()
+	r.pending, r.bytes = r.pending[len(pending):], 0
+	r.mu.Unlock()
+	return nil
+}
+
+// offer offers events to the store several times.
+func (r *Recorder) offer(events []assistant.Event) (err error) {
+	for try := range strictTries {
 		if !Pause(r.Ctx, time.Duration(try)*100*time.Millisecond) && try > 0 {
 			return err // the answer has ended
 		}
-		if err = r.Extend(r.stored, parts); err == nil {
-			return nil
+		if err = r.Extend(events); err == nil || errors.Is(err, assistant.ErrLost) || errors.Is(err, assistant.ErrNotFound) {
+			return err
 		}
 	}
 	return err
-}
-
-// partsOf are the pieces of some events, and how many bytes of text they have.
-func partsOf(events []assistant.Event, withReasoning bool) (parts assistant.Parts, size int) {
-	var text Text
-	for _, e := range events {
-		if e.Kind == assistant.KindPiece || e.Kind == assistant.KindReasoning && withReasoning {
-			text.Add(e.Kind, e.Text)
-			size += len(e.Text)
-		}
-	}
-	return text.Parts(true), size
 }
 
 // Pause waits. It returns false as soon as ctx is done.

@@ -94,7 +94,7 @@ func TestExportOfWhatMoves(t *testing.T) {
 	}
 	hub := conversation.NewHub(movingStore{store, new(sync.Once), func() {
 		b := assistant.Beginning{Answer: assistant.Message{ID: id(n), Role: assistant.RoleAssistant, Status: assistant.StatusStreaming, CreatedAt: at(n)}}
-		if err := store.Begin(t.Context(), "ann", id(0), b); err != nil {
+		if err := store.Begin(t.Context(), assistant.Claim{Owned: assistant.Owned{Owner: "ann", ID: id(0)}}, b); err != nil {
 			t.Error(err)
 		}
 	}}, nil)

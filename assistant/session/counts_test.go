@@ -43,16 +43,16 @@ func (s *moodyStore) mood(do func() error) error {
 	return do()
 }
 
-func (s *moodyStore) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
-	return s.mood(func() error { return s.Store.Begin(ctx, owner, id, b) })
+func (s *moodyStore) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
+	return s.mood(func() error { return s.Store.Begin(ctx, c, b) })
 }
 
-func (s *moodyStore) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
-	return s.mood(func() error { return s.Store.Extend(ctx, owner, id, messageID, offset, parts) })
+func (s *moodyStore) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
+	return s.mood(func() error { return s.Store.Extend(ctx, c, e) })
 }
 
-func (s *moodyStore) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
-	return s.mood(func() error { return s.Store.Finish(ctx, owner, id, at, messages...) })
+func (s *moodyStore) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
+	return s.mood(func() error { return s.Store.Finish(ctx, c, e) })
 }
 
 func (s *moodyStore) Delete(ctx context.Context, owner, id string) error {
@@ -202,7 +202,7 @@ func (c *crowd) seldom(user string) {
 }
 
 func (c *crowd) dial(user string) {
-	release, err := c.server.Admit(assistant.Peer{User: user})
+	release, err := c.server.Admit(c.Context(), assistant.Peer{User: user})
 	if err != nil {
 		return
 	}

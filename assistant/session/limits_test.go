@@ -366,6 +366,77 @@ func TestRefusedDoesNotCount(t *testing.T) {
 	})
 }
 
+// TestSpentInVain holds that what a provider has used that failed is paid for, also where the next one reports nothing or
+// is stopped, and that it counts while the answer streams.
+func TestSpentInVain(t *testing.T) {
+	thinks := assistanttest.Named{Name: "thinks", Provider: model(func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+		yield(assistant.Delta{Usage: &assistant.Usage{InputTokens: 10, OutputTokens: 500, TotalTokens: 510}})
+		return &assistant.ProviderError{Reason: assistant.ReasonEmptyAnswer, Err: errors.New("only thought")}
+	})}
+	for name, test := range map[string]struct {
+		model  model
+		budget int
+		end    func(p *pipe)
+		total  int
+		reason string
+	}{
+		"no report": {func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+			_ = yield(assistant.Delta{Text: "12345678"}) && yield(finished)
+			return nil
+		}, 1000, func(*pipe) {}, 513, "stop"},
+		"stopped":           {endless, 1000, func(p *pipe) { p.in <- `{"action":"stop_streaming"}` }, 521, "stopped"},
+		"end of the budget": {endless, 520, func(*pipe) {}, 521, "budget"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
+					Provider: newChain(t, thinks, test.model), Budget: limits.Budget{Tokens: test.budget, Per: hour},
+				}, nil)
+				p := s.dial()
+				p.in <- `{"action":"assistant_message","payload":"go","ref":"q"}`
+				time.Sleep(95 * time.Millisecond) // ten pieces
+				test.end(p)
+				time.Sleep(time.Second)
+				if total, reason := used(t, p.frames(t)); total != test.total || reason != test.reason {
+					t.Errorf("%d tokens until %s, want %d until %s", total, reason, test.total, test.reason)
+				}
+			})
+		})
+	}
+}
+
+// TestLongConversationWithinBudget holds that a conversation which is longer than the budget goes on: what the model is
+// told leaves room for its answer.
+func TestLongConversationWithinBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const budget = 80
+		s := newServerOn(t, memory.Open(memory.Config{}), conversation.Config{
+			Budget: limits.Budget{Tokens: budget, Per: time.Minute},
+			Provider: model(func(_ context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+				if req.MaxTokens < budget/8 {
+					t.Errorf("%d tokens are left for the answer to %d turns", req.MaxTokens, len(req.Turns))
+				}
+				_ = yield(assistant.Delta{Text: "word"}) && yield(finished)
+				return nil
+			}),
+		}, nil)
+		p := s.dial()
+		for range 30 { // until no more of them fit into the budget
+			time.Sleep(time.Hour)
+			p.in <- `{"action":"assistant_message","payload":"three to","ref":"q"}`
+			synctest.Wait()
+			if got := actions(p.frames(t)); slices.Contains(got, "error") {
+				t.Fatalf("got %v", got)
+			}
+		}
+		p.in <- `{"action":"assistant_message","payload":"` + strings.Repeat("word", budget-budget/8+1) + `","ref":"q"}`
+		synctest.Wait()
+		if got := refusal(t, p); got != "context_overflow 0s" {
+			t.Errorf("a question that leaves no room: %s", got)
+		}
+	})
+}
+
 // TestFloodOfBudget holds that a service which sends much at once, to many sockets of one user, uses no more beyond the
 // budget than its last piece: near the end of a budget one answer runs, and the model is told what is left.
 func TestFloodOfBudget(t *testing.T) {

@@ -46,9 +46,12 @@ func (w *watcher) Closed(_ assistant.Peer, s assistant.SessionSummary) {
 	w.do(func() { w.open--; w.closed = append(w.closed, s) })
 }
 
-func (w *watcher) Lagging(change int)        { w.do(func() { w.lagging += change }) }
-func (w *watcher) Waiting(change int)        { w.do(func() { w.waiting += change }) }
-func (w *watcher) Failed(r assistant.Reason) { w.do(func() { w.failed = append(w.failed, r) }) }
+// Clustered and Buried come only from stores that are shared.
+func (w *watcher) Clustered(assistant.NodeState) {}
+func (w *watcher) Buried()                       {}
+func (w *watcher) Lagging(change int)            { w.do(func() { w.lagging += change }) }
+func (w *watcher) Waiting(change int)            { w.do(func() { w.waiting += change }) }
+func (w *watcher) Failed(r assistant.Reason)     { w.do(func() { w.failed = append(w.failed, r) }) }
 
 func (w *watcher) Answering(start assistant.AnswerStart) assistant.AnswerObserver {
 	a := &watched{watcher: w, start: start}
@@ -62,6 +65,10 @@ func (w *watcher) Titled(s assistant.Source, u assistant.Usage) {
 
 func (w *watcher) Stored(call string, _ time.Duration, err error) {
 	w.do(func() { w.stored = append(w.stored, fmt.Sprint(call, " ", err)) })
+}
+
+func (w *watcher) LimitsShared(shared bool) {
+	w.do(func() { w.stored = append(w.stored, fmt.Sprint("limits shared: ", shared)) })
 }
 
 func (a *watched) FirstPiece(time.Duration)      { a.called("first") }

@@ -204,19 +204,19 @@ func (s *oddStore) Delete(ctx context.Context, owner, id string) error {
 	return s.Store.Delete(ctx, owner, id)
 }
 
-func (s *oddStore) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+func (s *oddStore) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
 	s.fall("Begin")
-	return s.Store.Begin(ctx, owner, id, b)
+	return s.Store.Begin(ctx, c, b)
 }
 
-func (s *oddStore) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
+func (s *oddStore) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
 	s.fall("Extend")
-	return s.Store.Extend(ctx, owner, id, messageID, offset, parts)
+	return s.Store.Extend(ctx, c, e)
 }
 
-func (s *oddStore) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
+func (s *oddStore) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
 	s.fall("Finish")
-	return s.Store.Finish(ctx, owner, id, at, messages...)
+	return s.Store.Finish(ctx, c, e)
 }
 
 func (s *oddStore) Rename(ctx context.Context, owner, id, title string, was *string) (assistant.Conversation, error) {

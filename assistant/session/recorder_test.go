@@ -27,12 +27,12 @@ type doubtful struct {
 	calls atomic.Int32
 }
 
-func (d *doubtful) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
+func (d *doubtful) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
 	n := d.calls.Add(1)
 	if n%3 == 1 {
 		return errors.New("no connection")
 	}
-	err := d.Store.Extend(ctx, owner, id, messageID, offset, parts)
+	err := d.Store.Extend(ctx, c, e)
 	if n%3 == 2 {
 		return errors.New("connection lost at commit")
 	}

@@ -62,6 +62,13 @@ func (s *Session) noteLocked(run string, key assistant.RequestKey, e wire.Envelo
 	s.generation++
 }
 
+// joinLocked notes that a request's frames are those of another answer. order is held.
+func (s *Session) joinLocked(e assistant.Event) {
+	maps.DeleteFunc(s.runs, func(_ string, key assistant.RequestKey) bool { return key == e.From })
+	s.runs[e.Run] = e.From
+	s.generation++
+}
+
 // begin notes a request before its command is given, for the event of that topic which answers it.
 func (s *Session) begin(key assistant.RequestKey, e wire.Envelope, topic string) {
 	e.Topic = topic

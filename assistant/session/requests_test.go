@@ -116,12 +116,12 @@ type slowBegin struct {
 	full bool
 }
 
-func (s slowBegin) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+func (s slowBegin) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
 	<-s.gate
 	if s.full {
 		return assistant.ErrConversationFull
 	}
-	return s.Store.Begin(ctx, owner, id, b)
+	return s.Store.Begin(ctx, c, b)
 }
 
 // TestStopWhileBeginning holds that a request to stop a question which is then refused learns of that: of its own

@@ -14,6 +14,7 @@ package session
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -85,8 +86,11 @@ type Session struct {
 	received, sent traffic
 }
 
-// sockets counts the sessions of this process.
+// sockets counts the sessions of this process, from a random number on, so that those of several nodes differ. Numbers
+// stay below 2^53, as JavaScript's do.
 var sockets atomic.Uint64
+
+func init() { sockets.Store(rand.Uint64N(1 << 52)) } //nolint:gosec // no secret
 
 // Serve runs a session on conn until either side ends it, and closes conn. It returns why it ended:
 // io.EOF when the peer closed the connection.

@@ -11,7 +11,7 @@ import (
 
 // Socket is an open session, as operators see it.
 type Socket struct {
-	ID            uint64    `json:"socket_id"` // counts the sockets of a process
+	ID            uint64    `json:"socket_id"` // grows; differs from those of other processes
 	User          string    `json:"user"`      // "" = anonymous
 	RemoteAddr    string    `json:"remote_addr"`
 	Since         time.Time `json:"since"`

@@ -64,9 +64,9 @@ func TestStopRacesEnd(t *testing.T) {
 // slowStore takes a second for each piece.
 type slowStore struct{ assistant.Store }
 
-func (s slowStore) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
+func (s slowStore) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
 	time.Sleep(time.Second)
-	return s.Store.Extend(ctx, owner, id, messageID, offset, parts)
+	return s.Store.Extend(ctx, c, e)
 }
 
 // TestStopWhileStoring stops a strict answer when the model has said all, but not all is stored: what was not

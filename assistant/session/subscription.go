@@ -53,6 +53,9 @@ func (s *Session) subscribe(e wire.Envelope, id string, from *SubscribePayload) 
 	if from != nil {
 		after = &assistant.Cursor{Epoch: from.Epoch, Seq: from.After}
 	}
+	if sub := s.followed(topic); sub != nil && after != nil {
+		sub.conversation.Recall(*after)
+	}
 	if s.resubscribe(e, topic, after) {
 		return nil
 	}
@@ -62,6 +65,9 @@ func (s *Session) subscribe(e wire.Envelope, id string, from *SubscribePayload) 
 	c, err := s.hub.Open(s.peer.User, id)
 	if err != nil {
 		return err
+	}
+	if after != nil {
+		c.Recall(*after)
 	}
 	sub := &subscription{conversation: c, topic: topic}
 	s.order.Lock()

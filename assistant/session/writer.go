@@ -256,7 +256,9 @@ func (s *Session) event(sub *subscription, e assistant.Event, b *batch) {
 	envelope, mine := sub.envelope, sub.mine
 	if e.Seq == 0 {
 		sub.run = "" // an answer's number may be the same in the log
-		if mine {
+		if mine && e.Kind == assistant.KindJoined {
+			s.joinLocked(e)
+		} else if mine {
 			s.addressed(e, envelope, b)
 		}
 		return

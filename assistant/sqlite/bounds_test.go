@@ -14,7 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
 func must(t *testing.T, err error) {
@@ -59,13 +62,21 @@ func TestPragmas(t *testing.T) {
 
 // Files that were released hold what these have made: they stay as they are, to the byte.
 func TestReleasedMigrations(t *testing.T) {
-	for name, want := range map[string]string{"0001.sql": "a0909b4b5e659fcd90461d464ddb6ef651393998eb662bf2c22f348547416eb9"} {
+	for name, want := range map[string]string{
+		"0001.sql": "a0909b4b5e659fcd90461d464ddb6ef651393998eb662bf2c22f348547416eb9",
+		"0002.sql": "19149d75a3e3ac8f9cce9bf38cb2fa0d8f50c7d44dcdeae7f4d2137f6b5194db",
+	} {
 		text, err := migrations.ReadFile("migrations/" + name)
 		must(t, err)
 		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != want {
 			t.Errorf("%s has changed: %x", name, sum)
 		}
 	}
+}
+
+// claim is that of a conversation of alice's.
+func claim(id string) assistant.Claim {
+	return assistant.Claim{Owned: assistant.Owned{Owner: "alice", ID: id}}
 }
 
 // streaming stores a conversation with an answer that has two chunks.
@@ -76,9 +87,22 @@ func streaming(t *testing.T, s *Store, id string) assistant.Beginning {
 		Question: &assistant.Message{ID: id + "-q", Role: assistant.RoleUser, Status: assistant.StatusComplete, ClientID: "client-1"},
 		Answer:   assistant.Message{ID: id + "-a", Role: assistant.RoleAssistant, Status: assistant.StatusStreaming},
 	}
-	must(t, s.Begin(t.Context(), "alice", id, b))
-	must(t, s.Extend(t.Context(), "alice", id, b.Answer.ID, 0, assistant.Parts{assistant.ReasoningPart{Text: "Hm"}, assistant.TextPart{Text: "So"}}))
+	must(t, s.Begin(t.Context(), claim(id), b))
+	extend(t, s, id, 1)
+	extend(t, s, id, 2)
 	return b
+}
+
+// extend stores the event of that number.
+func extend(t *testing.T, s *Store, id string, number uint64) {
+	t.Helper()
+	must(t, s.Extend(t.Context(), claim(id), assistant.Extension{
+		MessageID: id + "-a", Events: []assistant.Event{{Seq: number, Kind: assistant.KindPiece, Text: "So"}},
+	}))
+}
+
+func finish(ctx context.Context, s *Store, id string, at time.Time, messages ...assistant.Message) error {
+	return s.Finish(ctx, claim(id), assistant.Ending{At: at, Messages: messages})
 }
 
 func wantRows(t *testing.T, s *Store, table string, want int) {
@@ -92,15 +116,14 @@ func TestNothingIsLeft(t *testing.T) {
 	for name, ends := range map[string]func(id string, b assistant.Beginning) error{
 		"finish": func(id string, b assistant.Beginning) error {
 			b.Answer.Status = assistant.StatusComplete
-			return s.Finish(t.Context(), "alice", id, time.Now(), b.Answer, *b.Question)
+			return finish(t.Context(), s, id, time.Now(), b.Answer, *b.Question)
 		},
 		"drop": func(id string, b assistant.Beginning) error {
-			return s.Begin(t.Context(), "alice", id, assistant.Beginning{DropFrom: b.Question.ID, Answer: assistant.Message{ID: "next", Status: assistant.StatusStreaming}})
+			return s.Begin(t.Context(), claim(id), assistant.Beginning{
+				Last: b.Answer.ID, DropFrom: b.Question.ID, Answer: assistant.Message{ID: "next", Status: assistant.StatusStreaming},
+			})
 		},
 		"delete": func(id string, _ assistant.Beginning) error { return s.Delete(t.Context(), "alice", id) },
-		"cut": func(id string, b assistant.Beginning) error {
-			return s.Extend(t.Context(), "alice", id, b.Answer.ID, 0, nil)
-		},
 	} {
 		b := streaming(t, s, name)
 		wantRows(t, s, "chunk", 2)
@@ -116,7 +139,7 @@ func TestNothingIsLeft(t *testing.T) {
 
 	b := streaming(t, s, "old")
 	b.Answer.Status = assistant.StatusComplete
-	must(t, s.Finish(t.Context(), "alice", "old", time.UnixMilli(1), b.Answer))
+	must(t, finish(t.Context(), s, "old", time.UnixMilli(1), b.Answer))
 	deleted, err := s.DeleteBefore(t.Context(), time.Now(), 10)
 	must(t, err)
 	if len(deleted) != 1 {
@@ -125,19 +148,39 @@ func TestNothingIsLeft(t *testing.T) {
 	wantRows(t, s, "message", 0)
 }
 
-// No call reads a whole table, and an answer that grows at its end takes one statement for each chunk.
+// The schema itself keeps a second answer from streaming in one conversation.
+func TestOneStreamingInSchema(t *testing.T) {
+	s := openHere(t)
+	streaming(t, s, "1")
+	err := s.writer.write(t.Context(), func(tx tx) error {
+		return tx.change(`UPDATE message SET status = 'streaming' WHERE id = '1-q'`)
+	})
+	if code(err) != sqlite3.SQLITE_CONSTRAINT {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// No call reads a whole table, and to extend an answer takes one statement, also when it is done again.
 func TestStatements(t *testing.T) {
 	s := openHere(t)
 	b := streaming(t, s, "1")
-	must(t, s.Extend(t.Context(), "alice", "1", b.Answer.ID, 4, assistant.Parts{assistant.TextPart{Text: " it is"}}))
+	before := len(s.writer.statements)
+	extend(t, s, "1", 3)
+	extend(t, s, "1", 3)
+	if after := len(s.writer.statements); after != before {
+		t.Errorf("%d statements more", after-before)
+	}
 	for query := range s.writer.statements {
-		if strings.Contains(query, "max(stop)") {
-			t.Errorf("chunks were rewritten: %s", query)
+		if strings.HasPrefix(query, "SELECT") && strings.HasSuffix(query, whereStreaming) {
+			t.Errorf("looked for the answer: %s", query)
 		}
 	}
-	must(t, s.Extend(t.Context(), "alice", "1", b.Answer.ID, 4, assistant.Parts{assistant.TextPart{Text: " is it"}}))
-	must(t, s.Begin(t.Context(), "alice", "1", assistant.Beginning{DropFrom: b.Answer.ID, Answer: b.Answer, MaxMessages: 9}))
-	must(t, s.Finish(t.Context(), "alice", "1", time.Now(), b.Answer))
+	gap := assistant.Extension{MessageID: b.Answer.ID, Events: []assistant.Event{{Seq: 9}}}
+	if err := s.Extend(t.Context(), claim("1"), gap); !errors.Is(err, chunk.ErrGap) {
+		t.Fatal(err)
+	}
+	must(t, s.Begin(t.Context(), claim("1"), assistant.Beginning{Last: b.Answer.ID, DropFrom: b.Answer.ID, Answer: b.Answer, MaxMessages: 9}))
+	must(t, finish(t.Context(), s, "1", time.Now(), b.Answer))
 	_, err := s.Rename(t.Context(), "alice", "1", "Title", new("another"))
 	if !errors.Is(err, assistant.ErrStale) {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,6 +81,7 @@ func tryInChild(t *testing.T, path string) string {
 //	finished <conversation> <answer> <pieces>
 //	deleting <conversation>
 //	deleted <conversation>
+//	counted <number>
 func talk(path string) error {
 	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: path})
 	if err != nil {
@@ -109,13 +111,32 @@ func text(n int) string {
 	return b.String()
 }
 
+// count counts one conversation of alice's for limits.
+func count(ctx context.Context, s *sqlite.Store) error {
+	var n int
+	err := s.Account(ctx, "alice", func(state []byte, _ time.Time) ([]byte, error) {
+		n, _ = strconv.Atoi(string(state))
+		n++
+		return []byte(strconv.Itoa(n)), nil
+	})
+	if err == nil {
+		fmt.Println("counted", n)
+	}
+	return err
+}
+
 func converse(s *sqlite.Store) error {
 	ctx, id := context.Background(), uuid.NewString()
+	if err := count(ctx, s); err != nil {
+		return err
+	}
 	if err := s.Create(ctx, "alice", assistant.Conversation{ID: id, CreatedAt: time.Now(), UpdatedAt: time.Now()}); err != nil {
 		return err
 	}
+	last := ""
 	for turn := range 4 {
-		if err := answerQuestion(ctx, s, id, turn); err != nil {
+		var err error
+		if last, err = answerQuestion(ctx, s, id, last, turn); err != nil {
 			return err
 		}
 	}
@@ -130,35 +151,38 @@ func converse(s *sqlite.Store) error {
 	return err
 }
 
-func answerQuestion(ctx context.Context, s *sqlite.Store, id string, turn int) error {
+// answerQuestion has a turn behind the last message, and returns the id of its answer.
+func answerQuestion(ctx context.Context, s *sqlite.Store, id, last string, turn int) (string, error) {
 	b := assistant.Beginning{
+		Last:     last,
 		Question: &assistant.Message{ID: uuid.NewString(), Role: assistant.RoleUser, Content: "Question", Status: assistant.StatusComplete, ClientID: fmt.Sprint(turn)},
 		Answer:   assistant.Message{ID: uuid.NewString(), Role: assistant.RoleAssistant, Status: assistant.StatusStreaming},
 	}
-	if err := s.Begin(ctx, "alice", id, b); err != nil {
-		return err
+	if err := s.Begin(ctx, claim(id), b); err != nil {
+		return "", err
 	}
 	fmt.Println("begun", id, b.Answer.ID)
 	n := rand.IntN(30)
 	for i := range n {
-		next := assistant.Parts{assistant.TextPart{Text: strings.TrimPrefix(text(i+1), text(i))}}
-		if err := s.Extend(ctx, "alice", id, b.Answer.ID, len(text(i)), next); err != nil {
-			return err
+		next := assistant.Event{Seq: uint64(i), Kind: assistant.KindPiece, Text: strings.TrimPrefix(text(i+1), text(i))}
+		if err := s.Extend(ctx, claim(id), assistant.Extension{MessageID: b.Answer.ID, Events: []assistant.Event{next}}); err != nil {
+			return "", err
 		}
 		fmt.Println("extended", id, b.Answer.ID, i+1)
 	}
 	b.Answer.Content, b.Answer.Status, b.Answer.FinishReason = text(n), assistant.StatusComplete, assistant.FinishStop
-	if err := s.Finish(ctx, "alice", id, time.Now(), b.Answer); err != nil {
-		return err
+	if err := s.Finish(ctx, claim(id), assistant.Ending{At: time.Now(), Messages: []assistant.Message{b.Answer}}); err != nil {
+		return "", err
 	}
 	fmt.Println("finished", id, b.Answer.ID, n)
-	return nil
+	return b.Answer.ID, nil
 }
 
 // confirmed is what the store had confirmed to a process before it was killed.
 type confirmed struct {
 	answers map[string]map[string]answer // conversation → answer
 	gone    map[string]bool              // conversation → certainly
+	counted int
 }
 
 type answer struct {
@@ -179,6 +203,9 @@ func (c *confirmed) line(t *testing.T, line string) {
 		c.answers[id][message] = answer{pieces, verb == "finished"}
 	case "deleting", "deleted":
 		c.gone[id] = verb == "deleted"
+	case "counted":
+		n, _ := strconv.Atoi(id)
+		c.counted = max(c.counted, n)
 	default:
 		t.Fatalf("child says %q", line)
 	}
@@ -210,6 +237,12 @@ func (c *confirmed) killed(t *testing.T, path string) {
 
 func (c *confirmed) check(t *testing.T, s *sqlite.Store) {
 	t.Helper()
+	must(t, s.Account(t.Context(), "alice", func(state []byte, _ time.Time) ([]byte, error) {
+		if n, _ := strconv.Atoi(string(state)); n < c.counted {
+			t.Errorf("%d are counted, %d were confirmed", n, c.counted)
+		}
+		return state, nil
+	}))
 	for id, answers := range c.answers {
 		page, _, err := s.Messages(t.Context(), "alice", id, "", 100)
 		certain, deleting := c.gone[id]
@@ -255,7 +288,7 @@ func checkMessages(t *testing.T, page []assistant.Message, answers map[string]an
 // What was confirmed survives kill -9, round after round on one file.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chat.db")
-	told := &confirmed{make(map[string]map[string]answer), make(map[string]bool)}
+	told := &confirmed{answers: make(map[string]map[string]answer), gone: make(map[string]bool)}
 	for range 10 {
 		told.killed(t, path)
 		s := open(t, path) // the lock of the dead does not hold
@@ -268,7 +301,7 @@ func TestKill(t *testing.T) {
 		answers += len(a)
 	}
 	t.Logf("%d conversations, %d answers confirmed", len(told.answers), answers)
-	if answers == 0 {
+	if answers == 0 || told.counted == 0 {
 		t.Error("nothing was confirmed")
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
@@ -17,7 +16,7 @@ import (
 const messageColumns = `id, role, content, parts, provider, model, status, finish_reason, reason, usage, client_id, created_at, ` + chunks
 
 const chunks = `CASE status WHEN 'streaming' THEN (
-	SELECT json_group_array(json_object('kind', kind, 'text', text) ORDER BY start, chunk.seq) FROM chunk WHERE message_seq = message.seq
+	SELECT json_group_array(json(chunk.parts) ORDER BY first) FROM chunk WHERE message_seq = message.seq
 	) END`
 
 func scanMessage(row scanner) (m assistant.Message, err error) {
@@ -43,11 +42,11 @@ func setStored(m *assistant.Message, stored []byte) error {
 	if stored == nil {
 		return nil
 	}
-	var all []chunk.Chunk
+	var all []assistant.Parts
 	if err := decode(stored, &all); err != nil {
 		return fmt.Errorf("decode chunks: %w", err)
 	}
-	m.SetParts(chunk.Join(all))
+	m.SetParts(chunk.Join(all...))
 	return nil
 }
 
@@ -141,50 +140,85 @@ func (s *Store) MessageByClientID(ctx context.Context, owner, id, clientID strin
 }
 
 // Begin implements assistant.Store.
-func (s *Store) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
+func (s *Store) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
 	var added [][]any
 	if b.Question != nil {
-		question, err := rowOf(id, *b.Question)
+		question, err := rowOf(c.ID, *b.Question)
 		if err != nil {
 			return err
 		}
 		added = append(added, question)
 	}
-	answer, err := rowOf(id, b.Answer)
+	answer, err := rowOf(c.ID, b.Answer)
 	if err != nil {
 		return err
 	}
 	added = append(added, answer)
 	return s.writer.write(ctx, func(tx tx) error {
 		err := tx.change(`UPDATE conversation SET updated_at = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ? AND owner = ?`,
-			b.Answer.CreatedAt.UnixMilli(), b.Title, id, owner)
+			b.Answer.CreatedAt.UnixMilli(), b.Title, c.ID, c.Owner)
+		if err != nil {
+			return err
+		}
+		stop, err := canBegin(tx, c.ID, b, len(added))
 		if err == nil && b.DropFrom != "" {
-			err = tx.change(`DELETE FROM message WHERE conversation_id = ?1
-				AND seq >= (SELECT seq FROM message WHERE conversation_id = ?1 AND id = ?2)`, id, b.DropFrom)
+			_, err = tx.exec(`DELETE FROM message WHERE conversation_id = ? AND seq >= ?`, c.ID, stop)
 		}
 		for _, row := range added {
 			if err == nil {
-				err = insert(tx, row)
+				_, err = tx.exec(`INSERT INTO message (conversation_id, id, role, client_id, created_at, `+ending+`)
+					VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, row...)
 			}
-		}
-		if err == nil && b.MaxMessages > 0 {
-			err = checkFull(tx, id, b.MaxMessages)
 		}
 		return err
 	})
 }
 
-// checkFull returns ErrConversationFull for a conversation with more messages than limit.
-func checkFull(tx tx, id string, limit int) error {
-	row, err := tx.row(`SELECT count(*) FROM message WHERE conversation_id = ?`, id)
+// canBegin returns why a turn cannot begin that adds so many messages, or, where it can, the seq from which on messages are
+// dropped.
+func canBegin(tx tx, id string, b assistant.Beginning, added int) (stop int64, err error) {
+	drop, err := rows(tx, scanSeq, `SELECT seq FROM message WHERE conversation_id = ? AND id = ?`, id, b.DropFrom)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	var n int
-	if err = row.Scan(&n); err == nil && n > limit {
-		err = assistant.ErrConversationFull
+	var question, clientID string
+	if b.Question != nil {
+		question, clientID = b.Question.ID, b.Question.ClientID
 	}
-	return err
+	stop = append(drop, math.MaxInt64)[0]
+	row, err := tx.row(`SELECT
+		coalesce((SELECT id FROM message WHERE conversation_id = ?1 ORDER BY seq DESC LIMIT 1), ''),
+		(SELECT count(*) FROM message WHERE conversation_id = ?1 AND seq < ?2),
+		EXISTS (SELECT 1 FROM message WHERE conversation_id = ?1 AND seq < ?2 AND id = ?3)
+			OR EXISTS (SELECT 1 FROM message WHERE conversation_id = ?1 AND seq < ?2 AND client_id = ?4 AND client_id <> ''),
+		EXISTS (SELECT 1 FROM message WHERE conversation_id = ?1 AND seq < ?2 AND status = 'streaming')`, id, stop, question, clientID)
+	if err != nil {
+		return 0, err
+	}
+	var last string
+	var kept int
+	var isKnown, streams bool
+	if err := row.Scan(&last, &kept, &isKnown, &streams); err != nil {
+		return 0, err
+	}
+	switch {
+	case b.Question != nil && isKnown:
+		return 0, assistant.ErrDuplicate
+	case b.Last != last:
+		return 0, assistant.ErrStale
+	case b.DropFrom != "" && len(drop) == 0:
+		return 0, assistant.ErrNotFound
+	case streams:
+		return 0, assistant.ErrStale
+	case b.MaxMessages > 0 && kept+added > b.MaxMessages:
+		return 0, assistant.ErrConversationFull
+	}
+	return stop, nil
+}
+
+func scanSeq(row scanner) (seq int64, err error) {
+	err = row.Scan(&seq)
+	return seq, err
 }
 
 // rowOf returns what insert stores.
@@ -193,28 +227,18 @@ func rowOf(id string, m assistant.Message) ([]any, error) {
 	return append([]any{id, m.ID, m.Role, m.ClientID, m.CreatedAt.UnixMilli()}, end...), err
 }
 
-func insert(tx tx, row []any) error {
-	n, err := tx.exec(`INSERT INTO message (conversation_id, id, role, client_id, created_at, `+ending+`)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (conversation_id, client_id) WHERE client_id <> '' DO NOTHING`, row...)
-	if err == nil && n == 0 {
-		err = assistant.ErrDuplicate
-	}
-	return err
-}
-
 // Finish implements assistant.Store.
-func (s *Store) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
-	ends := make([][]any, len(messages))
-	for i, m := range messages {
+func (s *Store) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
+	ends := make([][]any, len(e.Messages))
+	for i, m := range e.Messages {
 		end, err := endingOf(m)
 		if err != nil {
 			return err
 		}
-		ends[i] = append([]any{id, m.ID}, end...)
+		ends[i] = append([]any{c.ID, m.ID}, end...)
 	}
 	return s.writer.write(ctx, func(tx tx) error {
-		if err := tx.change(`UPDATE conversation SET updated_at = ? WHERE id = ? AND owner = ?`, at.UnixMilli(), id, owner); err != nil {
+		if err := tx.change(`UPDATE conversation SET updated_at = ? WHERE id = ? AND owner = ?`, e.At.UnixMilli(), c.ID, c.Owner); err != nil {
 			return err
 		}
 		for _, end := range ends {

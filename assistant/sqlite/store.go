@@ -2,7 +2,7 @@
 // that is what the package postgres is for.
 //
 // What was stored survives kill -9 and a loss of power: the file is in WAL mode with synchronous FULL,
-// so that each commit is synced to the disk. All writes go through one goroutine that commits together
+// so that each commit is synced to the disk. What limits count is too cheap for that: it survives kill -9. All writes go through one goroutine that commits together
 // what has come together, so that a hundred answers at once cost little more syncs than one; reads have
 // connections of their own and never wait for a write. A caller whose context ends while it waits for a
 // commit does not learn whether its change was made.

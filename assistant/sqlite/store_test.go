@@ -39,11 +39,15 @@ func create(tb testing.TB, s *sqlite.Store) string {
 	tb.Helper()
 	id, now := uuid.NewString(), time.Now()
 	must(tb, s.Create(tb.Context(), "alice", assistant.Conversation{ID: id, CreatedAt: now, UpdatedAt: now}))
-	must(tb, s.Begin(tb.Context(), "alice", id, assistant.Beginning{
+	must(tb, s.Begin(tb.Context(), claim(id), assistant.Beginning{
 		Question: &assistant.Message{ID: uuid.NewString(), Role: assistant.RoleUser, Content: strings.Repeat("Hi ", 2000), Status: assistant.StatusComplete},
 		Answer:   assistant.Message{ID: uuid.NewString(), Role: assistant.RoleAssistant, Status: assistant.StatusStreaming},
 	}))
 	return id
+}
+
+func claim(id string) assistant.Claim {
+	return assistant.Claim{Owned: assistant.Owned{Owner: "alice", ID: id}}
 }
 
 // execute runs statements on the file behind the store's back.

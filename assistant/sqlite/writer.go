@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
@@ -25,13 +26,16 @@ type writer struct {
 	closing chan struct{} // closed by finish
 	ended   chan struct{} // closed when run ends; nil where it was never started
 
-	statements map[string]*sql.Stmt // run's
+	// run's
+	statements map[string]*sql.Stmt
+	soon       bool // commits do not wait for the disk
 }
 
 // write is a change that waits for its commit.
 type write struct {
 	ctx  context.Context
 	do   func(tx) error
+	soon bool // need not be on the disk
 	err  error
 	done chan struct{}
 }
@@ -60,7 +64,11 @@ func (w *writer) start() {
 // write makes a change and returns when it is on the disk, or was not made: all of it or nothing. When ctx
 // ends first, write does not wait for the outcome: then do must not touch what its caller goes on to use.
 func (w *writer) write(ctx context.Context, do func(tx) error) error {
-	next := &write{ctx: ctx, do: do, done: make(chan struct{})}
+	return w.submit(ctx, &write{ctx: ctx, do: do, done: make(chan struct{})})
+}
+
+// submit hands a change to the writer and waits for it, as write does.
+func (w *writer) submit(ctx context.Context, next *write) error {
 	select {
 	case w.queue <- next:
 	case <-ctx.Done():
@@ -136,6 +144,9 @@ func (w *writer) transact(batch []*write) (err error) {
 			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
+	if err := w.sync(batch); err != nil {
+		return err
+	}
 	if _, err := (tx{w}).exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -149,6 +160,24 @@ func (w *writer) transact(batch []*write) (err error) {
 	}
 	_, err = tx{w}.exec("COMMIT")
 	return err
+}
+
+// sync lets the next commit wait for the disk, unless no change of the batch needs that. The statement is not kept: it does
+// its work when it is compiled.
+func (w *writer) sync(batch []*write) error {
+	soon := !slices.ContainsFunc(batch, func(next *write) bool { return !next.soon })
+	if soon == w.soon {
+		return nil
+	}
+	mode := "full"
+	if soon {
+		mode = "normal"
+	}
+	if _, err := w.conn.ExecContext(context.Background(), "PRAGMA synchronous = "+mode); err != nil {
+		return err
+	}
+	w.soon = soon
+	return nil
 }
 
 // apply makes one change. It returns only an error that ends the transaction.

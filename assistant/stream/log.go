@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// ErrGone is returned when entries after the cursor are no longer in the log.
+// ErrGone is returned when entries after the cursor are no longer in the log, or the log has ended.
 var ErrGone = errors.New("entries are gone from the log")
 
 // Entry is an element of a [Log] with its number.
@@ -29,7 +29,8 @@ type Log[E any] struct {
 	mu       sync.Mutex
 	entries  []E    // entries[0] has number dropped+1
 	base     []E    // the array of entries, from its start
-	dropped  uint64 // number of entries dropped so far
+	dropped  uint64 // number of the last entry before them
+	ended    bool
 	bytes    int
 	watchers []*watcher // copied on write, so that they can be called without the lock
 }
@@ -38,8 +39,11 @@ type watcher struct{ notify func() }
 
 // New returns a Log that holds at most maxBytes; size returns the bytes of an entry. The newest entry is
 // always kept, even if it is larger.
-func New[E any](maxBytes int, size func(E) int) *Log[E] {
-	return &Log[E]{maxBytes: maxBytes, size: size}
+func New[E any](maxBytes int, size func(E) int) *Log[E] { return NewAt(0, maxBytes, size) }
+
+// NewAt is New for a log whose entries up to the given number are elsewhere.
+func NewAt[E any](after uint64, maxBytes int, size func(E) int) *Log[E] {
+	return &Log[E]{maxBytes: maxBytes, size: size, dropped: after}
 }
 
 // Append adds e and returns its number.
@@ -64,12 +68,50 @@ func (l *Log[E]) Append(e E) uint64 {
 	return seq
 }
 
+// Prepend puts entries back, in order, whose last one has the number before the first that the log holds. It reports
+// false, and does nothing, where they are too large for the log, or the log has come to hold another first entry.
+func (l *Log[E]) Prepend(before uint64, entries []E) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	size := 0
+	for _, e := range entries {
+		size += l.size(e)
+	}
+	if l.dropped != before || uint64(len(entries)) > before || l.bytes+size > l.maxBytes {
+		return false
+	}
+	l.entries = append(slices.Clone(entries), l.entries...)
+	l.base = l.entries[:0]
+	l.dropped -= uint64(len(entries))
+	l.bytes += size
+	return true
+}
+
+// End makes every later read return ErrGone, and wakes the watchers: the log goes on elsewhere, with other numbers.
+func (l *Log[E]) End() {
+	l.mu.Lock()
+	l.ended = true
+	l.dropLocked(len(l.entries))
+	watchers := l.watchers
+	l.mu.Unlock()
+	for _, w := range watchers {
+		w.notify()
+	}
+}
+
+// First returns the number before the oldest entry that the log holds.
+func (l *Log[E]) First() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
+
 // Read appends to dst the entries after the given number, oldest first, until dst is at its capacity.
 // It returns ErrGone when the first of them is no longer in the log.
 func (l *Log[E]) Read(after uint64, dst []Entry[E]) ([]Entry[E], error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if after < l.dropped {
+	if l.ended || after < l.dropped {
 		return dst, ErrGone
 	}
 	for i := after - l.dropped; i < uint64(len(l.entries)) && len(dst) < cap(dst); i++ {
@@ -83,7 +125,7 @@ func (l *Log[E]) Read(after uint64, dst []Entry[E]) ([]Entry[E], error) {
 func (l *Log[E]) Each(after uint64, f func(seq uint64, e E) bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if after < l.dropped {
+	if l.ended || after < l.dropped {
 		return ErrGone
 	}
 	for i := after - l.dropped; i < uint64(len(l.entries)); i++ {
@@ -105,7 +147,7 @@ func (l *Log[E]) Last() uint64 {
 func (l *Log[E]) Holds(after uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return after >= l.dropped
+	return !l.ended && after >= l.dropped
 }
 
 // Trim drops the entries up to and including number upTo.

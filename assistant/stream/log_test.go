@@ -398,3 +398,54 @@ func BenchmarkAppendFollow(b *testing.B) {
 		})
 	}
 }
+
+// TestNewAt: a log may begin after any number, and what is before it can be put back.
+func TestNewAt(t *testing.T) {
+	log := stream.NewAt(3, 10, length)
+	if log.Last() != 3 || log.First() != 3 || log.Holds(2) || !log.Holds(3) {
+		t.Errorf("it begins at %d, ends at %d", log.First(), log.Last())
+	}
+	if seq := log.Append("d"); seq != 4 {
+		t.Errorf("the first entry has number %d", seq)
+	}
+	if _, err := read(log, 2, 9); !errors.Is(err, stream.ErrGone) {
+		t.Errorf("before its begin: %v", err)
+	}
+	for _, test := range []struct {
+		before  uint64
+		entries []string
+		done    bool
+	}{
+		{2, []string{"b"}, false},                // another place
+		{3, []string{"0123456789"}, false},       // too large
+		{3, []string{"", "", "", "", ""}, false}, // more than there can be
+		{3, []string{"b", "c"}, true},
+		{1, nil, true},
+	} {
+		if done := log.Prepend(test.before, test.entries); done != test.done {
+			t.Errorf("prepend %q before %d: %v", test.entries, test.before, done)
+		}
+	}
+	if got, err := read(log, 1, 9); err != nil || !slices.Equal(got, []string{"b", "c", "d"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	log.Append("12345678") // the bound counts what was put back
+	if log.Holds(1) || !log.Holds(2) {
+		t.Error("the bound does not count what was put back")
+	}
+}
+
+// TestEnd: a log that has ended holds nothing for anybody, and its watchers are told.
+func TestEnd(t *testing.T) {
+	log := stream.New(10, length)
+	log.Append("a")
+	told := 0
+	log.Watch(func() { told++ })
+	log.End()
+	if _, err := read(log, 0, 9); !errors.Is(err, stream.ErrGone) || told != 1 || log.Holds(1) {
+		t.Errorf("reading returns %v; told %d times", err, told)
+	}
+	if err := log.Each(1, func(uint64, string) bool { return true }); !errors.Is(err, stream.ErrGone) {
+		t.Errorf("reading returns %v", err)
+	}
+}

@@ -25,7 +25,7 @@ func init() { caddy.RegisterModule(Admin{}) }
 
 // Admin adds to Caddy's admin API what operators of assistants need. <name> is the name of a handler.
 //
-//	GET    /assistant/                                 the handlers and their activity
+//	GET    /assistant/                                 the handlers, their activity and nodes
 //	GET    /assistant/<name>                           one of them
 //	GET    /assistant/<name>/health                    store, models and drain; 503 where no new clients should come
 //	GET    /assistant/<name>/providers                 its models, and which of them are passed over
@@ -50,6 +50,13 @@ func init() { caddy.RegisterModule(Admin{}) }
 //
 // An export has a line of JSON (application/x-ndjson) for each conversation, with all its messages, so that neither
 // side holds more than one conversation. An export that fails is cut off, so that it does not look complete.
+//
+// Where nodes share a store, sockets and answers are those of all nodes: each item of a list has its "node", and what
+// is closed, stopped or followed may be on any of them. Nodes that do not reply within five seconds are named in
+// "unreachable", and what they have is missing; where the id of a socket or answer is found on no other node, the status
+// is 503 then. With ?node=local a request is about the node that gets it. Conversations and exports are of the store, and
+// so of all nodes. Activity, health, providers and drain are always the node's own. An answer in a socket's own
+// conversation can be followed only on its node.
 //
 // A drain lasts until it is deleted or the process ends; a reload does not end it. Running answers may go on for the
 // handler's drain_timeout.
@@ -118,6 +125,9 @@ func ofHandler(serve func(operation) error) caddy.AdminHandlerFunc {
 			return refuse(http.StatusNotFound, "no assistant handler has this name")
 		}
 		h := handlers[i]
+		if node := r.URL.Query().Get("node"); node != "" && node != "local" {
+			return refuse(http.StatusBadRequest, "node: expected local or nothing, found %.20q", node)
+		}
 		err := h.Hub().Run(r.Context(), func(ctx context.Context) error {
 			return serve(operation{h, h.Hub(), h.Logger(), w, r.WithContext(ctx)})
 		})
@@ -152,13 +162,12 @@ func (op operation) user() (string, error) {
 	return user, nil
 }
 
-// keep returns a filter for the user that the request names, or nil for all users.
-func (op operation) keep() func(string) bool {
+// chosen returns the user that the request names, or nil for all users.
+func (op operation) chosen() *string {
 	if !op.query().Has("user") {
 		return nil
 	}
-	user := endpoint.UserName(op.query().Get("user"))
-	return func(u string) bool { return u == user }
+	return new(endpoint.UserName(op.query().Get("user")))
 }
 
 const (
@@ -178,8 +187,9 @@ func (op operation) limit() (int, error) {
 
 // Page is one page of a list.
 type Page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next_cursor,omitempty"`
+	Items       []T       `json:"items"`
+	Next        string    `json:"next_cursor,omitempty"`
+	Unreachable []NodeRef `json:"unreachable,omitempty"` // nodes that do not reply: what they have is missing
 }
 
 // paged makes a page of the first limit items. One item more means that there is a next page.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/brokers"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/stores"

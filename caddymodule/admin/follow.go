@@ -25,9 +25,9 @@ type follower struct {
 
 // followAnswer streams a running answer: its text so far as one piece, then its events, up to its end.
 func followAnswer(op operation) error {
-	c, done, ok := op.hub.OpenAnswer(op.r.PathValue("id"))
-	if !ok {
-		return refuse(http.StatusNotFound, "no running answer has this id")
+	c, ended, err := openAnswer(op, op.r.PathValue("id"))
+	if err != nil {
+		return err
 	}
 	defer c.Close()
 	op.w.Header().Set("Content-Type", "application/x-ndjson")
@@ -36,20 +36,88 @@ func followAnswer(op operation) error {
 	defer func() { _ = f.rest.SetWriteDeadline(time.Time{}) }()
 	events, p := c.Follow(nil, conversation.Listener{Mouth: assistant.NewMouth(), Wake: f.raise, TooSlow: func() {}})
 	defer events.Close()
-	ended := f.begin(p)
-	for last := false; !ended; {
-		if ended = f.next(events) || last; ended {
+	isOver := f.begin(p)
+	for last := false; !isOver; {
+		if isOver = f.next(events) || last; isOver {
 			break
 		}
 		select {
 		case <-f.wake:
-		case <-done: // also where it has never begun: then nothing of it is in the log
+		case <-ended: // also where it has never begun: then nothing of it is in the log
 			last = true
 		case <-op.r.Context().Done():
 			return nil
 		}
 	}
 	return nil
+}
+
+// openAnswer opens the conversation in which an answer runs, on whatever node. After ended is closed, the log has no more
+// events of the answer.
+func openAnswer(op operation, id string) (c *conversation.Conversation, ended <-chan struct{}, err error) {
+	c, ended, ok := op.hub.OpenAnswer(id)
+	if ok {
+		return c, ended, nil
+	}
+	a, unreachable := findAnswer(op, id)
+	switch {
+	case a == nil && len(unreachable) > 0:
+		return nil, nil, refuse(http.StatusServiceUnavailable, "%s on the nodes that reply; %s", noAnswer, silence(unreachable))
+	case a == nil:
+		return nil, nil, refuse(http.StatusNotFound, noAnswer)
+	case a.Conversation == "":
+		return nil, nil, refuse(http.StatusNotFound, "the answer is in a socket's own conversation, which only its node has: %s", nameOf(op, a.Node))
+	}
+	if c, err = op.hub.Open(a.User, a.Conversation); err != nil {
+		return nil, nil, err
+	}
+	return c, endedElsewhere(op, id), nil
+}
+
+// findAnswer returns an answer that another node gives; nil where there is none.
+func findAnswer(op operation, id string) (*AnswerInfo, []NodeRef) {
+	found, unreachable := elsewhere[[]AnswerInfo](op, order{Do: "answer", ID: id})
+	for _, a := range slices.Concat(found...) {
+		return &a, unreachable
+	}
+	return nil, unreachable
+}
+
+// nameOf returns what a node is called.
+func nameOf(op operation, id assistant.NodeID) string {
+	ref := NodeRef{ID: id}
+	for _, n := range nodesOf(op.r.Context(), op.hub) {
+		if n.ID == id {
+			ref = n.NodeRef
+		}
+	}
+	return ref.String()
+}
+
+// lookEvery is how often the nodes are asked whether an answer still runs. What they show is here sooner than that.
+const lookEvery = 5 * time.Second
+
+// endedElsewhere returns a channel that is closed when other nodes have said twice that the answer does not run. Its end is
+// an event, which comes long before; an answer that has never begun has none.
+func endedElsewhere(op operation, id string) <-chan struct{} {
+	ended := make(chan struct{})
+	op.hub.Go(func() {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		for missing := 0; missing < 2; {
+			select {
+			case <-ticker.C:
+			case <-op.r.Context().Done():
+				return
+			}
+			a, unreachable := findAnswer(op, id)
+			if missing++; a != nil || len(unreachable) > 0 {
+				missing = 0
+			}
+		}
+		close(ended)
+	})
+	return ended
 }
 
 func (f *follower) raise() {
@@ -74,7 +142,7 @@ func (f *follower) begin(p conversation.Position) (ended bool) {
 			return true
 		}
 	}
-	return !slices.Contains(p.Unended, f.run) // it has shown nothing yet, or its message is gone
+	return false // it has shown nothing yet, or its message is gone: then its end comes without an event
 }
 
 // next writes the answer's next events.

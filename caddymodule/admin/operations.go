@@ -11,23 +11,28 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
-	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	"go.uber.org/zap"
 )
 
-// HandlerInfo is a handler, its activity and how its store is.
+// HandlerInfo is a handler on this node, its activity and how its store is, and the nodes that share the store.
 type HandlerInfo struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
 	conversation.Activity
-	Store endpoint.Status `json:"store"`
+	Store endpoint.Status  `json:"store"`
+	Node  assistant.NodeID `json:"node,string,omitempty"` // this one; 0 where the store is not shared
+	Nodes []NodeInfo       `json:"nodes,omitempty"`       // all, oldest first; none where the store does not answer
 }
 
 func infoOf(ctx context.Context, h *endpoint.Handler) HandlerInfo {
-	return HandlerInfo{h.Name, h.Address, h.Hub().Activity(), h.StoreStatus(ctx)}
+	info := HandlerInfo{Name: h.Name, Address: h.Address, Activity: h.Hub().Activity(), Store: h.StoreStatus(ctx), Node: h.Hub().Node()}
+	if info.Store != endpoint.StatusUnavailable {
+		info.Nodes = nodesOf(ctx, h.Hub())
+	}
+	return info
 }
 
 func listHandlers(w http.ResponseWriter, r *http.Request) error {
@@ -62,55 +67,48 @@ func listProviders(op operation) error {
 }
 
 func listSockets(op operation) error {
-	limit, err := op.limit()
-	if err != nil {
-		return err
-	}
-	var after uint64
 	if cursor := op.query().Get("cursor"); cursor != "" {
-		if after, err = strconv.ParseUint(cursor, 10, 64); err != nil {
+		if _, err := strconv.ParseUint(cursor, 10, 64); err != nil {
 			return errCursor
 		}
 	}
-	sockets := session.Sockets(op.hub, after, limit+1, op.keep())
-	return answer(op.w, paged(sockets, limit, func(s session.Socket) string { return strconv.FormatUint(s.ID, 10) }))
+	return listEverywhere(op, order{Do: "sockets"}, cursorOfSocket, func(a, b SocketInfo) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 var errCursor = refuse(http.StatusBadRequest, "cursor: expected the next_cursor of a page")
+
+// Closed is how many sockets were closed.
+type Closed struct {
+	Sockets     int       `json:"sockets"`
+	Unreachable []NodeRef `json:"unreachable,omitempty"` // nodes that do not reply
+}
 
 func closeSockets(op operation) error {
 	user, err := op.user()
 	if err != nil {
 		return err
 	}
-	return answer(op.w, map[string]int{"sockets": session.CloseSockets(op.hub, user)})
+	o := order{Do: "close_sockets", User: &user}
+	closed := Closed{Sockets: here[int](op, o)}
+	others, unreachable := elsewhere[int](op, o)
+	for _, n := range others {
+		closed.Sockets += n
+	}
+	closed.Unreachable = unreachable
+	return answer(op.w, closed)
 }
 
 func closeSocket(op operation) error {
-	id, err := strconv.ParseUint(op.r.PathValue("id"), 10, 64)
-	if err != nil || !session.CloseSocket(op.hub, id) {
-		return refuse(http.StatusNotFound, "no open socket has this id")
-	}
-	op.w.WriteHeader(http.StatusNoContent)
-	return nil
+	return endOne(op, order{Do: "close_socket"}, "no open socket has this id")
 }
 
 func listAnswers(op operation) error {
-	limit, err := op.limit()
-	if err != nil {
-		return err
-	}
-	answers := op.hub.Answers(op.query().Get("cursor"), limit+1, op.keep())
-	return answer(op.w, paged(answers, limit, func(a conversation.Answer) string { return a.ID }))
+	return listEverywhere(op, order{Do: "answers"}, cursorOfAnswer, func(a, b AnswerInfo) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-func stopAnswer(op operation) error {
-	if !op.hub.StopAnswer(op.r.PathValue("id")) {
-		return refuse(http.StatusNotFound, "no running answer has this id")
-	}
-	op.w.WriteHeader(http.StatusNoContent)
-	return nil
-}
+const noAnswer = "no running answer has this id"
+
+func stopAnswer(op operation) error { return endOne(op, order{Do: "stop_answer"}, noAnswer) }
 
 // ConversationInfo is a conversation without its texts.
 type ConversationInfo struct {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/brokers"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/chatpage"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/stores"

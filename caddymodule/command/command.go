@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
+	"github.com/caddy-assistant/caddy-assistant/termchat"
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -63,12 +66,15 @@ func client(cmd *cobra.Command) *cobra.Command {
 }
 
 // server is a running server, by its admin API.
-type server struct{ address, name string }
+type server struct {
+	address, name string
+	isLocal       bool // only this node, where several share the store
+}
 
 // serverOf returns the server that the flags name.
 func serverOf(fl caddycmd.Flags) (*server, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
-	return &server{address, fl.String("name")}, err
+	return &server{address: address, name: fl.String("name")}, err
 }
 
 // newServer returns the server with a handler chosen: the one that the flag name gives, or the only one.
@@ -109,9 +115,30 @@ func (s *server) handlers() ([]admin.HandlerInfo, error) {
 	return list.Items, err
 }
 
+// nodes returns the nodes that share the chosen handler's store; none where it is not shared.
+func (s *server) nodes() ([]admin.NodeInfo, error) {
+	var info admin.HandlerInfo
+	err := s.read(http.MethodGet, s.path("", nil), &info)
+	return info.Nodes, err
+}
+
+// warn tells of nodes that do not reply.
+func warn(unreachable []admin.NodeRef) {
+	for _, n := range unreachable {
+		fmt.Fprintln(os.Stderr, "warning: no reply from", termchat.Printable(n.String())+"; what it has is missing")
+	}
+}
+
 // path returns the path of one of the handler's resources.
 func (s *server) path(resource string, query url.Values) string {
 	path := "/assistant/" + url.PathEscape(s.name) + resource
+	if s.isLocal {
+		query = maps.Clone(query)
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("node", "local")
+	}
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
@@ -152,12 +179,17 @@ func list[T any](s *server, resource, user string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		query := ofUser(user)
 		query.Set("limit", strconv.Itoa(admin.MaxLimit))
+		isWarned := false
 		for more := true; more; more = query.Get("cursor") != "" {
 			var p admin.Page[T]
 			if err := s.read(http.MethodGet, s.path(resource, query), &p); err != nil {
 				var none T
 				yield(none, err)
 				return
+			}
+			if !isWarned {
+				warn(p.Unreachable)
+				isWarned = len(p.Unreachable) > 0
 			}
 			for _, item := range p.Items {
 				if !yield(item, nil) {

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,9 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
-	"github.com/caddy-assistant/caddy-assistant/assistant/session"
-
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
 	"github.com/caddy-assistant/caddy-assistant/termchat"
 	"github.com/caddyserver/caddy/v2"
@@ -28,6 +27,7 @@ import (
 // operatorCommands returns the commands that use the admin API.
 func operatorCommands() []*cobra.Command {
 	status := client(command("status", "Shows the assistant handlers and their activity", 0, runStatus))
+	nodes := client(command("nodes", "Lists the nodes that share a handler's store", 0, runNodes))
 	providers := client(command("providers", "Lists the models of a handler, and which of them are passed over", 0, runProviders))
 	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
 	answers := client(command("answers", "Lists running answers", 0, runAnswers))
@@ -41,18 +41,20 @@ func operatorCommands() []*cobra.Command {
 	drain.Long = drain.Short + `.
 
 Running answers may go on for the handler's drain_timeout. The server keeps running
-and serves everything else. "caddy assistant resume" undoes it; a reload does not.`
+and serves everything else. "caddy assistant resume" undoes it; a reload does not.
+Other nodes that share the store go on.`
 	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
 
-	for _, cmd := range []*cobra.Command{status, providers, sockets, answers, conversations} {
+	for _, cmd := range []*cobra.Command{status, nodes, providers, sockets, answers, conversations} {
 		cmd.Flags().Bool("json", false, "Print lines of JSON")
 	}
 	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
 		cmd.Flags().StringP("user", "u", "", "Only those of this user")
+		cmd.Flags().Bool("local", false, "Only those of this node, where several share the store")
 	}
 	export.Flags().StringP("output", "o", "-", "File to create, which must not exist; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
-	return []*cobra.Command{status, providers, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
+	return []*cobra.Command{status, nodes, providers, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
 }
 
 // table prints items: with --json each at once as a line of JSON, otherwise all together in columns with a heading.
@@ -89,6 +91,41 @@ func listing[T any](fl caddycmd.Flags, resource, user, heading string, columns f
 	return table(fl, heading, list[T](s, resource, user), columns)
 }
 
+// listingOfNodes is listing for a list whose items are on nodes, which get a column where there are several.
+func listingOfNodes[T any](fl caddycmd.Flags, resource, heading string, node func(T) assistant.NodeID, columns func(T) []any) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	s.isLocal = fl.Bool("local")
+	nodes, err := s.nodes()
+	if err != nil {
+		return exit(err)
+	}
+	items := list[T](s, resource, fl.String("user"))
+	if len(nodes) < 2 {
+		return table(fl, heading, items, columns)
+	}
+	names := namesOf(nodes)
+	return table(fl, heading+" NODE", items, func(item T) []any {
+		return append(columns(item), cmp.Or(names[node(item)], strconv.FormatInt(int64(node(item)), 10)))
+	})
+}
+
+// namesOf returns what nodes are called: by their names or, where several have the same, by their ids.
+func namesOf(nodes []admin.NodeInfo) map[assistant.NodeID]string {
+	times, names := map[string]int{}, map[assistant.NodeID]string{}
+	for _, n := range nodes {
+		times[n.Name]++
+	}
+	for _, n := range nodes {
+		if times[n.Name] == 1 {
+			names[n.ID] = n.Name
+		}
+	}
+	return names
+}
+
 // cell returns the text of a value, safe for a terminal: clients choose some of them.
 func cell(value any) string {
 	if t, ok := value.(time.Time); ok && !t.IsZero() {
@@ -101,24 +138,40 @@ func cell(value any) string {
 	return text
 }
 
+// each yields items, and then the error.
+func each[T any](items []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, err)
+		}
+	}
+}
+
 func runStatus(fl caddycmd.Flags) (int, error) {
 	s, err := serverOf(fl)
 	if err != nil {
 		return exit(err)
 	}
-	items := func(yield func(admin.HandlerInfo, error) bool) {
-		handlers, err := s.handlers()
-		for _, h := range handlers {
-			if !yield(h, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(admin.HandlerInfo{}, err)
-		}
-	}
-	return table(fl, "NAME ADDRESS STATE SOCKETS ANSWERS STORE", items, func(h admin.HandlerInfo) []any {
+	handlers, err := s.handlers()
+	return table(fl, "NAME ADDRESS STATE SOCKETS ANSWERS STORE", each(handlers, err), func(h admin.HandlerInfo) []any {
 		return []any{h.Name, h.Address, h.State, h.Sockets, h.Answers, h.Store}
+	})
+}
+
+func runNodes(fl caddycmd.Flags) (int, error) {
+	s, err := newServer(fl)
+	if err != nil {
+		return exit(err)
+	}
+	nodes, err := s.nodes()
+	return table(fl, "NODE NAME SINCE DRAINING", each(nodes, err), func(n admin.NodeInfo) []any {
+		return []any{n.ID, n.Name, n.JoinedAt, n.Draining}
 	})
 }
 
@@ -129,13 +182,13 @@ func runProviders(fl caddycmd.Flags) (int, error) {
 }
 
 func runSockets(fl caddycmd.Flags) (int, error) {
-	return listing(fl, "/sockets", fl.String("user"), "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", func(s session.Socket) []any {
+	return listingOfNodes(fl, "/sockets", "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", func(s admin.SocketInfo) assistant.NodeID { return s.Node }, func(s admin.SocketInfo) []any {
 		return []any{s.ID, s.User, s.RemoteAddr, s.Since, s.Received, s.Sent, strings.Join(s.Conversations, " ")}
 	})
 }
 
 func runAnswers(fl caddycmd.Flags) (int, error) {
-	return listing(fl, "/answers", fl.String("user"), "MESSAGE USER MODEL SINCE WAITING CONVERSATION", func(a conversation.Answer) []any {
+	return listingOfNodes(fl, "/answers", "MESSAGE USER MODEL SINCE WAITING CONVERSATION", func(a admin.AnswerInfo) assistant.NodeID { return a.Node }, func(a admin.AnswerInfo) []any {
 		return []any{a.ID, a.User, a.Model, a.Since, a.Waiting, a.Conversation}
 	})
 }
@@ -163,13 +216,15 @@ func runClose(fl caddycmd.Flags) (int, error) {
 	if err != nil {
 		return exit(err)
 	}
+	s.isLocal = fl.Bool("local")
 	if user == "" {
 		return exit(s.read(http.MethodDelete, s.path("/sockets/"+url.PathEscape(fl.Arg(0)), nil), nil))
 	}
-	var closed struct{ Sockets int }
+	var closed admin.Closed
 	if err := s.read(http.MethodDelete, s.path("/sockets", ofUser(user)), &closed); err != nil {
 		return exit(err)
 	}
+	warn(closed.Unreachable)
 	fmt.Println(plural(closed.Sockets, "socket"), "closed")
 	return exit(nil)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/brokers"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/providers"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/stores"
 	"github.com/caddyserver/caddy/v2/caddyconfig"

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 )
 
 // ProviderSource is implemented by modules in the namespace http.assistant.providers.
@@ -67,5 +68,69 @@ func (h *Handler) loadStore(ctx caddy.Context) error {
 	}
 	h.storeName = module.(caddy.Module).CaddyModule().ID.Name()
 	h.storeKey, h.openStore = source.Key(h.Name), source.Open
+	shared, ok := module.(SharedStoreSource)
+	h.isShared = ok && shared.IsShared()
 	return nil
+}
+
+// SharedStoreSource is a [StoreSource] whose store several processes may have open at once: it is an assistant.Cluster.
+type SharedStoreSource interface {
+	StoreSource
+	// IsShared reports whether that is so.
+	IsShared() bool
+}
+
+// BrokerSource is implemented by modules in the namespace http.assistant.brokers. Its methods are called after
+// Provision and Validate.
+type BrokerSource interface {
+	// Key identifies the broker, without secrets. A reload that does not change it keeps the connection.
+	Key() string
+	// Broker makes the broker of a store that is open and shared. It is called once.
+	Broker(store assistant.Store, log *zap.Logger) (assistant.Broker, error)
+}
+
+// loadBroker loads the broker of a store that is shared: where none is configured, that of the store's own name, if there
+// is one. A store that is not shared needs none, and allows none but local.
+func (h *Handler) loadBroker(ctx caddy.Context) error {
+	var module any
+	var err error
+	switch {
+	case h.BrokerRaw != nil:
+		module, err = ctx.LoadModule(h, "BrokerRaw")
+	case !h.isShared:
+		return nil
+	case hasModule("http.assistant.brokers." + h.storeName):
+		module, err = ctx.LoadModuleByID("http.assistant.brokers."+h.storeName, nil)
+	case h.isShared:
+		module, err = ctx.LoadModuleByID("http.assistant.brokers.local", nil)
+	default:
+		return nil // there is nobody to reach
+	}
+	if err != nil {
+		return fmt.Errorf("load broker: %w", err)
+	}
+	source, ok := module.(BrokerSource)
+	if !ok {
+		return fmt.Errorf("module %T is not a broker", module)
+	}
+	switch name := module.(caddy.Module).CaddyModule().ID.Name(); {
+	case h.isShared:
+		h.broker = source
+	case name != "local":
+		return fmt.Errorf("broker %s: expected a store that several servers share, such as store postgres, found store %s", name, h.storeName)
+	}
+	return nil
+}
+
+// brokerKey is the key of the broker, "" where there is none.
+func (h *Handler) brokerKey() string {
+	if h.broker == nil {
+		return ""
+	}
+	return h.broker.Key()
+}
+
+func hasModule(id string) bool {
+	_, err := caddy.GetModule(id)
+	return err == nil
 }

@@ -67,6 +67,10 @@ type Handler struct {
 	// Where conversations are kept. Default: memory
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.assistant.stores inline_key=name"`
 
+	// How several servers that share a store reach each other: "postgres" through the database of store postgres, "nats"
+	// through NATS, which is faster, and "local" not at all. Default: postgres with store postgres, else local
+	BrokerRaw json.RawMessage `json:"broker,omitempty" caddy:"namespace=http.assistant.brokers inline_key=name"`
+
 	// When pieces of an answer are stored. With "strict", each is stored before it is shown. With "default", a
 	// crash may lose what was shown last, up to 250 ms or 2 KiB of it. Questions and finished answers are always
 	// safe. Default: default
@@ -132,7 +136,7 @@ type Handler struct {
 	// says when to try again. A question that is refused or sent twice does not count. Default: no limit
 	Rate *Rate `json:"rate,omitempty"`
 
-	// How many conversations each user may create, rename and delete; one more gets the error rate_limited.
+	// How many conversations each user may create, rename and delete on this server; one more gets the error rate_limited.
 	// Default: 60/1m 20
 	WriteRate *WriteRate `json:"write_rate,omitempty"`
 
@@ -140,15 +144,16 @@ type Handler struct {
 	// the model's service reports, for answers that were cut too; without a report, four characters are a token.
 	// A question that needs more than is left gets the error budget_exceeded. An answer that reaches the end of
 	// the budget ends there, with the finish reason budget. What is used beyond the budget
-	// is at most the last piece of each answer that is under way then. No request sends more of a conversation than the
-	// whole budget. A restart forgets what was used. Default: no limit
+	// is at most the last piece of each answer that is under way then, on all servers together. No request sends more of a
+	// conversation than leaves an eighth of the budget, or 2,048 tokens, for the answer. Default: no limit
 	Budget *Budget `json:"budget,omitempty"`
 
-	// How many connections may be open at once, in total and per user; one more is answered with 503 before
-	// the upgrade. A user is the value of the setting user or, where that is empty, the client's IP address (for
-	// IPv6, the network that ipv6_prefix says). Behind a proxy this needs Caddy's trusted_proxies. The counts of
-	// max_connections, rate and budget belong to this handler on this server, even where several servers share
-	// a database. They survive a reload, also one that changes the limits. Default: no limit
+	// How many connections may be open at once, in total on this server, which protects its process, and per user on all
+	// servers; one more is answered with 503 before the upgrade. A user is the value of the setting user or, where that is empty, the client's IP address (for
+	// IPv6, the network that ipv6_prefix says). Behind a proxy this needs Caddy's trusted_proxies. What rate, budget and
+	// per_user count survives a reload, also one that changes the limits. Store sqlite keeps it beyond a restart, and store
+	// postgres for all servers that share the database; while the store is away, each server counts alone.
+	// Default: no limit
 	MaxConnections *MaxConnections `json:"max_connections,omitempty"`
 
 	// How many bits of an IPv6 address name one client: its site chooses the others as it likes. As providers give
@@ -174,6 +179,8 @@ type Handler struct {
 	storeKey  string
 	storeName string
 	openStore func(context.Context) (assistant.Store, error)
+	isShared  bool         // the store may be open in several processes
+	broker    BrokerSource // nil where it may not
 	settings  conversation.Config
 	ctx       caddy.Context
 	log       *zap.Logger
@@ -204,11 +211,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.SetDefaults(); err != nil {
 		return err
 	}
-	if err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx)); err != nil {
+	err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx))
+	if err == nil {
+		err = h.loadBroker(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	h.settings, h.anyHost = h.engine(), onAnyHost(ctx)
-	var err error
 	if h.HealthPath != "" {
 		h.health = caddyhttp.MatchPath{h.HealthPath}
 		err = h.health.Provision(ctx)
@@ -225,7 +235,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // start opens the store, unless an earlier configuration has opened it. From then on all sessions of the handler
 // use h's settings, those of earlier configurations included.
 func (h *Handler) start() (err error) {
-	if h.hub, err = openHub(hubKey{handler: h.Name, store: h.storeKey}, h.openStore, h.log); err != nil {
+	if h.hub, err = openHub(hubKey{handler: h.Name, store: h.storeKey, broker: h.brokerKey()}, h.openStore, h.broker, h.log); err != nil {
 		return err
 	}
 	h.settings.Observer = observe.New(h.Name, h.storeName, h.hub.events)
@@ -370,7 +380,7 @@ func (h *Handler) awaitStart(ctx context.Context) bool {
 
 // admit checks before the upgrade what a client may do. It returns how to give up the place among the connections.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, peer assistant.Peer) (release func(), err error) {
-	if release, err = h.assistant.Admit(peer); err != nil {
+	if release, err = h.assistant.Admit(r.Context(), peer); err != nil {
 		return nil, unavailable(w, &observe.RefusalError{Reason: "max_connections", Err: err})
 	}
 	if err := h.mayOpen(w, r, peer); err != nil {

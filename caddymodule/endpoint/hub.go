@@ -20,8 +20,8 @@ var hubs = caddy.NewUsagePool()
 
 // hubKey identifies a hub: the same handler with another store gets a new one.
 type hubKey struct {
-	handler, store string
-	generation     int // counts hubs of one handler and store, of which the last one may be in use
+	handler, store, broker string
+	generation             int // counts hubs of one handler and store, of which the last one may be in use
 }
 
 // last is the newest hub of each handler and store.
@@ -57,7 +57,7 @@ const patience = 3 * time.Second
 
 // openHub returns the hub of a handler that starts, with a reference to it. The first one opens the store. A retired
 // hub of the same handler and store is not used again: the next one opens the store when that has closed it.
-func openHub(key hubKey, open func(context.Context) (assistant.Store, error), log *zap.Logger) (*pooledHub, error) {
+func openHub(key hubKey, open func(context.Context) (assistant.Store, error), broker BrokerSource, log *zap.Logger) (*pooledHub, error) {
 	last.Lock()
 	defer last.Unlock()
 	base := key
@@ -66,7 +66,7 @@ func openHub(key hubKey, open func(context.Context) (assistant.Store, error), lo
 		if p, known := last.hubs[base]; known {
 			key.generation, before = p.generation, p.gone
 		}
-		v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) { return newHub(key, before, open, log) })
+		v, loaded, err := hubs.LoadOrNew(key, func() (caddy.Destructor, error) { return newHub(key, before, open, broker, log) })
 		if err != nil {
 			return nil, err
 		}
@@ -85,8 +85,9 @@ func openHub(key hubKey, open func(context.Context) (assistant.Store, error), lo
 	}
 }
 
-// newHub opens the store of a hub, at once or, where the hub before still has it, in the background.
-func newHub(key hubKey, before <-chan struct{}, open func(context.Context) (assistant.Store, error), log *zap.Logger) (*pooledHub, error) {
+// newHub opens the store of a hub, at once or, where the hub before still has it, in the background. Without a broker it
+// is no node among others.
+func newHub(key hubKey, before <-chan struct{}, open func(context.Context) (assistant.Store, error), broker BrokerSource, log *zap.Logger) (*pooledHub, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if before != nil {
@@ -109,7 +110,24 @@ func newHub(key hubKey, before <-chan struct{}, open func(context.Context) (assi
 		return nil, err
 	}
 	h := &pooledHub{Hub: conversation.NewHub(store, log), key: key, store: store, events: observe.NewEmitter(key.handler, log), log: log, before: before, gone: make(chan struct{})}
+	if serveOperation != nil {
+		h.OnOperation(func(_ context.Context, operation []byte) []byte { return serveOperation(h.Hub, operation) })
+	}
+	if broker != nil {
+		h.Connect(func(assistant.Cluster) (assistant.Broker, error) { return brokerOf(store, broker, log) })
+	}
 	return h, nil
+}
+
+// brokerOf makes the broker of a store that is open: as its source has opened it, not as it is guarded.
+func brokerOf(store *guard.Opening, broker BrokerSource, log *zap.Logger) (assistant.Broker, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	opened, err := store.Opened(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return broker.Broker(opened, log)
 }
 
 // orClosed returns c or, where that is nil, a closed channel.
@@ -120,6 +138,15 @@ func orClosed(c <-chan struct{}) <-chan struct{} {
 	closed := make(chan struct{})
 	close(closed)
 	return closed
+}
+
+// serveOperation is set by ServeOperations.
+var serveOperation func(hub *conversation.Hub, operation []byte) []byte
+
+// ServeOperations sets what carries out operations that other nodes ask for by Hub.Operate. It is called by an init
+// function, so that a node serves them also where its own admin API is off.
+func ServeOperations(serve func(hub *conversation.Hub, operation []byte) []byte) {
+	serveOperation = serve
 }
 
 func (h *pooledHub) join() bool {

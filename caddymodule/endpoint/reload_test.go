@@ -17,7 +17,9 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/brokers"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/providers"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/stores"
@@ -229,11 +231,39 @@ func TestRefusedConfiguration(t *testing.T) {
 	}
 }
 
+// TestReloadBroker: another broker makes the handler another node, with another hub; the same one keeps it.
+func TestReloadBroker(t *testing.T) {
+	s, name := caddytest.NewSite(t), caddytest.Fresh()
+	load := func(broker string) *conversation.Hub {
+		s.MustLoad(caddytest.Handler("pieces 1", "name "+name+"\n store postgres postgres://ann:secret@127.0.0.1:1/chat\n "+broker))
+		return Running()[0].Hub()
+	}
+	first := load("")
+	if load("broker postgres") != first {
+		t.Error("the store's own broker was replaced by itself")
+	}
+	if load("broker local") == first {
+		t.Error("another broker was not used")
+	}
+}
+
+// TestReloadNoBroker: a store that one process has keeps its hub, whether or not that is said.
+func TestReloadNoBroker(t *testing.T) {
+	s, name := caddytest.NewSite(t), caddytest.Fresh()
+	load := func(broker string) *conversation.Hub {
+		s.MustLoad(caddytest.Handler("pieces 1", "name "+name+"\n store memory\n "+broker))
+		return Running()[0].Hub()
+	}
+	if load("") != load("broker local") {
+		t.Error("the conversations are gone")
+	}
+}
+
 // TestLateConnection has a connection come when the last handler has gone: its hub is not used again.
 func TestLateConnection(t *testing.T) {
 	key := hubKey{handler: caddytest.Fresh(), store: "memory"}
 	open := func(context.Context) (assistant.Store, error) { return memory.Open(memory.Config{}), nil }
-	h, err := openHub(key, open, zap.NewNop())
+	h, err := openHub(key, open, nil, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "reasoning", Value: setting.Choice("keep", "live").Into(&h.Reasoning), Default: "keep", Help: "stored with the answer, or only shown while it streams"},
 	}, {
 		{Name: "store", Value: setting.Guest("memory | sqlite [<path>] | postgres <dsn>", "http.assistant.stores", &h.StoreRaw), Default: "memory"},
+		{Name: "broker", Value: setting.Guest("local | postgres [<direct dsn>] | nats <url...> { … }", "http.assistant.brokers", &h.BrokerRaw), Without: "postgres with store postgres, else local", Help: "how nodes that share the store reach each other"},
 		{Name: "durability", Value: setting.Choice("default", "strict").Into(&h.Durability), Default: "default", Help: "strict stores every piece before it is shown"},
 		{Name: "on_disconnect", Value: onDisconnect.IntoOptional(&h.OnDisconnect), Default: "finish 5m", Help: "answers without any socket"},
 		{Name: "user", Value: setting.Text("<template>").Into(&h.User), Default: "{http.auth.user.id}", Help: "owner of conversations; empty = anonymous"},

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/brokers"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"

@@ -37,6 +37,8 @@ var (
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "handler", "store", "operation")
 	storeErrors = counter("store_errors_total", "Calls of the store that failed. That something does not exist, exists already or exceeds max_messages is not a failure.", "handler", "store", "operation")
 
+	limitsShared = gauge("limits_shared", "1 where limits are counted in the store, for all servers and beyond a restart, 0 where the store is away and this server counts alone. Absent where the store keeps none, or no limit has asked it yet.", "handler")
+
 	droppedEvents = counter("dropped_events_total", "Caddy events that were not emitted because their handlers are too slow.", "handler")
 )
 

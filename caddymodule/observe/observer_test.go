@@ -144,6 +144,41 @@ func TestStoreMetrics(t *testing.T) {
 	}
 }
 
+// TestLimitsShared holds that the metric says whether limits are counted in the store, and nothing before that is known.
+func TestLimitsShared(t *testing.T) {
+	name := t.Name()
+	o := New(name, "postgres", NewEmitter(name, nil))
+	shared := func() (values []float64) {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(limitsShared)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if m.GetLabel()[0].GetValue() == name {
+					values = append(values, m.GetGauge().GetValue())
+				}
+			}
+		}
+		return values
+	}
+	if got := shared(); len(got) > 0 {
+		t.Errorf("at first: %v", got)
+	}
+	for _, isShared := range []bool{true, false, true} {
+		want := 0.
+		if isShared {
+			want = 1
+		}
+		o.LimitsShared(isShared)
+		if got := shared(); len(got) != 1 || got[0] != want {
+			t.Errorf("shared %v: %v", isShared, got)
+		}
+	}
+}
+
 // observations counts the calls of a handler's store by operation.
 func observations(t *testing.T, handler string) map[string]uint64 {
 	t.Helper()

@@ -16,7 +16,23 @@ type storeCall struct {
 }
 
 // answersOfStores lists errors that are answers: the store works.
-var answersOfStores = []error{assistant.ErrNotFound, assistant.ErrDuplicate, assistant.ErrConversationFull, assistant.ErrStale}
+var answersOfStores = []error{assistant.ErrNotFound, assistant.ErrDuplicate, assistant.ErrConversationFull, assistant.ErrStale,
+	assistant.ErrLost, assistant.ErrGone}
+
+// isAnswer reports whether the store works that has returned err.
+func isAnswer(err error) bool {
+	_, isHeld := errors.AsType[*assistant.HeldError](err)
+	return err == nil || isHeld || slices.ContainsFunc(answersOfStores, func(answer error) bool { return errors.Is(err, answer) })
+}
+
+// LimitsShared sets whether limits are counted in the store.
+func (o *observer) LimitsShared(shared bool) {
+	value := 0.
+	if shared {
+		value = 1
+	}
+	limitsShared.WithLabelValues(o.handler).Set(value)
+}
 
 // Stored measures a call of the store.
 func (o *observer) Stored(operation string, took time.Duration, err error) {
@@ -28,7 +44,10 @@ func (o *observer) Stored(operation string, took time.Duration, err error) {
 	}
 	c := v.(storeCall)
 	c.duration.Observe(took.Seconds())
-	if err != nil && !slices.ContainsFunc(answersOfStores, func(answer error) bool { return errors.Is(err, answer) }) {
+	if !isAnswer(err) {
 		c.errors.Inc()
+	}
+	if errors.Is(err, assistant.ErrLost) {
+		claimsLost.WithLabelValues(o.handler).Inc()
 	}
 }

@@ -3,8 +3,6 @@ package stores
 import (
 	"context"
 	"errors"
-	"net/url"
-	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/postgres"
@@ -34,30 +32,28 @@ func (Postgres) CaddyModule() caddy.ModuleInfo {
 // Provision replaces the placeholders of the DSN. It does not connect.
 func (p *Postgres) Provision(ctx caddy.Context) (err error) {
 	p.log = ctx.Logger()
-	if p.dsn, err = fill(p.DSN); err != nil || p.dsn == "" {
+	if p.dsn, err = setting.Fill(p.DSN); err != nil || p.dsn == "" {
 		return errors.Join(errors.New("store postgres: expected a DSN such as {env.DATABASE_URL}, found nothing"), err)
 	}
-	if p.dsn == p.DSN && hasPassword(p.dsn) {
+	if p.dsn == p.DSN && setting.HasPassword(p.dsn) {
 		p.log.Warn("the configuration and its dumps contain the database password in clear text; use a placeholder like {env.DATABASE_URL}")
 	}
 	return nil
 }
 
-func hasPassword(dsn string) bool {
-	if u, err := url.Parse(dsn); err == nil {
-		if _, set := u.User.Password(); set {
-			return true
-		}
-	}
-	return strings.Contains(dsn, "password=")
-}
+// IsShared reports that several processes may have the store open.
+func (p *Postgres) IsShared() bool { return true }
 
 // Key returns a key for the database.
 func (p *Postgres) Key(string) string { return "postgres " + p.dsn }
 
 // Open connects, and creates or migrates the tables.
 func (p *Postgres) Open(ctx context.Context) (assistant.Store, error) {
-	return postgres.Open(ctx, postgres.Config{DSN: p.dsn}, p.log)
+	store, err := postgres.Open(ctx, postgres.Config{DSN: p.dsn}, p.log)
+	if err != nil {
+		return nil, err // not a nil *postgres.Store, which would be a store
+	}
+	return store, nil
 }
 
 // UnmarshalCaddyfile reads:

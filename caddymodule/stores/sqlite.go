@@ -35,7 +35,7 @@ func (s *SQLite) Provision(caddy.Context) (err error) {
 	if s.Path == "" {
 		return nil
 	}
-	if s.path, err = fill(s.Path); err != nil {
+	if s.path, err = setting.Fill(s.Path); err != nil {
 		return fmt.Errorf("store sqlite: path: %w", err)
 	}
 	s.path, err = filepath.Abs(s.path)
@@ -66,9 +66,6 @@ func (s *SQLite) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var atMostOnePath = setting.Form[string]{Takes: "[<path>]", Expected: "at most one path", Parse: func(words []string) (string, bool) {
 	return strings.Join(words, ""), len(words) <= 1
 }}
-
-// fill replaces placeholders. An unknown or empty one is an error that names it.
-func fill(text string) (string, error) { return caddy.NewReplacer().ReplaceOrErr(text, true, true) }
 
 var (
 	_ caddy.Provisioner     = (*SQLite)(nil)

@@ -25,12 +25,11 @@ func BenchmarkStore(b *testing.B, s assistant.Store) {
 			b.SetBytes(int64(len(text)))
 			benchmark(b, s, callers, func(t *talker) error {
 				if t.pieces++; t.pieces%200 == 1 { // answers end
-					t.stored = 0
 					return t.begin()
 				}
-				err := s.Extend(b.Context(), t.owner, t.id, t.answer, t.stored, assistant.Parts{assistant.TextPart{Text: text}})
-				t.stored += len(text)
-				return err
+				return t.ledger.extend(b.Context(), s, t.owner, t.id, 0, assistant.Extension{
+					MessageID: t.answer, Events: []assistant.Event{{Kind: assistant.KindPiece, Run: t.answer, Text: text}},
+				})
 			})
 		})
 	}
@@ -41,21 +40,21 @@ type talker struct {
 	*testing.B
 
 	store         assistant.Store
+	ledger        *ledger
 	owner, id     string
 	first, answer string // messages
 	begun, pieces int
-	stored        int // bytes of the answer
 }
 
-// begin begins a turn; after ten it begins the conversation anew.
+// begin begins a turn in the place of the last answer, which streams; every tenth time it begins the conversation anew.
 func (t *talker) begin() error {
-	next := assistant.Beginning{Question: question(strings.Repeat("q", 200), "", 1), Answer: answer(1)}
+	next := assistant.Beginning{Last: t.answer, DropFrom: t.answer, Question: question(strings.Repeat("q", 200), "", 1), Answer: answer(1)}
 	if t.begun%10 == 0 {
 		next.DropFrom, t.first = t.first, next.Question.ID
 	}
 	t.begun++
 	t.answer = next.Answer.ID
-	return t.store.Begin(t.Context(), t.owner, t.id, next)
+	return t.ledger.begin(t.Context(), t.store, t.owner, t.id, next)
 }
 
 // benchmark shares b.N calls of f among callers.
@@ -63,7 +62,7 @@ func benchmark(b *testing.B, s assistant.Store, callers int, f func(*talker) err
 	b.Helper()
 	talkers := make([]*talker, callers)
 	for i := range talkers {
-		t := &talker{B: b, store: s, owner: fmt.Sprintf("owner-%d", i), id: uuid.NewString()}
+		t := &talker{B: b, store: s, ledger: newLedger(), owner: fmt.Sprintf("owner-%d", i), id: uuid.NewString()}
 		if err := s.Create(b.Context(), t.owner, assistant.Conversation{ID: t.id, CreatedAt: at(0), UpdatedAt: at(0)}); err != nil {
 			b.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 // concurrencyTests are about many callers at once.
 var concurrencyTests = []storeCase{
 	{"ConcurrentDuplicates", testConcurrentDuplicates},
+	{"ConcurrentBeginnings", testConcurrentBeginnings},
 	{"ConcurrentConversations", testConcurrentConversations},
 	{"ConcurrentTurns", testConcurrentTurns},
 	{"ConcurrentDelete", testConcurrentDelete},
@@ -29,7 +30,7 @@ func (t storeTest) concurrently(n int, f func(t storeTest, i int)) {
 	for i := range n {
 		wg.Go(func() {
 			<-start
-			t.Run(strconv.Itoa(i), func(tt *testing.T) { f(storeTest{tt, t.Store}, i) })
+			t.Run(strconv.Itoa(i), func(tt *testing.T) { f(storeTest{tt, t.Store, t.ledger}, i) })
 		})
 	}
 	close(start)
@@ -41,7 +42,7 @@ func testConcurrentDuplicates(t storeTest) {
 	c := t.create("alice", 1)
 	var stored, duplicates atomic.Int32
 	t.concurrently(100, func(t storeTest, _ int) {
-		err := t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Question: question("Hi", "client-1", 1), Answer: answer(1)})
+		err := t.beginAfter("alice", c.ID, assistant.Beginning{Question: question("Hi", "client-1", 1), Answer: answer(1)})
 		switch {
 		case err == nil:
 			stored.Add(1)
@@ -56,6 +57,45 @@ func testConcurrentDuplicates(t storeTest) {
 	}
 	if n := len(t.load("alice", c.ID).Messages); n != 2 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// testConcurrentBeginnings begins a hundred turns behind one message at once, and answers one question a hundred times: one
+// of them is stored, and no message that it has stored is dropped.
+func testConcurrentBeginnings(t storeTest) {
+	for _, drops := range []bool{false, true} {
+		c := t.create("alice", 1)
+		q, a := t.turn("alice", c.ID, "Hi", "", 1)
+		want, from := []assistant.Message{q, a}, ""
+		if drops {
+			want, from = want[:1], a.ID
+		}
+		var mu sync.Mutex
+		t.concurrently(100, func(t storeTest, i int) {
+			b := assistant.Beginning{Last: a.ID, DropFrom: from, Answer: answer(1)}
+			added := []assistant.Message{b.Answer}
+			if i%2 == 0 {
+				b.Question = question("And?", "", 1)
+				added = []assistant.Message{*b.Question, b.Answer}
+			}
+			err := t.beginAfter("alice", c.ID, b)
+			if err != nil && !errors.Is(err, assistant.ErrStale) {
+				t.Errorf("begin: %v", err)
+			}
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				want = append(want, added...)
+			}
+		})
+		t.holds("alice", c.ID, want...)
+		streaming := 0
+		for _, m := range want {
+			if isStreaming(m) {
+				streaming++
+			}
+		}
+		t.same(streaming, 1)
 	}
 }
 
@@ -99,20 +139,33 @@ func (t storeTest) readAlong(owner, id string, done <-chan struct{}) {
 	}
 }
 
-// testConcurrentTurns lets goroutines talk in one conversation: no turn is torn apart or lost.
+// testConcurrentTurns lets goroutines talk in one conversation, each again after ErrStale: no turn is torn apart or lost.
 func testConcurrentTurns(t storeTest) {
+	const turns = 20
 	c := t.create("alice", 1)
-	t.concurrently(40, func(t storeTest, i int) {
+	var ends sync.RWMutex // who begins knows the number of the last end
+	begin := func(t storeTest, b assistant.Beginning) error {
+		ends.RLock()
+		defer ends.RUnlock()
+		return t.begin("alice", c.ID, b)
+	}
+	t.concurrently(turns, func(t storeTest, i int) {
 		b := assistant.Beginning{Question: question(fmt.Sprintf("Question %d", i), "", 1), Answer: answer(1)}
-		t.must(t.Begin(t.Context(), "alice", c.ID, b))
+		err := begin(t, b)
+		for errors.Is(err, assistant.ErrStale) {
+			err = begin(t, b)
+		}
+		t.must(err)
+		ends.Lock()
+		defer ends.Unlock()
 		t.finish("alice", c.ID, b.Answer, fmt.Sprintf("Answer %d", i), 1)
 	})
 	messages := t.load("alice", c.ID).Messages
-	if len(messages) != 80 {
+	if len(messages) != 2*turns {
 		t.Fatalf("%d messages", len(messages))
 	}
 	seen := make(map[string]bool)
-	for i := 0; i < 80; i += 2 {
+	for i := 0; i < len(messages); i += 2 {
 		number, ok := strings.CutPrefix(messages[i].Content, "Question ")
 		if !ok || seen[number] || messages[i+1].Content != "Answer "+number {
 			t.Errorf("%q is followed by %q", messages[i].Content, messages[i+1].Content)
@@ -121,25 +174,28 @@ func testConcurrentTurns(t storeTest) {
 	}
 }
 
-// testConcurrentDelete deletes conversations while others write to them.
+// testConcurrentDelete deletes conversations while others write to them. The answer ends while a call of Extend is still
+// under way, as after one that was given up.
 func testConcurrentDelete(t storeTest) {
-	for n := range 10 {
+	for n := range 20 {
 		c := t.create("alice", n)
 		_, a := t.ask("alice", c.ID, "Hi", "client-1", n)
+		ended := a
+		ended.Status = assistant.StatusComplete
 		var deleted atomic.Int32
-		t.concurrently(8, func(t storeTest, i int) {
+		t.concurrently(4, func(t storeTest, i int) {
 			var err error
-			switch {
-			case i < 2:
+			switch i {
+			case 0, 1:
 				if err = t.Delete(t.Context(), "alice", c.ID); err == nil {
 					deleted.Add(1)
 				}
-			case i < 4:
-				err = t.Extend(t.Context(), "alice", c.ID, a.ID, 0, assistant.Parts{text("x")})
-			case i < 6:
-				err = t.Finish(t.Context(), "alice", c.ID, at(1), a)
+			case 2:
+				err = t.ledger.extend(t.Context(), t.Store, "alice", c.ID, 0, assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, assistant.Parts{text("x")})})
 			default:
-				err = t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Question: question("Hi", "", 1), Answer: answer(1)})
+				if err = t.end("alice", c.ID, 1, ended); err == nil {
+					err = t.beginAfter("alice", c.ID, assistant.Beginning{Last: a.ID, Question: question("Hi", "", 1), Answer: answer(1)})
+				}
 			}
 			if err != nil && !errors.Is(err, assistant.ErrNotFound) {
 				t.Errorf("caller %d: %v", i, err)

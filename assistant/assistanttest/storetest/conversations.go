@@ -133,8 +133,8 @@ func testDelete(t storeTest) {
 	before := t.load("alice", other.ID)
 	t.must(t.Delete(t.Context(), "alice", c.ID))
 	t.want(assistant.ErrNotFound, t.Delete(t.Context(), "alice", c.ID))
-	for _, v := range verbs {
-		t.want(assistant.ErrNotFound, v.call(t.Context(), t, "alice", c.ID, uuid.NewString()))
+	for _, v := range verbs { // the claim was taken before
+		t.want(assistant.ErrNotFound, v.call(t.Context(), t, target{owner: "alice", id: c.ID, message: uuid.NewString()}))
 	}
 	t.same(t.load("alice", other.ID), before)
 
@@ -204,12 +204,12 @@ func testOwners(t storeTest) {
 					continue
 				}
 				for _, messageID := range []string{q.ID, a.ID} {
-					if err := v.call(t.Context(), t, stranger, c.ID, messageID); !errors.Is(err, assistant.ErrNotFound) {
+					if err := v.call(t.Context(), t, target{stranger, c.ID, messageID, a.ID}); !errors.Is(err, assistant.ErrNotFound) {
 						t.Errorf("%s of %q by %q: got error %v", v.name, owner, stranger, err)
 					}
 				}
 			}
-			if err := v.call(t.Context(), t, owner, uuid.NewString(), a.ID); !errors.Is(err, assistant.ErrNotFound) {
+			if err := v.call(t.Context(), t, target{owner, uuid.NewString(), a.ID, a.ID}); !errors.Is(err, assistant.ErrNotFound) {
 				t.Errorf("%s of nothing: got error %v", v.name, err)
 			}
 		}
@@ -229,7 +229,7 @@ func testOddIDs(t storeTest) {
 	before := t.load("alice", c.ID)
 	for _, id := range append([]string{strings.ToUpper(c.ID), c.ID + "\x00", c.ID + " ", q.ID, c.ID[:35] + "%"}, oddIDs...) {
 		for _, v := range verbs {
-			if err := v.call(t.Context(), t, "alice", id, a.ID); !errors.Is(err, assistant.ErrNotFound) {
+			if err := v.call(t.Context(), t, target{"alice", id, a.ID, a.ID}); !errors.Is(err, assistant.ErrNotFound) {
 				t.Errorf("%s of %.20q: got error %v", v.name, id, err)
 			}
 		}
@@ -239,7 +239,7 @@ func testOddIDs(t storeTest) {
 			switch {
 			case id == "" && !strings.HasPrefix(v.name, "Extend") && v.name != "Finish": // no message is meant
 			case v.name == "Messages before", v.name == "Begin dropping", strings.HasPrefix(v.name, "Extend"), v.name == "Finish":
-				if err := v.call(t.Context(), t, "alice", c.ID, id); !errors.Is(err, assistant.ErrNotFound) {
+				if err := v.call(t.Context(), t, target{"alice", c.ID, id, a.ID}); !errors.Is(err, assistant.ErrNotFound) {
 					t.Errorf("%s at %.20q: got error %v", v.name, id, err)
 				}
 			}
@@ -291,12 +291,13 @@ func testTimes(t storeTest) {
 	}
 	near(t.load("alice", c.ID).CreatedAt, fine)
 	near(t.load("alice", c.ID).UpdatedAt, fine.Add(time.Hour))
-	t.must(t.Begin(t.Context(), "alice", c.ID, b))
+	t.must(t.begin("alice", c.ID, b))
 	loaded := t.load("alice", c.ID)
 	near(loaded.UpdatedAt, fine.Add(2*time.Hour))
 	near(loaded.Messages[0].CreatedAt, fine)
 	near(loaded.Messages[1].CreatedAt, fine.Add(2*time.Hour))
-	t.must(t.Finish(t.Context(), "alice", c.ID, fine.Add(3*time.Hour), b.Answer))
+	b.Answer.Status = assistant.StatusComplete
+	t.must(t.ledger.finish(t.Context(), t.Store, "alice", c.ID, assistant.Ending{At: fine.Add(3 * time.Hour), Messages: []assistant.Message{b.Answer}}))
 	loaded = t.load("alice", c.ID)
 	near(loaded.UpdatedAt, fine.Add(3*time.Hour))
 
@@ -315,7 +316,7 @@ func testCancelled(t storeTest) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errGone)
 	for _, v := range verbs {
-		if err := v.call(ctx, t, "alice", c.ID, a.ID); !errors.Is(err, errGone) {
+		if err := v.call(ctx, t, target{"alice", c.ID, a.ID, a.ID}); !errors.Is(err, errGone) {
 			t.Errorf("%s: got error %v", v.name, err)
 		}
 	}
@@ -337,7 +338,7 @@ func testClosed(t storeTest) {
 	_, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
 	t.must(t.Close())
 	for _, v := range verbs {
-		if err := v.call(t.Context(), t, "alice", c.ID, a.ID); err == nil || errors.Is(err, assistant.ErrNotFound) {
+		if err := v.call(t.Context(), t, target{"alice", c.ID, a.ID, a.ID}); err == nil || errors.Is(err, assistant.ErrNotFound) {
 			t.Errorf("%s: got error %v", v.name, err)
 		}
 	}

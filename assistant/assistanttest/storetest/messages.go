@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,13 +16,18 @@ var messageTests = []storeCase{
 	{"Begin", testBegin},
 	{"BeginTitle", testBeginTitle},
 	{"BeginDropFrom", testBeginDropFrom},
+	{"BeginLast", testBeginLast},
+	{"BeginStreaming", testBeginStreaming},
 	{"BeginDuplicate", testBeginDuplicate},
+	{"BeginAgain", testBeginAgain},
+	{"BeginOrder", testBeginOrder},
 	{"BeginFull", testBeginFull},
 	{"BeginNotFound", testBeginNotFound},
 	{"Finish", testFinish},
 	{"FinishReasons", testFinishReasons},
 	{"FinishQuestion", testFinishQuestion},
 	{"FinishNotFound", testFinishNotFound},
+	{"FinishAfterFailure", testFinishAfterFailure},
 	{"MessagesPages", testMessagesPages},
 	{"MessageByClientID", testMessageByClientID},
 	{"Usage", testUsage},
@@ -42,74 +48,209 @@ func testBegin(t storeTest) {
 	t.same(t.load("alice", other.ID), conversation{other, []assistant.Message{}})
 
 	// An old question may be answered without being stored again.
+	a2 = t.finish("alice", c.ID, a2, "Two.", 2)
 	a3 := answer(3)
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Answer: a3}))
+	t.must(t.begin("alice", c.ID, assistant.Beginning{Answer: a3}))
 	t.holds("alice", c.ID, q1, a1, q2, a2, a3)
 }
 
 func testBeginTitle(t storeTest) {
 	c := t.create("alice", 1)
+	begin := func(title string) {
+		t.Helper()
+		a := answer(1)
+		t.must(t.begin("alice", c.ID, assistant.Beginning{Answer: a, Title: title}))
+		t.finish("alice", c.ID, a, "", 1)
+	}
 	for _, step := range []struct{ title, want string }{{"", ""}, {"First", "First"}, {"Second", "First"}, {"", "First"}} {
-		t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Answer: answer(1), Title: step.title}))
+		begin(step.title)
 		t.same(t.load("alice", c.ID).Title, step.want)
 	}
 	_, err := t.Rename(t.Context(), "alice", c.ID, "", nil)
 	t.must(err)
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Answer: answer(1), Title: "Third"}))
+	begin("Third")
 	t.same(t.load("alice", c.ID).Title, "Third")
 }
 
 func testBeginDropFrom(t storeTest) {
 	c := t.create("alice", 1)
-	q1, a1 := t.ask("alice", c.ID, "First?", "client-1", 1)
-	a1 = t.finish("alice", c.ID, a1, "One.", 1)
+	q1, a1 := t.turn("alice", c.ID, "First?", "client-1", 1)
 	q2, a2 := t.ask("alice", c.ID, "Second?", "client-2", 2)
 	t.extend("alice", c.ID, &a2, text("Tw"))
 
 	// Ask again: a running answer goes too, and what comes for it afterwards has no place.
 	a3 := answer(3)
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{DropFrom: a2.ID, Answer: a3}))
+	t.must(t.begin("alice", c.ID, assistant.Beginning{DropFrom: a2.ID, Answer: a3}))
 	t.holds("alice", c.ID, q1, a1, q2, a3)
-	t.want(assistant.ErrNotFound, t.Extend(t.Context(), "alice", c.ID, a2.ID, 2, assistant.Parts{text("o")}))
-	t.want(assistant.ErrNotFound, t.Finish(t.Context(), "alice", c.ID, at(9), a2))
+	t.want(assistant.ErrNotFound, t.ledger.extend(t.Context(), t.Store, "alice", c.ID, 0, stolen(target{message: a2.ID})))
+	t.want(assistant.ErrNotFound, t.end("alice", c.ID, 9, a2))
+	t.extend("alice", c.ID, &a3, text("Two"))
 
 	// Replace a question: its client id is free again.
 	q4, a4 := question("Third?", "client-2", 4), answer(4)
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{DropFrom: q2.ID, Question: q4, Answer: a4}))
+	t.must(t.begin("alice", c.ID, assistant.Beginning{DropFrom: q2.ID, Question: q4, Answer: a4}))
 	t.holds("alice", c.ID, q1, a1, *q4, a4)
 
 	q5, a5 := question("Fourth?", "client-1", 5), answer(5)
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{DropFrom: q1.ID, Question: q5, Answer: a5}))
+	t.must(t.begin("alice", c.ID, assistant.Beginning{DropFrom: q1.ID, Question: q5, Answer: a5}))
 	t.holds("alice", c.ID, *q5, a5)
+}
+
+// testBeginLast begins behind messages that are not the last: what has come since is neither dropped nor passed over.
+func testBeginLast(t storeTest) {
+	c, other := t.create("alice", 1), t.create("alice", 1)
+	_, foreign := t.turn("alice", other.ID, "Hi", "", 1)
+	stale := func(lasts ...string) {
+		t.Helper()
+		before := t.load("alice", c.ID)
+		drops := []string{""}
+		for _, m := range before.Messages {
+			drops = append(drops, m.ID)
+		}
+		for _, last := range lasts {
+			for _, drop := range drops {
+				for _, q := range []*assistant.Message{nil, question("New?", "client-9", 9)} {
+					t.want(assistant.ErrStale, t.beginAfter("alice", c.ID, assistant.Beginning{
+						Last: last, DropFrom: drop, Question: q, Answer: answer(9), Title: "Stale", MaxMessages: 1,
+					}))
+				}
+			}
+		}
+		t.same(t.load("alice", c.ID), before)
+	}
+	stale(uuid.NewString(), foreign.ID, c.ID)
+	q1, a1 := question("First?", "client-1", 1), answer(1)
+	t.must(t.beginAfter("alice", c.ID, assistant.Beginning{Question: q1, Answer: a1}))
+	stale("", q1.ID, uuid.NewString(), foreign.ID, c.ID) // while it streams, and afterwards
+	a1 = t.finish("alice", c.ID, a1, "One.", 1)
+	stale("", q1.ID, uuid.NewString(), foreign.ID, c.ID)
+	q2, a2 := question("Second?", "client-2", 2), answer(2)
+	t.must(t.beginAfter("alice", c.ID, assistant.Beginning{Last: a1.ID, Question: q2, Answer: a2}))
+	stale("", q1.ID, a1.ID, q2.ID, strings.ToUpper(a2.ID))
+
+	// The last one may be dropped itself.
+	a3 := answer(3)
+	t.must(t.beginAfter("alice", c.ID, assistant.Beginning{Last: a2.ID, DropFrom: a2.ID, Answer: a3}))
+	t.holds("alice", c.ID, *q1, a1, *q2, a3)
+	stale(a2.ID, q2.ID)
+	q4, a4 := question("Fourth?", "client-1", 4), answer(4)
+	t.must(t.beginAfter("alice", c.ID, assistant.Beginning{Last: a3.ID, DropFrom: q1.ID, Question: q4, Answer: a4}))
+	t.holds("alice", c.ID, *q4, a4)
+}
+
+// testBeginStreaming begins a turn while an answer streams: only one that drops the answer is stored.
+func testBeginStreaming(t storeTest) {
+	c, other := t.create("alice", 1), t.create("alice", 1)
+	q1, a1 := t.turn("alice", c.ID, "First?", "client-1", 1)
+	q2, a2 := t.ask("alice", c.ID, "Second?", "client-2", 2)
+	before := t.load("alice", c.ID)
+	for _, q := range []*assistant.Message{nil, question("Third?", "client-3", 3)} {
+		t.want(assistant.ErrStale, t.begin("alice", c.ID, assistant.Beginning{Question: q, Answer: answer(3), Title: "Third"}))
+		t.same(t.load("alice", c.ID), before)
+	}
+	t.ask("alice", other.ID, "Second?", "client-2", 2) // another conversation has its own
+	for _, drop := range []string{a2.ID, q2.ID, a1.ID} {
+		b := assistant.Beginning{DropFrom: drop, Answer: answer(3)}
+		t.must(t.begin("alice", c.ID, b))
+		kept := []assistant.Message{q1, a1, q2}
+		t.holds("alice", c.ID, append(kept[:slices.IndexFunc(append(kept, a2), func(m assistant.Message) bool { return m.ID == drop })], b.Answer)...)
+	}
+	last := t.load("alice", c.ID).Messages[1]
+	t.finish("alice", c.ID, last, "Done.", 4)
+	t.ask("alice", c.ID, "Fourth?", "client-4", 4)
 }
 
 func testBeginDuplicate(t storeTest) {
 	c, other := t.create("alice", 1), t.create("alice", 1)
-	q1, a1 := t.ask("alice", c.ID, "First?", "client-1", 1)
-	t.ask("alice", c.ID, "Second?", "client-2", 2)
+	q1, a1 := t.turn("alice", c.ID, "First?", "client-1", 1)
+	_, a2 := t.ask("alice", c.ID, "Second?", "client-2", 2)
 	before := t.load("alice", c.ID)
 	for _, dropFrom := range []string{"", a1.ID, before.Messages[2].ID} {
-		t.want(assistant.ErrDuplicate, t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{
+		t.want(assistant.ErrDuplicate, t.begin("alice", c.ID, assistant.Beginning{
 			DropFrom: dropFrom, Question: question("Again?", "client-1", 3), Answer: answer(3), Title: "Again",
 		}))
 		t.same(t.load("alice", c.ID), before)
 	}
 	// The id belongs to the conversation, and "" is none.
 	t.ask("alice", other.ID, "First?", "client-1", 1)
-	t.ask("alice", c.ID, "Third?", "", 4)
-	t.ask("alice", c.ID, "Fourth?", "", 5)
-	t.ask("alice", c.ID, "Fifth?", "Client-1", 6)
+	t.finish("alice", c.ID, a2, "Two.", 3)
+	t.turn("alice", c.ID, "Third?", "", 4)
+	t.turn("alice", c.ID, "Fourth?", "", 5)
+	t.turn("alice", c.ID, "Fifth?", "Client-1", 6)
 	t.same(t.load("alice", c.ID).Messages[0], q1)
+}
+
+// testBeginAgain makes calls again, as after a failure whose outcome is unknown: where the first was stored, its question is
+// known by its id.
+func testBeginAgain(t storeTest) {
+	c := t.create("alice", 1)
+	_, a := t.turn("alice", c.ID, "First?", "", 1)
+	for _, clientID := range []string{"", "client-2"} {
+		b := assistant.Beginning{Last: a.ID, Question: question("Second?", clientID, 2), Answer: answer(2)}
+		t.must(t.beginAfter("alice", c.ID, b))
+		before := t.load("alice", c.ID)
+		t.want(assistant.ErrDuplicate, t.beginAfter("alice", c.ID, b))
+		t.same(t.load("alice", c.ID), before)
+		a = t.finish("alice", c.ID, b.Answer, "Two.", 2)
+		t.want(assistant.ErrDuplicate, t.beginAfter("alice", c.ID, b))
+	}
+
+	// The question that replaces one: what it drops is gone already.
+	page := t.load("alice", c.ID).Messages
+	b := assistant.Beginning{Last: a.ID, DropFrom: page[2].ID, Question: question("Third?", "", 3), Answer: answer(3)}
+	t.must(t.beginAfter("alice", c.ID, b))
+	t.want(assistant.ErrDuplicate, t.beginAfter("alice", c.ID, b))
+	t.holds("alice", c.ID, page[0], page[1], *b.Question, b.Answer)
+
+	for n := range 30 {
+		b = assistant.Beginning{Last: b.Answer.ID, DropFrom: b.Answer.ID, Question: question("And?", "", n), Answer: answer(n)}
+		ctx, cancel := t.doomed(n)
+		first := t.ledger.begin(ctx, t.Store, "alice", c.ID, b)
+		cancel()
+		second := t.beginAfter("alice", c.ID, b)
+		switch {
+		case errors.Is(second, assistant.ErrDuplicate) && first == nil:
+		case errors.Is(second, assistant.ErrDuplicate) && errors.Is(first, errDoomed):
+			t.ledger.count(t.claim("alice", c.ID), len(eventsOfBeginning(b))) // it was stored
+		case second != nil || !errors.Is(first, errDoomed):
+			t.Fatalf("got errors %v and %v", first, second)
+		}
+		t.same(t.last("alice", c.ID), b.Answer.ID)
+	}
+}
+
+// testBeginOrder has a call fail for several reasons.
+func testBeginOrder(t storeTest) {
+	c := t.create("alice", 1)
+	_, a1 := t.turn("alice", c.ID, "First?", "client-1", 1)
+	t.ask("alice", c.ID, "Second?", "client-2", 2)
+	last := t.last("alice", c.ID)
+	known, fresh := question("Again?", "client-1", 3), question("Third?", "client-3", 3)
+	for _, test := range []struct {
+		last, dropFrom string
+		question       *assistant.Message
+		want           error
+	}{
+		{a1.ID, uuid.NewString(), known, assistant.ErrDuplicate},
+		{a1.ID, uuid.NewString(), fresh, assistant.ErrStale},
+		{last, uuid.NewString(), fresh, assistant.ErrNotFound},
+		{last, "", fresh, assistant.ErrStale},
+		{last, last, fresh, assistant.ErrConversationFull},
+	} {
+		t.want(test.want, t.beginAfter("alice", c.ID, assistant.Beginning{
+			Last: test.last, DropFrom: test.dropFrom, Question: test.question, Answer: answer(3), MaxMessages: 1,
+		}))
+	}
 }
 
 func testBeginFull(t storeTest) {
 	c, other := t.create("alice", 1), t.create("alice", 1)
-	q1, a1 := t.ask("alice", c.ID, "First?", "client-1", 1)
+	q1, a1 := t.turn("alice", c.ID, "First?", "client-1", 1)
 	t.ask("alice", other.ID, "First?", "client-1", 1)
-	q2, a2 := t.ask("alice", c.ID, "Second?", "client-2", 2)
+	q2, a2 := t.turn("alice", c.ID, "Second?", "client-2", 2)
 	before := t.load("alice", c.ID)
 	begin := func(limit int, dropFrom string, q *assistant.Message) error {
-		return t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{
+		return t.begin("alice", c.ID, assistant.Beginning{
 			DropFrom: dropFrom, Question: q, Answer: answer(3), Title: "Full", MaxMessages: limit,
 		})
 	}
@@ -124,6 +265,7 @@ func testBeginFull(t storeTest) {
 	// Exactly as many as may be.
 	t.must(begin(4, a2.ID, nil))
 	t.must(begin(4, q2.ID, question("Third?", "client-3", 3)))
+	t.finish("alice", c.ID, t.load("alice", c.ID).Messages[3], "Three.", 3)
 	t.must(begin(6, "", question("Fourth?", "client-4", 3)))
 	t.same(len(t.load("alice", c.ID).Messages), 6)
 	t.same(t.load("alice", c.ID).Messages[:2], []assistant.Message{q1, a1})
@@ -131,11 +273,11 @@ func testBeginFull(t storeTest) {
 
 func testBeginNotFound(t storeTest) {
 	c, other := t.create("alice", 1), t.create("alice", 1)
-	t.ask("alice", c.ID, "First?", "client-1", 1)
+	t.turn("alice", c.ID, "First?", "client-1", 1)
 	_, foreign := t.ask("alice", other.ID, "First?", "client-1", 1)
 	before := []conversation{t.load("alice", c.ID), t.load("alice", other.ID)}
 	for _, dropFrom := range []string{uuid.NewString(), foreign.ID, c.ID} {
-		t.want(assistant.ErrNotFound, t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{
+		t.want(assistant.ErrNotFound, t.begin("alice", c.ID, assistant.Beginning{
 			DropFrom: dropFrom, Question: question("Again?", "client-2", 3), Answer: answer(3), Title: "Again",
 		}))
 	}
@@ -150,7 +292,7 @@ func testFinish(t storeTest) {
 	usage := assistant.Usage{InputTokens: 3, OutputTokens: 4, TotalTokens: 7}
 
 	// Role, ClientID and CreatedAt stay, no matter what is given here.
-	t.must(t.Finish(t.Context(), "alice", c.ID, at(5), assistant.Message{
+	t.must(t.end("alice", c.ID, 5, assistant.Message{
 		ID: a.ID, Content: "Hello!", Status: assistant.StatusStopped, FinishReason: assistant.FinishStopped, Usage: &usage,
 		Role: assistant.RoleUser, ClientID: "client-9", CreatedAt: at(9),
 	}))
@@ -182,7 +324,7 @@ func testFinishReasons(t storeTest) {
 			assistant.StatusComplete, assistant.StatusStopped, assistant.StatusFailed, assistant.StatusInterrupted,
 		} {
 			a.FinishReason, a.Status = reason, status
-			t.must(t.Finish(t.Context(), "alice", c.ID, at(3), a))
+			t.must(t.end("alice", c.ID, 3, a))
 			t.holds("alice", c.ID, q, a)
 		}
 	}
@@ -193,7 +335,7 @@ func testFinishQuestion(t storeTest) {
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
 	q.Status = assistant.StatusFailed
 	a.Status, a.FinishReason = assistant.StatusFailed, assistant.FinishError
-	t.must(t.Finish(t.Context(), "alice", c.ID, at(3), a, q))
+	t.must(t.end("alice", c.ID, 3, a, q))
 	t.holds("alice", c.ID, q, a)
 }
 
@@ -208,11 +350,33 @@ func testFinishNotFound(t storeTest) {
 		stray := a
 		stray.ID = id
 		for _, messages := range [][]assistant.Message{{stray}, {a, q, stray}, {stray, a, q}} {
-			t.want(assistant.ErrNotFound, t.Finish(t.Context(), "alice", c.ID, at(9), messages...))
+			t.want(assistant.ErrNotFound, t.end("alice", c.ID, 9, messages...))
 		}
 	}
 	t.same([]conversation{t.load("alice", c.ID), t.load("alice", other.ID)}, before)
-	t.must(t.Extend(t.Context(), "alice", c.ID, a.ID, 3, assistant.Parts{text("lo")})) // still streams
+	a.Content, a.Status = "Hel", assistant.StatusStreaming
+	t.extend("alice", c.ID, &a, text("lo")) // still streams
+}
+
+// testFinishAfterFailure ends answers after calls of Extend that have failed, no matter whether those were stored.
+func testFinishAfterFailure(t storeTest) {
+	c := t.create("alice", 1)
+	for n := range 30 {
+		q, a := t.ask("alice", c.ID, "Hi", "", n)
+		t.extend("alice", c.ID, &a, text("So "))
+		events := eventsOf(a.ID, assistant.Parts{text("it "), text("is.")})
+		ctx, cancel := t.doomed(n)
+		err := t.ledger.extend(ctx, t.Store, "alice", c.ID, 0, assistant.Extension{MessageID: a.ID, Events: events})
+		cancel()
+		if err == nil {
+			events = nil // are stored
+		} else if !errors.Is(err, errDoomed) {
+			t.Fatalf("got error %v", err)
+		}
+		a.Content, a.Status, a.FinishReason = "So it is.", assistant.StatusComplete, assistant.FinishStop
+		t.must(t.ledger.finish(t.Context(), t.Store, "alice", c.ID, assistant.Ending{At: at(n), Messages: []assistant.Message{a}, Events: events}))
+		t.same(t.load("alice", c.ID).Messages[2*n:], []assistant.Message{q, a})
+	}
 }
 
 func testMessagesPages(t storeTest) {
@@ -224,9 +388,9 @@ func testMessagesPages(t storeTest) {
 
 	var want []assistant.Message
 	for n := range 6 { // interleaved, so that neither conversation's messages lie together
-		q, a := t.ask("alice", c.ID, fmt.Sprintf("Question %d", n), "", n)
-		want = append(want, q, t.finish("alice", c.ID, a, fmt.Sprintf("Answer %d", n), n))
-		t.ask("alice", other.ID, "Other", "", n)
+		q, a := t.turn("alice", c.ID, fmt.Sprintf("Question %d", n), "", n)
+		want = append(want, q, a)
+		t.turn("alice", other.ID, "Other", "", n)
 	}
 	for _, limit := range []int{1, 2, 5, 11, 12, 13, 1000} {
 		var got []assistant.Message
@@ -261,10 +425,8 @@ func testMessagesPages(t storeTest) {
 
 func testMessageByClientID(t storeTest) {
 	c := t.create("alice", 1)
-	_, a0 := t.ask("alice", c.ID, "Zero", "", 0)
-	t.finish("alice", c.ID, a0, "None.", 0)
-	q1, a1 := t.ask("alice", c.ID, "First?", "client-1", 1)
-	a1 = t.finish("alice", c.ID, a1, "One.", 1)
+	t.turn("alice", c.ID, "Zero", "", 0)
+	q1, a1 := t.turn("alice", c.ID, "First?", "client-1", 1)
 	q2, a2 := t.ask("alice", c.ID, "Second?", "client-2", 2)
 	for clientID, want := range map[string][]assistant.Message{"client-1": {q1, a1}, "client-2": {q2, a2}} {
 		got, err := t.MessageByClientID(t.Context(), "alice", c.ID, clientID)
@@ -278,11 +440,11 @@ func testMessageByClientID(t storeTest) {
 
 	// Answered again, and then followed by another question instead of an answer.
 	a3 := answer(3)
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{DropFrom: a2.ID, Answer: a3}))
+	t.must(t.begin("alice", c.ID, assistant.Beginning{DropFrom: a2.ID, Answer: a3}))
 	got, err := t.MessageByClientID(t.Context(), "alice", c.ID, "client-2")
 	t.must(err)
 	t.same(got, []assistant.Message{q2, a3})
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{DropFrom: a3.ID, Question: question("Third?", "", 4), Answer: answer(4)}))
+	t.must(t.begin("alice", c.ID, assistant.Beginning{DropFrom: a3.ID, Question: question("Third?", "", 4), Answer: answer(4)}))
 	got, err = t.MessageByClientID(t.Context(), "alice", c.ID, "client-2")
 	t.must(err)
 	t.same(got, []assistant.Message{q2})
@@ -299,7 +461,7 @@ func testUsage(t storeTest) {
 		nil,
 	} {
 		a.Status, a.Usage = assistant.StatusComplete, usage
-		t.must(t.Finish(t.Context(), "alice", c.ID, at(3), a))
+		t.must(t.end("alice", c.ID, 3, a))
 		t.holds("alice", c.ID, q, a)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
@@ -24,6 +23,13 @@ type modelConversation struct {
 	conversation
 
 	owner string
+	calls map[string]modelCall // of Extend, the last one for each answer that streams
+}
+
+// modelCall is a call of Extend: the numbers of its events, and what the answer was before.
+type modelCall struct {
+	first, last uint64
+	before      assistant.Parts
 }
 
 // do runs f with the conversation; an empty id stands for none in particular.
@@ -59,7 +65,7 @@ func (s *storeModel) Create(ctx context.Context, owner string, c assistant.Conve
 			return errors.New("conversation exists")
 		}
 		c.CreatedAt, c.UpdatedAt = modelTime(c.CreatedAt), modelTime(c.UpdatedAt)
-		s.conversations = append(s.conversations, &modelConversation{conversation{c, []assistant.Message{}}, owner})
+		s.conversations = append(s.conversations, &modelConversation{conversation{c, []assistant.Message{}}, owner, make(map[string]modelCall)})
 		return nil
 	})
 }
@@ -136,74 +142,66 @@ func (s *storeModel) MessageByClientID(ctx context.Context, owner, id, clientID 
 	return found, err
 }
 
-func (s *storeModel) Begin(ctx context.Context, owner, id string, b assistant.Beginning) error {
-	return s.do(ctx, owner, id, func(c *modelConversation) error {
-		kept := c.Messages
-		if b.DropFrom != "" {
-			i := c.index(b.DropFrom)
-			if i < 0 {
-				return assistant.ErrNotFound
-			}
-			kept = kept[:i]
+func (s *storeModel) Begin(ctx context.Context, claim assistant.Claim, b assistant.Beginning) error {
+	return s.do(ctx, claim.Owner, claim.ID, func(c *modelConversation) error {
+		kept, drop, last := c.Messages, c.index(b.DropFrom), ""
+		if drop >= 0 {
+			kept = kept[:drop]
 		}
-		kept = slices.Clone(kept)
-		if q := b.Question; q != nil {
-			if slices.ContainsFunc(kept, func(m assistant.Message) bool { return q.ClientID != "" && m.ClientID == q.ClientID }) {
-				return assistant.ErrDuplicate
-			}
-			kept = append(kept, modelMessage(*q))
+		if n := len(c.Messages); n > 0 {
+			last = c.Messages[n-1].ID
 		}
-		kept = append(kept, modelMessage(b.Answer))
-		if b.MaxMessages > 0 && len(kept) > b.MaxMessages {
+		added := []assistant.Message{modelMessage(b.Answer)}
+		if b.Question != nil {
+			added = append([]assistant.Message{modelMessage(*b.Question)}, added...)
+		}
+		switch {
+		case b.Question != nil && slices.ContainsFunc(kept, isSameAs(*b.Question)):
+			return assistant.ErrDuplicate
+		case b.Last != last:
+			return assistant.ErrStale
+		case b.DropFrom != "" && drop < 0:
+			return assistant.ErrNotFound
+		case slices.ContainsFunc(kept, isStreaming):
+			return assistant.ErrStale
+		case b.MaxMessages > 0 && len(kept)+len(added) > b.MaxMessages:
 			return assistant.ErrConversationFull
 		}
-		c.Messages = kept
+		c.Messages = slices.Concat(kept, added)
 		c.Title, c.UpdatedAt = cmp.Or(c.Title, b.Title), modelTime(b.Answer.CreatedAt)
 		return nil
 	})
 }
 
-func (s *storeModel) Extend(ctx context.Context, owner, id, messageID string, offset int, parts assistant.Parts) error {
-	return s.do(ctx, owner, id, func(c *modelConversation) error {
-		i := c.index(messageID)
-		if i < 0 || c.Messages[i].Status != assistant.StatusStreaming {
+func (s *storeModel) Extend(ctx context.Context, claim assistant.Claim, e assistant.Extension) error {
+	return s.do(ctx, claim.Owner, claim.ID, func(c *modelConversation) error {
+		i := c.index(e.MessageID)
+		if i < 0 || !isStreaming(c.Messages[i]) {
 			return assistant.ErrNotFound
 		}
-		if slices.ContainsFunc(parts, func(p assistant.Part) bool { return p.Type() != "text" && p.Type() != "reasoning" }) {
-			return errors.New("part is neither text nor reasoning")
+		if len(e.Events) == 0 {
+			return errors.New("no events")
 		}
-		kept, err := head(c.Messages[i].AllParts(), offset)
-		if err == nil {
-			c.Messages[i].SetParts(joined(append(kept, parts...)))
+		call := modelCall{e.Events[0].Seq, e.Events[len(e.Events)-1].Seq, c.Messages[i].AllParts()}
+		old, isLater := c.calls[e.MessageID]
+		switch {
+		case !slices.EqualFunc(e.Events, numbered(call.first, e.Events), func(a, b assistant.Event) bool { return a.Seq == b.Seq }):
+			return errors.New("events are not numbered one after the other")
+		case isLater && call.first == old.first && call.last >= old.last:
+			call.before = old.before
+		case isLater && call.first != old.last+1:
+			return errors.New("events do not follow those that are stored")
 		}
-		return err
+		c.calls[e.MessageID] = call
+		c.Messages[i].SetParts(joined(slices.Concat(call.before, e.Parts())))
+		return nil
 	})
 }
 
-// head returns the first n bytes of parts.
-func head(parts assistant.Parts, n int) (kept assistant.Parts, err error) {
-	for _, p := range parts {
-		all := assistant.Parts{p}.Text() + assistant.Parts{p}.Reasoning()
-		first := all[:max(0, min(n, len(all)))]
-		if n -= len(first); !utf8.ValidString(first) {
-			return nil, errors.New("offset is inside a character")
-		}
-		if p.Type() == "text" {
-			kept = append(kept, text(first))
-		} else {
-			kept = append(kept, reasoning(first))
-		}
-	}
-	if n != 0 {
-		return nil, errors.New("something is missing before the offset")
-	}
-	return kept, nil
-}
-
-func (s *storeModel) Finish(ctx context.Context, owner, id string, at time.Time, messages ...assistant.Message) error {
-	return s.do(ctx, owner, id, func(c *modelConversation) error {
+func (s *storeModel) Finish(ctx context.Context, claim assistant.Claim, e assistant.Ending) error {
+	return s.do(ctx, claim.Owner, claim.ID, func(c *modelConversation) error {
 		final := slices.Clone(c.Messages)
-		for _, m := range messages {
+		for _, m := range e.Messages {
 			i := c.index(m.ID)
 			if i < 0 {
 				return assistant.ErrNotFound
@@ -211,7 +209,7 @@ func (s *storeModel) Finish(ctx context.Context, owner, id string, at time.Time,
 			m.Role, m.ClientID, m.CreatedAt = final[i].Role, final[i].ClientID, final[i].CreatedAt
 			final[i] = modelMessage(m)
 		}
-		c.Messages, c.UpdatedAt = final, modelTime(at)
+		c.Messages, c.UpdatedAt = final, modelTime(e.At)
 		return nil
 	})
 }
@@ -237,6 +235,16 @@ func (s *storeModel) Close() error {
 	return nil
 }
 
+// lastCall returns the last call of Extend for an answer that streams.
+func (s *storeModel) lastCall(id, messageID string) (call modelCall, ok bool) {
+	for _, c := range s.conversations {
+		if i := c.index(messageID); c.ID == id && i >= 0 && isStreaming(c.Messages[i]) {
+			call, ok = c.calls[messageID]
+		}
+	}
+	return call, ok
+}
+
 // reopened makes the model what a new process finds.
 func (s *storeModel) reopened() {
 	for _, c := range s.conversations {
@@ -250,6 +258,11 @@ func (s *storeModel) reopened() {
 
 func (c *modelConversation) index(messageID string) int {
 	return slices.IndexFunc(c.Messages, func(m assistant.Message) bool { return m.ID == messageID })
+}
+
+// isSameAs returns what reports whether a message is the question q, or has its client id.
+func isSameAs(q assistant.Message) func(assistant.Message) bool {
+	return func(m assistant.Message) bool { return m.ID == q.ID || q.ClientID != "" && m.ClientID == q.ClientID }
 }
 
 func isStreaming(m assistant.Message) bool { return m.Status == assistant.StatusStreaming }

@@ -19,10 +19,11 @@ var partTests = []storeCase{
 	{"Origins", testOrigins},
 	{"Extend", testExtend},
 	{"ExtendKinds", testExtendKinds},
-	{"ExtendRepeated", testExtendRepeated},
-	{"ExtendOverlapping", testExtendOverlapping},
-	{"ExtendCuts", testExtendCuts},
+	{"ExtendOtherEvents", testExtendOtherEvents},
+	{"ExtendReasoningLive", testExtendReasoningLive},
+	{"ExtendAgain", testExtendAgain},
 	{"ExtendGap", testExtendGap},
+	{"ExtendOverlap", testExtendOverlap},
 	{"ExtendRefuses", testExtendRefuses},
 	{"ExtendAfterFailure", testExtendAfterFailure},
 }
@@ -67,16 +68,16 @@ func testParts(t storeTest) {
 		c := t.create("alice", 1)
 		b := assistant.Beginning{Question: question("", fmt.Sprint(n), 1), Answer: answer(1)}
 		b.Question.SetParts(parts)
-		t.must(t.Begin(t.Context(), "alice", c.ID, b))
+		t.must(t.begin("alice", c.ID, b))
 		t.holds("alice", c.ID, *b.Question, b.Answer)
 		b.Answer.Status = assistant.StatusComplete
 		for _, parts := range []assistant.Parts{parts, {reasoning("Hm"), text("So")}, nil, parts} {
 			b.Answer.SetParts(parts)
-			t.must(t.Finish(t.Context(), "alice", c.ID, at(1), b.Answer))
+			t.must(t.end("alice", c.ID, 1, b.Answer))
 			t.holds("alice", c.ID, *b.Question, b.Answer)
 		}
 		b.Question.Status = assistant.StatusFailed // the question's parts are what Finish says, too
-		t.must(t.Finish(t.Context(), "alice", c.ID, at(1), *b.Question))
+		t.must(t.end("alice", c.ID, 1, *b.Question))
 		turn, err := t.MessageByClientID(t.Context(), "alice", c.ID, fmt.Sprint(n))
 		t.must(err)
 		t.same(turn, []assistant.Message{*b.Question, b.Answer})
@@ -91,7 +92,7 @@ func testPartsAreKept(t storeTest) {
 	own := append(make(assistant.Parts, 0, 10), reasoning("Hm"), text("So"))
 	a.SetParts(own)
 	a.Status = assistant.StatusComplete
-	t.must(t.Finish(t.Context(), "alice", c.ID, at(2), a))
+	t.must(t.end("alice", c.ID, 2, a))
 	lists := []assistant.Parts{append(own, text("0"))}
 	for n := range 3 {
 		page, _, err := t.Messages(t.Context(), "alice", c.ID, "", 1)
@@ -110,7 +111,7 @@ func testOrigins(t storeTest) {
 	q, a := question("Hi", "client-1", 1), answer(1)
 	a.Provider, a.Model = "main", "model-1"
 	q.Reason = assistant.ReasonBusy
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Question: q, Answer: a}))
+	t.must(t.begin("alice", c.ID, assistant.Beginning{Question: q, Answer: a}))
 	t.extend("alice", c.ID, &a, text("Hel"))
 	t.holds("alice", c.ID, *q, a)
 	for _, origin := range []assistant.Message{
@@ -128,34 +129,32 @@ func testOrigins(t storeTest) {
 }
 
 func testExtend(t storeTest) {
-	c := t.create("alice", 1)
+	c, other := t.create("alice", 1), t.create("alice", 1)
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
-	other := answer(3) // streams at the same time
-	t.must(t.Begin(t.Context(), "alice", c.ID, assistant.Beginning{Answer: other}))
+	q2, a2 := t.ask("alice", other.ID, "Hi", "client-1", 3) // streams at the same time
 	for n := range 20 {
 		t.extend("alice", c.ID, &a, text(fmt.Sprintf(" %d ünd\n", n)))
-		t.extend("alice", c.ID, &other, text("x"))
-		t.holds("alice", c.ID, q, a, other)
+		t.extend("alice", other.ID, &a2, text("x"))
+		t.holds("alice", c.ID, q, a)
+		t.holds("alice", other.ID, q2, a2)
 	}
 	t.extend("alice", c.ID, &a, text(""), reasoning(""))
-	t.extend("alice", c.ID, &a)
-	t.holds("alice", c.ID, q, a, other)
+	t.holds("alice", c.ID, q, a)
 	turn, err := t.MessageByClientID(t.Context(), "alice", c.ID, "client-1")
 	t.must(err)
 	t.same(turn, []assistant.Message{q, a})
-	t.same(t.load("alice", c.ID).UpdatedAt, at(3)) // is not touched
+	t.same(t.load("alice", c.ID).UpdatedAt, at(2)) // is not touched
 
 	// What does not stream cannot grow.
-	end := storedBytes(a)
 	a = t.finish("alice", c.ID, a, "Whole.", 4)
-	for _, id := range []string{a.ID, q.ID, uuid.NewString()} {
-		for _, offset := range []int{0, 6, end, 1000} {
-			for _, parts := range []assistant.Parts{nil, {text("")}, {text("more")}, {reasoning("more"), text("more")}} {
-				t.want(assistant.ErrNotFound, t.Extend(t.Context(), "alice", c.ID, id, offset, parts))
-			}
+	for _, id := range []string{a.ID, q.ID, a2.ID, uuid.NewString()} {
+		for _, skip := range []int{0, -1, 1, 1000} {
+			e := assistant.Extension{MessageID: id, Events: eventsOf(id, assistant.Parts{reasoning("more"), text("more")})}
+			t.want(assistant.ErrNotFound, t.ledger.extend(t.Context(), t.Store, "alice", c.ID, skip, e))
 		}
 	}
-	t.holds("alice", c.ID, q, a, other)
+	t.holds("alice", c.ID, q, a)
+	t.holds("alice", other.ID, q2, a2)
 }
 
 // testExtendKinds mixes reasoning and text: both count, only text is content.
@@ -184,145 +183,162 @@ func testExtendKinds(t storeTest) {
 	t.holds("alice", c.ID, q, a)
 }
 
-// replace extends the answer at an offset, and does the same to a.
-func (t storeTest) replace(owner, id string, a *assistant.Message, offset int, parts ...assistant.Part) {
-	t.Helper()
-	t.must(t.Extend(t.Context(), owner, id, a.ID, offset, parts))
-	kept, err := head(a.AllParts(), offset)
-	t.must(err)
-	a.SetParts(joined(append(kept, parts...)))
-}
-
-// testExtendRepeated makes calls again, as after a failure whose outcome is unknown: the same, and with more.
-func testExtendRepeated(t storeTest) {
+// testExtendOtherEvents has events among the pieces that are none: they count, and the text is not torn apart by them.
+func testExtendOtherEvents(t storeTest) {
 	c := t.create("alice", 1)
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
-	calls := []assistant.Parts{
+	renamed := assistant.Event{Kind: assistant.KindRenamed, Body: assistant.Renamed{Conversation: c}}
+	fellBack := assistant.Event{Kind: assistant.KindFellBack, Run: a.ID, Body: assistant.Source{Provider: "spare", Model: "model-2"}}
+	piece := func(p assistant.Part) assistant.Event { return eventsOf(a.ID, assistant.Parts{p})[0] }
+	for _, call := range []struct {
+		events []assistant.Event
+		parts  assistant.Parts
+	}{
+		{[]assistant.Event{renamed}, nil},
+		{[]assistant.Event{renamed, piece(text("So ")), fellBack, piece(text("it ")), renamed, renamed}, assistant.Parts{text("So it ")}},
+		{[]assistant.Event{piece(text("is")), piece(reasoning("Hm ")), fellBack, piece(reasoning("ünd"))}, assistant.Parts{text("is"), reasoning("Hm ünd")}},
+		{[]assistant.Event{renamed, fellBack}, nil},
+		{[]assistant.Event{piece(reasoning(".")), piece(text("."))}, assistant.Parts{reasoning("."), text(".")}},
+	} {
+		e := assistant.Extension{MessageID: a.ID, Events: call.events}
+		t.must(t.ledger.extend(t.Context(), t.Store, "alice", c.ID, 0, e))
+		a.SetParts(joined(slices.Concat(a.AllParts(), call.parts)))
+		t.holds("alice", c.ID, q, a)
+		t.must(t.ledger.extend(t.Context(), t.Store, "alice", c.ID, -len(e.Events), e)) // again
+		t.holds("alice", c.ID, q, a)
+	}
+	t.same(a.Content, "So it is.")
+}
+
+// testExtendReasoningLive leaves reasoning out of the message.
+func testExtendReasoningLive(t storeTest) {
+	c := t.create("alice", 1)
+	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
+	for _, parts := range []assistant.Parts{
+		{reasoning("Hm")}, {text("So "), reasoning("or"), text("it ")}, {reasoning("not")}, {text("is"), reasoning("Done"), text(".")},
+	} {
+		e := assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, parts), ReasoningLive: true}
+		for _, skip := range []int{0, -len(parts)} {
+			t.must(t.ledger.extend(t.Context(), t.Store, "alice", c.ID, skip, e))
+		}
+		a.Content += parts.Text()
+		t.holds("alice", c.ID, q, a)
+	}
+	t.same(a.Content, "So it is.")
+}
+
+// testExtendAgain makes calls again, as after a failure whose outcome is unknown: the same, and with more.
+func testExtendAgain(t storeTest) {
+	c := t.create("alice", 1)
+	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
+	for _, parts := range []assistant.Parts{
 		{text("Tw")},
 		{text("o, ünd ")},
 		{reasoning("Hm"), text("thr")},
 		{text("ee"), reasoning("Hm?")},
+		{text(""), reasoning("")},
 		{reasoning("Hm!"), text("four"), reasoning("Done"), text(".")},
-	}
-	for _, parts := range calls {
-		start := storedBytes(a)
-		for range 3 {
-			t.replace("alice", c.ID, &a, start, parts...)
-			t.holds("alice", c.ID, q, a)
-		}
-		longer := append(slices.Clone(parts), text(" more"), reasoning(" of it"))
-		t.replace("alice", c.ID, &a, start, longer...)
-		t.holds("alice", c.ID, q, a)
-		t.replace("alice", c.ID, &a, start, parts...)
-		t.holds("alice", c.ID, q, a)
-	}
-	t.replace("alice", c.ID, &a, 0, calls[0]...)
-	t.holds("alice", c.ID, q, a)
-	t.replace("alice", c.ID, &a, 0)
-	t.holds("alice", c.ID, q, a)
-	t.extend("alice", c.ID, &a, text("Again."))
-	t.holds("alice", c.ID, q, a)
-}
-
-// testExtendOverlapping goes back over one call, over several, and into the middle of one.
-func testExtendOverlapping(t storeTest) {
-	c := t.create("alice", 1)
-	q, a := t.ask("alice", c.ID, "Hi", "", 2)
-	whole := assistant.Parts{reasoning("Hm ünd"), text("So it is"), reasoning("Done"), text("\U0001F600!")}
-	for _, calls := range [][]assistant.Parts{
-		{whole},
-		{whole[:2], whole[2:]},
-		{whole[:1], whole[1:2], whole[2:3], whole[3:]},
 	} {
-		for n, offset := range boundaries(whole) {
-			t.replace("alice", c.ID, &a, 0)
-			for _, call := range calls {
-				t.extend("alice", c.ID, &a, call...)
-			}
-			parts := []assistant.Parts{
-				nil, {text("new")}, {reasoning("new")}, {reasoning("a"), text("longer than everything that there was before"), reasoning("b")},
-			}[n%4]
-			t.replace("alice", c.ID, &a, offset, parts...)
-			t.holds("alice", c.ID, q, a)
-			t.extend("alice", c.ID, &a, text(" And on."))
+		before := a
+		t.extend("alice", c.ID, &a, parts...)
+		for range 2 {
+			t.again("alice", c.ID, &a, len(parts), before, parts...)
 			t.holds("alice", c.ID, q, a)
 		}
-	}
-}
-
-// testExtendCuts cuts texts of characters of one to four bytes, between any two of them.
-func testExtendCuts(t storeTest) {
-	c := t.create("alice", 1)
-	q, a := t.ask("alice", c.ID, "Hi", "", 2)
-	const chars = "aé漢\U0001F600"
-	for _, offset := range []int{0, 1, 3, 6, 10} {
-		t.replace("alice", c.ID, &a, 0, text(chars))
-		t.replace("alice", c.ID, &a, offset, text("z"))
+		longer := slices.Concat(parts, assistant.Parts{text(" more"), reasoning(" of it")})
+		t.again("alice", c.ID, &a, len(parts), before, longer...)
+		t.holds("alice", c.ID, q, a)
+		t.again("alice", c.ID, &a, len(longer), before, longer...)
 		t.holds("alice", c.ID, q, a)
 	}
+	t.extend("alice", c.ID, &a, text(" And on."))
+	t.holds("alice", c.ID, q, a)
 }
 
-// testExtendGap leaves something out: that is an error, and no lack of the message.
+// refuses checks that a call of Extend is an error, and stores nothing.
+func (t storeTest) refuses(owner, id string, skip int, e assistant.Extension) {
+	t.Helper()
+	before := t.load(owner, id)
+	if err := t.ledger.extend(t.Context(), t.Store, owner, id, skip, e); err == nil || errors.Is(err, assistant.ErrNotFound) {
+		t.Fatalf("extended by %d events, skipping %d: got error %v", len(e.Events), skip, err)
+	}
+	t.same(t.load(owner, id), before)
+}
+
+// testExtendGap leaves events out: that is an error, and no lack of the message.
 func testExtendGap(t storeTest) {
 	c := t.create("alice", 1)
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
-	gap := func(offset int) {
-		t.Helper()
-		for _, parts := range []assistant.Parts{nil, {text("x")}, {reasoning("Hm"), text("x")}} {
-			if err := t.Extend(t.Context(), "alice", c.ID, a.ID, offset, parts); err == nil || errors.Is(err, assistant.ErrNotFound) {
-				t.Fatalf("extended at %d: got error %v", offset, err)
+	t.extend("alice", c.ID, &a, text("é"), text("é"))
+	for range 3 {
+		for _, skip := range []int{1, 2, 1 << 30} {
+			for _, parts := range []assistant.Parts{{text("x")}, {reasoning("Hm"), text("x")}} {
+				t.refuses("alice", c.ID, skip, assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, parts)})
 			}
-			t.holds("alice", c.ID, q, a)
 		}
+		t.extend("alice", c.ID, &a, reasoning("漢"))
 	}
-	gap(1)
-	t.extend("alice", c.ID, &a, text("é"))
-	gap(3)
-	gap(1 << 30)
-	t.extend("alice", c.ID, &a, reasoning("漢"))
-	gap(6)
-	t.replace("alice", c.ID, &a, 2)
-	gap(3)
-	gap(5)
-	t.extend("alice", c.ID, &a, text("."))
 	t.holds("alice", c.ID, q, a)
 }
 
-// testExtendRefuses gives what no answer can be extended by; what is stored stays.
-func testExtendRefuses(t storeTest) {
+// testExtendOverlap begins with an event that is stored, but neither with the next one nor with that of the last call; and it
+// makes the last call again with fewer events, as one that comes late would be.
+func testExtendOverlap(t storeTest) {
 	c := t.create("alice", 1)
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
-	t.extend("alice", c.ID, &a, text("é"))
-	for _, p := range allParts {
-		if p.Type() == "text" || p.Type() == "reasoning" {
-			continue
-		}
-		if err := t.Extend(t.Context(), "alice", c.ID, a.ID, 0, assistant.Parts{text("x"), p}); err == nil {
-			t.Errorf("extended by a part of type %s", p.Type())
-		}
-	}
-	for _, offset := range []int{-1, 1} { // before the beginning, and inside a character
-		if err := t.Extend(t.Context(), "alice", c.ID, a.ID, offset, assistant.Parts{text("x")}); err == nil || errors.Is(err, assistant.ErrNotFound) {
-			t.Errorf("extended at %d: got error %v", offset, err)
+	t.extend("alice", c.ID, &a, text("1"), text("2"))
+	t.extend("alice", c.ID, &a, text("3"), text("4"), text("5"))
+	for skip := -5; skip < 0; skip++ {
+		for n := 1; n < 8; n++ {
+			if skip == -3 && n >= 3 {
+				continue
+			}
+			e := assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, slices.Repeat(assistant.Parts{text("x")}, n))}
+			t.refuses("alice", c.ID, skip, e)
 		}
 	}
+	t.extend("alice", c.ID, &a, text("6"))
 	t.holds("alice", c.ID, q, a)
 }
 
-// testExtendAfterFailure goes on where calls have failed, no matter how much of them was stored.
+// testExtendRefuses gives events that are no stretch of a log; what is stored stays.
+func testExtendRefuses(t storeTest) {
+	c := t.create("alice", 1)
+	_, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
+	for range 2 {
+		before := t.load("alice", c.ID)
+		claim, last, err := t.ledger.claim(t.Context(), t.Store, "alice", c.ID)
+		t.must(err)
+		for _, numbers := range [][]uint64{{}, {last + 1, last + 1}, {last + 1, last + 3}, {last + 2, last + 1}, {last + 1, last}} {
+			events := eventsOf(a.ID, slices.Repeat(assistant.Parts{text("x")}, len(numbers)))
+			for i, n := range numbers {
+				events[i].Seq = n
+			}
+			if err := t.Extend(t.Context(), claim, assistant.Extension{MessageID: a.ID, Events: events}); err == nil || errors.Is(err, assistant.ErrNotFound) {
+				t.Errorf("extended by events numbered %d: got error %v", numbers, err)
+			}
+			t.same(t.load("alice", c.ID), before)
+		}
+		t.extend("alice", c.ID, &a, text("é"))
+	}
+}
+
+// testExtendAfterFailure goes on where calls have failed, no matter whether those were stored.
 func testExtendAfterFailure(t storeTest) {
 	c := t.create("alice", 1)
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
 	for n := range 30 {
-		start := storedBytes(a)
+		before := a
 		parts := assistant.Parts{reasoning(fmt.Sprint("Hm ", n)), text(fmt.Sprint("So ", n))}
 		ctx, cancel := t.doomed(n)
-		err := t.Extend(ctx, "alice", c.ID, a.ID, start, parts)
+		err := t.ledger.extend(ctx, t.Store, "alice", c.ID, 0, assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, parts)})
 		cancel()
-		if err != nil && !errors.Is(err, errDoomed) {
-			t.Fatalf("got error %v", err)
+		known := len(parts)
+		if err != nil {
+			t.want(errDoomed, err)
+			known = 0
 		}
-		t.replace("alice", c.ID, &a, start, append(parts, text("more"))...)
+		t.again("alice", c.ID, &a, known, before, append(parts, text("more"))...)
 		t.holds("alice", c.ID, q, a)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -21,6 +20,7 @@ const randomSteps = 300
 type caller struct {
 	*rand.Rand
 
+	model         *storeModel         // what is stored when a call is made
 	conversations []string            // IDs, those that are gone included
 	owners        map[string]string   // conversation → owner
 	messages      map[string][]string // conversation → IDs, also of those that are gone
@@ -29,19 +29,19 @@ type caller struct {
 // step is a call and the text that names it where a test fails.
 type step struct {
 	name string
-	call func(ctx context.Context, s assistant.Store) (any, error)
+	call func(ctx context.Context, s storeTest) (any, error)
 }
 
 // playRandom makes the calls that seed stands for, on the store and on the model, and compares what they
 // return; now and then it reopens the store where it has a place. It closes the store.
 func playRandom(t storeTest, seed uint64, place Place) {
-	p := &caller{rand.New(rand.NewPCG(seed, 1)), nil, make(map[string]string), make(map[string][]string)}
-	var model storeModel
+	p := &caller{rand.New(rand.NewPCG(seed, 1)), &storeModel{}, nil, make(map[string]string), make(map[string][]string)}
+	model := newTest(t.T, p.model)
 	var history []string
 	compare := func(next step) {
 		history = append(history, next.name)
 		got, gotErr := next.call(t.Context(), t)
-		want, wantErr := next.call(t.Context(), &model)
+		want, wantErr := next.call(t.Context(), model)
 		if g, w := outcome(got, gotErr), outcome(want, wantErr); g != w {
 			t.Fatalf("%s\n got %s (%v)\nwant %s (%v)", strings.Join(history, "\n"), g, gotErr, w, wantErr)
 		}
@@ -50,12 +50,12 @@ func playRandom(t storeTest, seed uint64, place Place) {
 		if place != nil && p.IntN(20) == 0 {
 			history = append(history, "reopen")
 			t = t.reopen(place)
-			model.reopened()
+			p.model.reopened()
 		}
 		compare(p.next())
 	}
 	for _, id := range p.conversations {
-		compare(step{"Messages of " + id, func(ctx context.Context, s assistant.Store) (any, error) {
+		compare(step{"Messages of " + id, func(ctx context.Context, s storeTest) (any, error) {
 			c, err := s.Conversation(ctx, p.owners[id], id)
 			if err != nil {
 				return nil, err
@@ -153,28 +153,38 @@ func (p *caller) create(string, string) step {
 		p.conversations = append(p.conversations, c.ID)
 		p.owners[c.ID] = owner
 	}
-	return step{fmt.Sprintf("Create %q %s", owner, asJSON(c)), func(ctx context.Context, s assistant.Store) (any, error) {
+	return step{fmt.Sprintf("Create %q %s", owner, asJSON(c)), func(ctx context.Context, s storeTest) (any, error) {
 		return nil, s.Create(ctx, owner, c)
 	}}
 }
 
+// begin goes on behind the last message, or, now and then, behind another.
 func (p *caller) begin(owner, id string) step {
 	b := assistant.Beginning{Answer: answer(p.IntN(6)), Title: p.text()}
 	b.Answer.ID = p.id()
 	if p.IntN(4) > 0 {
 		b.Question = question(p.text(), pick(p, []string{"", "1", "2", "3", "4"}), p.IntN(6))
-		b.Question.ID = p.id()
+		if b.Question.ID = p.id(); p.IntN(10) == 0 {
+			b.Question.ID = p.message(id)
+		}
 		if p.IntN(4) == 0 {
 			b.Question.SetParts(assistant.Parts{pick(p, allParts), text(p.text())})
 		}
 		p.messages[id] = append(p.messages[id], b.Question.ID)
 	}
-	if p.IntN(5) == 0 {
+	page, _, _ := p.model.Messages(context.Background(), p.owners[id], id, "", 1)
+	for _, m := range page {
+		b.Last = m.ID
+	}
+	if p.IntN(10) == 0 {
+		b.Last = p.message(id)
+	}
+	if p.IntN(3) == 0 {
 		b.DropFrom = p.message(id)
 	}
 	p.messages[id] = append(p.messages[id], b.Answer.ID)
-	return step{fmt.Sprintf("Begin %q %s %s", owner, id, asJSON(b)), func(ctx context.Context, s assistant.Store) (any, error) {
-		return nil, s.Begin(ctx, owner, id, b)
+	return step{fmt.Sprintf("Begin %q %s %s", owner, id, asJSON(b)), func(ctx context.Context, s storeTest) (any, error) {
+		return nil, s.ledger.begin(ctx, s.Store, owner, id, b)
 	}}
 }
 
@@ -186,40 +196,20 @@ func (p *caller) streamed() (parts assistant.Parts) {
 	return parts
 }
 
-// extend goes on at the end, or, now and then, at another character, behind a gap or inside a character.
+// extend goes on where the last call has ended, or, now and then, makes that again, leaves a gap or begins somewhere else.
 func (p *caller) extend(owner, id string) step {
-	messageID, parts, where, n := p.message(id), p.streamed(), p.IntN(12), p.IntN(1000)
-	return step{fmt.Sprintf("Extend %q %s %s %d/%d %s", owner, id, messageID, where, n, asJSON(parts)), func(ctx context.Context, s assistant.Store) (any, error) {
-		page, _, err := s.Messages(ctx, owner, id, "", 1000)
-		if err != nil {
-			return nil, err
-		}
-		offset := 0
-		if i := slices.IndexFunc(page, func(m assistant.Message) bool { return m.ID == messageID }); i >= 0 {
-			offset = storedBytes(page[i])
-			switch ends := boundaries(page[i].AllParts()); {
-			case where == 0:
-				offset++
-			case where < 5:
-				offset = ends[n%len(ends)]
-			case where == 5:
-				offset = n % (offset + 1)
-			}
-		}
-		return nil, s.Extend(ctx, owner, id, messageID, offset, parts)
-	}}
-}
-
-// boundaries returns the offsets between characters.
-func boundaries(parts assistant.Parts) []int {
-	offsets, n := []int{0}, 0
-	for _, p := range parts {
-		for _, char := range (assistant.Parts{p}).Text() + (assistant.Parts{p}).Reasoning() {
-			n += utf8.RuneLen(char)
-			offsets = append(offsets, n)
-		}
+	e := assistant.Extension{MessageID: p.message(id), ReasoningLive: p.IntN(4) == 0}
+	e.Events = eventsOf(e.MessageID, append(p.streamed(), text(p.text())))
+	if p.IntN(4) == 0 {
+		e.Events = slices.Insert(e.Events, p.IntN(len(e.Events)), assistant.Event{Kind: assistant.KindNotice, Body: assistant.Notice{Reason: assistant.NoticeDraining}})
 	}
-	return offsets
+	skip := 0
+	if call, ok := p.model.lastCall(id, e.MessageID); ok { // the first one may begin anywhere
+		skip = pick(p, []int{0, 0, 0, 0, 0, int(call.first) - int(call.last) - 1, -1, -p.IntN(5), 1 + p.IntN(3)})
+	}
+	return step{fmt.Sprintf("Extend %q %s %s %d %s", owner, id, e.MessageID, skip, asJSON(e.Events)), func(ctx context.Context, s storeTest) (any, error) {
+		return nil, s.ledger.extend(ctx, s.Store, owner, id, skip, e)
+	}}
 }
 
 func (p *caller) finish(owner, id string) step {
@@ -241,8 +231,8 @@ func (p *caller) finish(owner, id string) step {
 		}
 	}
 	now := at(p.IntN(6))
-	return step{fmt.Sprintf("Finish %q %s %v %s", owner, id, now, asJSON(messages)), func(ctx context.Context, s assistant.Store) (any, error) {
-		return nil, s.Finish(ctx, owner, id, now, messages...)
+	return step{fmt.Sprintf("Finish %q %s %v %s", owner, id, now, asJSON(messages)), func(ctx context.Context, s storeTest) (any, error) {
+		return nil, s.ledger.finish(ctx, s.Store, owner, id, assistant.Ending{At: now, Messages: messages})
 	}}
 }
 
@@ -252,7 +242,7 @@ func (p *caller) read(owner, id string) step {
 	if p.IntN(2) == 0 {
 		before = p.message(id)
 	}
-	return step{fmt.Sprintf("read %q %s %s %d %s", owner, id, before, limit, clientID), func(ctx context.Context, s assistant.Store) (any, error) {
+	return step{fmt.Sprintf("read %q %s %s %d %s", owner, id, before, limit, clientID), func(ctx context.Context, s storeTest) (any, error) {
 		page, more, err := s.Messages(ctx, owner, id, before, limit)
 		turn, turnErr := s.MessageByClientID(ctx, owner, id, clientID)
 		return []any{listed(page), more, outcome(turn, turnErr)}, err
@@ -265,7 +255,7 @@ func (p *caller) list(owner, id string) step {
 		after.ID, after.UpdatedAt = id, at(p.IntN(6))
 	}
 	limit := 1 + p.IntN(5)
-	return step{fmt.Sprintf("List %q %s %d", owner, asJSON(after), limit), func(ctx context.Context, s assistant.Store) (any, error) {
+	return step{fmt.Sprintf("List %q %s %d", owner, asJSON(after), limit), func(ctx context.Context, s storeTest) (any, error) {
 		list, err := s.List(ctx, owner, after, limit)
 		return listed(list), err
 	}}
@@ -274,20 +264,20 @@ func (p *caller) list(owner, id string) step {
 func (p *caller) rename(owner, id string) step {
 	title := p.text()
 	was := pick(p, []*string{nil, new(""), new(p.text())})
-	return step{fmt.Sprintf("Rename %q %s %q %s", owner, id, title, asJSON(was)), func(ctx context.Context, s assistant.Store) (any, error) {
+	return step{fmt.Sprintf("Rename %q %s %q %s", owner, id, title, asJSON(was)), func(ctx context.Context, s storeTest) (any, error) {
 		return s.Rename(ctx, owner, id, title, was)
 	}}
 }
 
 func (p *caller) delete(owner, id string) step {
-	return step{fmt.Sprintf("Delete %q %s", owner, id), func(ctx context.Context, s assistant.Store) (any, error) {
+	return step{fmt.Sprintf("Delete %q %s", owner, id), func(ctx context.Context, s storeTest) (any, error) {
 		return nil, s.Delete(ctx, owner, id)
 	}}
 }
 
 func (p *caller) deleteBefore(string, string) step {
 	t := at(p.IntN(3))
-	return step{fmt.Sprintf("DeleteBefore %v", t), func(ctx context.Context, s assistant.Store) (any, error) {
+	return step{fmt.Sprintf("DeleteBefore %v", t), func(ctx context.Context, s storeTest) (any, error) {
 		deleted, err := s.DeleteBefore(ctx, t, 1000)
 		slices.SortFunc(deleted, byID)
 		return listed(deleted), err

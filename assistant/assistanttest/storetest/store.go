@@ -20,7 +20,8 @@ import (
 )
 
 // TestStore checks the whole contract of [assistant.Store]. Each call of open makes an empty store, or
-// fails the test; the suite closes it.
+// fails the test; the suite closes it. What is written to an [assistant.Cluster] is written with its claims, and its
+// events are numbered without a gap from the cursor of the claim on.
 //
 // A store may hold a NUL in a text as it is or as U+FFFD: PostgreSQL has no other way. It may refuse
 // owners that are not plain text, as long as it never takes one owner for another. The JSON in a part may
@@ -29,14 +30,14 @@ func TestStore(t *testing.T, open func(t *testing.T) assistant.Store) {
 	t.Helper()
 	for _, test := range slices.Concat(conversationTests, messageTests, partTests, concurrencyTests) {
 		t.Run(test.name, func(t *testing.T) {
-			s := storeTest{t, open(t)}
+			s := newTest(t, open(t))
 			test.run(s)
 			s.must(s.Close())
 		})
 	}
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprintf("Random/%d", seed), func(t *testing.T) {
-			playRandom(storeTest{t, open(t)}, seed, nil)
+			playRandom(newTest(t, open(t)), seed, nil)
 		})
 	}
 }
@@ -56,13 +57,13 @@ func TestDurableStore(t *testing.T, place func(t *testing.T) Place) {
 	for _, test := range durableTests {
 		t.Run(test.name, func(t *testing.T) {
 			p := place(t)
-			test.run(storeTest{t, p(t)}, p)
+			test.run(newTest(t, p(t)), p)
 		})
 	}
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprintf("ReopenRandom/%d", seed), func(t *testing.T) {
 			p := place(t)
-			playRandom(storeTest{t, p(t)}, seed, p)
+			playRandom(newTest(t, p(t)), seed, p)
 		})
 	}
 }
@@ -78,7 +79,11 @@ type storeTest struct {
 	*testing.T
 
 	assistant.Store
+
+	ledger *ledger
 }
+
+func newTest(t *testing.T, s assistant.Store) storeTest { return storeTest{t, s, newLedger()} }
 
 // storeEpoch is a time with a part that only milliseconds can hold.
 var storeEpoch = time.Date(2026, 2, 3, 4, 5, 6, 789e6, time.UTC)
@@ -146,36 +151,112 @@ func answer(n int) assistant.Message {
 	return assistant.Message{ID: uuid.NewString(), Role: assistant.RoleAssistant, Status: assistant.StatusStreaming, CreatedAt: at(n)}
 }
 
+// Create stores a new conversation, which nobody has claimed.
+func (t storeTest) Create(ctx context.Context, owner string, c assistant.Conversation) error {
+	err := t.Store.Create(ctx, owner, c)
+	if err == nil {
+		t.ledger.forget(owner, c.ID)
+	}
+	return err
+}
+
+// DeleteBefore deletes what is old, after a Cluster's claims were given back: what is claimed is not old.
+func (t storeTest) DeleteBefore(ctx context.Context, before time.Time, limit int) ([]assistant.Owned, error) {
+	if err := t.ledger.release(ctx, t.Store); err != nil {
+		return nil, err
+	}
+	return t.Store.DeleteBefore(ctx, before, limit)
+}
+
+// claim returns the claim to write to a conversation with.
+func (t storeTest) claim(owner, id string) assistant.Claim {
+	t.Helper()
+	claim, _, err := t.ledger.claim(t.Context(), t.Store, owner, id)
+	t.must(err)
+	return claim
+}
+
+// last returns the ID of the conversation's last message.
+func (t storeTest) last(owner, id string) string {
+	t.Helper()
+	page, _, err := t.Messages(t.Context(), owner, id, "", 1)
+	t.must(err)
+	if len(page) == 0 {
+		return ""
+	}
+	return page[0].ID
+}
+
+// begin begins a turn behind the conversation's last message.
+func (t storeTest) begin(owner, id string, b assistant.Beginning) error {
+	t.Helper()
+	b.Last = t.last(owner, id)
+	return t.beginAfter(owner, id, b)
+}
+
+// beginAfter begins a turn behind the message that the beginning names.
+func (t storeTest) beginAfter(owner, id string, b assistant.Beginning) error {
+	return t.ledger.begin(t.Context(), t.Store, owner, id, b)
+}
+
 // ask begins a turn n seconds after storeEpoch and returns its messages.
 func (t storeTest) ask(owner, id, content, clientID string, n int) (q, a assistant.Message) {
 	t.Helper()
 	b := assistant.Beginning{Question: question(content, clientID, n), Answer: answer(n)}
-	t.must(t.Begin(t.Context(), owner, id, b))
+	t.must(t.begin(owner, id, b))
 	return *b.Question, b.Answer
+}
+
+// end calls Finish, with an UpdatedAt n seconds after storeEpoch.
+func (t storeTest) end(owner, id string, n int, messages ...assistant.Message) error {
+	return t.ledger.finish(t.Context(), t.Store, owner, id, assistant.Ending{At: at(n), Messages: messages})
 }
 
 // finish gives the answer its text, with an UpdatedAt n seconds after storeEpoch, and returns it.
 func (t storeTest) finish(owner, id string, a assistant.Message, content string, n int) assistant.Message {
 	t.Helper()
 	a.Content, a.Status, a.FinishReason = content, assistant.StatusComplete, assistant.FinishStop
-	t.must(t.Finish(t.Context(), owner, id, at(n), a))
+	t.must(t.end(owner, id, n, a))
 	return a
+}
+
+// turn asks a question and has it answered, n seconds after storeEpoch, and returns both messages.
+func (t storeTest) turn(owner, id, content, clientID string, n int) (q, a assistant.Message) {
+	t.Helper()
+	q, a = t.ask(owner, id, content, clientID, n)
+	return q, t.finish(owner, id, a, "Answer to "+content, n)
 }
 
 // extend adds parts to the end of the answer, and to a.
 func (t storeTest) extend(owner, id string, a *assistant.Message, parts ...assistant.Part) {
 	t.Helper()
-	t.must(t.Extend(t.Context(), owner, id, a.ID, storedBytes(*a), parts))
+	t.must(t.ledger.extend(t.Context(), t.Store, owner, id, 0, assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, parts)}))
+	a.SetParts(joined(slices.Concat(a.AllParts(), parts)))
+}
+
+// eventsOf returns the pieces of an answer that show parts, one for each.
+func eventsOf(answer string, parts assistant.Parts) (events []assistant.Event) {
+	for _, p := range parts {
+		e := assistant.Event{Kind: assistant.KindPiece, Run: answer, Text: assistant.Parts{p}.Text()}
+		if p.Type() == "reasoning" {
+			e.Kind, e.Text = assistant.KindReasoning, assistant.Parts{p}.Reasoning()
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// again calls Extend as after a call whose outcome is unknown: parts take the place of the last n events of the log, before
+// which the answer was as given. It makes a what it is to be.
+func (t storeTest) again(owner, id string, a *assistant.Message, n int, before assistant.Message, parts ...assistant.Part) {
+	t.Helper()
+	t.must(t.ledger.extend(t.Context(), t.Store, owner, id, -n, assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, parts)}))
+	*a = before
 	a.SetParts(joined(slices.Concat(a.AllParts(), parts)))
 }
 
 func text(s string) assistant.Part      { return assistant.TextPart{Text: s} }
 func reasoning(s string) assistant.Part { return assistant.ReasoningPart{Text: s} }
-
-// storedBytes returns where the message ends, as Extend counts.
-func storedBytes(m assistant.Message) int {
-	return len(m.AllParts().Text()) + len(m.AllParts().Reasoning())
-}
 
 // joined returns parts as a streaming message has them: neighbours of one kind are one, none is empty.
 func joined(parts assistant.Parts) assistant.Parts {
@@ -220,63 +301,74 @@ func (t storeTest) holds(owner, id string, messages ...assistant.Message) {
 	t.same(t.load(owner, id).Messages, listed(messages))
 }
 
-// verb calls one method of a store on a conversation and a message in it.
+// target is a message and where it is; last is the last message there.
+type target struct{ owner, id, message, last string }
+
+// verb calls one method of a store on a target.
 type verb struct {
 	name string
-	call func(ctx context.Context, s assistant.Store, owner, id, messageID string) error
+	call func(ctx context.Context, s storeTest, t target) error
 }
 
 // verbs are all methods that take the ID of a conversation.
 var verbs = []verb{
-	{"Conversation", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		_, err := s.Conversation(ctx, owner, id)
+	{"Conversation", func(ctx context.Context, s storeTest, t target) error {
+		_, err := s.Conversation(ctx, t.owner, t.id)
 		return err
 	}},
-	{"Rename", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		_, err := s.Rename(ctx, owner, id, "stolen", nil)
+	{"Rename", func(ctx context.Context, s storeTest, t target) error {
+		_, err := s.Rename(ctx, t.owner, t.id, "stolen", nil)
 		return err
 	}},
-	{"Rename from", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		_, err := s.Rename(ctx, owner, id, "stolen", new(""))
+	{"Rename from", func(ctx context.Context, s storeTest, t target) error {
+		_, err := s.Rename(ctx, t.owner, t.id, "stolen", new(""))
 		return err
 	}},
-	{"Rename from another title", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		_, err := s.Rename(ctx, owner, id, "stolen", new("another"))
+	{"Rename from another title", func(ctx context.Context, s storeTest, t target) error {
+		_, err := s.Rename(ctx, t.owner, t.id, "stolen", new("another"))
 		return err
 	}},
-	{"Delete", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		return s.Delete(ctx, owner, id)
+	{"Delete", func(ctx context.Context, s storeTest, t target) error {
+		return s.Delete(ctx, t.owner, t.id)
 	}},
-	{"Messages", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		_, _, err := s.Messages(ctx, owner, id, "", 10)
+	{"Messages", func(ctx context.Context, s storeTest, t target) error {
+		_, _, err := s.Messages(ctx, t.owner, t.id, "", 10)
 		return err
 	}},
-	{"Messages before", func(ctx context.Context, s assistant.Store, owner, id, messageID string) error {
-		_, _, err := s.Messages(ctx, owner, id, messageID, 10)
+	{"Messages before", func(ctx context.Context, s storeTest, t target) error {
+		_, _, err := s.Messages(ctx, t.owner, t.id, t.message, 10)
 		return err
 	}},
-	{"MessageByClientID", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		_, err := s.MessageByClientID(ctx, owner, id, "client-1")
+	{"MessageByClientID", func(ctx context.Context, s storeTest, t target) error {
+		_, err := s.MessageByClientID(ctx, t.owner, t.id, "client-1")
 		return err
 	}},
-	{"Begin", func(ctx context.Context, s assistant.Store, owner, id, _ string) error {
-		return s.Begin(ctx, owner, id, assistant.Beginning{Question: question("mine", "client-2", 9), Answer: answer(9), Title: "stolen"})
+	{"Begin", func(ctx context.Context, s storeTest, t target) error {
+		return s.ledger.begin(ctx, s.Store, t.owner, t.id, assistant.Beginning{
+			Last: t.last, Question: question("mine", "client-2", 9), Answer: answer(9), Title: "stolen",
+		})
 	}},
-	{"Begin dropping", func(ctx context.Context, s assistant.Store, owner, id, messageID string) error {
-		return s.Begin(ctx, owner, id, assistant.Beginning{DropFrom: messageID, Answer: answer(9)})
+	{"Begin after another", func(ctx context.Context, s storeTest, t target) error {
+		return s.ledger.begin(ctx, s.Store, t.owner, t.id, assistant.Beginning{Last: "another", Answer: answer(9)})
 	}},
-	{"Extend", func(ctx context.Context, s assistant.Store, owner, id, messageID string) error {
-		return s.Extend(ctx, owner, id, messageID, 0, assistant.Parts{text("stolen")})
+	{"Begin dropping", func(ctx context.Context, s storeTest, t target) error {
+		return s.ledger.begin(ctx, s.Store, t.owner, t.id, assistant.Beginning{Last: t.last, DropFrom: t.message, Answer: answer(9)})
 	}},
-	{"Extend at an offset", func(ctx context.Context, s assistant.Store, owner, id, messageID string) error {
-		return s.Extend(ctx, owner, id, messageID, 1000, assistant.Parts{text("stolen")})
+	{"Extend", func(ctx context.Context, s storeTest, t target) error {
+		return s.ledger.extend(ctx, s.Store, t.owner, t.id, 0, stolen(t))
 	}},
-	{"Extend by nothing", func(ctx context.Context, s assistant.Store, owner, id, messageID string) error {
-		return s.Extend(ctx, owner, id, messageID, 0, nil)
+	{"Extend behind a gap", func(ctx context.Context, s storeTest, t target) error {
+		return s.ledger.extend(ctx, s.Store, t.owner, t.id, 1000, stolen(t))
 	}},
-	{"Finish", func(ctx context.Context, s assistant.Store, owner, id, messageID string) error {
-		return s.Finish(ctx, owner, id, at(9), assistant.Message{ID: messageID, Content: "stolen", Status: assistant.StatusComplete})
+	{"Finish", func(ctx context.Context, s storeTest, t target) error {
+		return s.ledger.finish(ctx, s.Store, t.owner, t.id, assistant.Ending{
+			At: at(9), Messages: []assistant.Message{{ID: t.message, Content: "stolen", Status: assistant.StatusComplete}},
+		})
 	}},
+}
+
+func stolen(t target) assistant.Extension {
+	return assistant.Extension{MessageID: t.message, Events: eventsOf(t.message, assistant.Parts{text("stolen")})}
 }
 
 var errDoomed = errors.New("doomed")

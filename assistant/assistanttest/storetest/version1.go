@@ -24,7 +24,7 @@ type version1 struct {
 // running process, so that four answers were streaming. The place has it stored.
 func TestVersion1(t *testing.T, place Place) {
 	t.Helper()
-	s := storeTest{t, place(t)}
+	s := newTest(t, place(t))
 	want := readVersion1(t)
 	s.holdsAll(want)
 	s = s.reopen(place)
@@ -35,7 +35,7 @@ func TestVersion1(t *testing.T, place Place) {
 	q, a := question("", "new", 1), answer(2)
 	q.SetParts(allParts)
 	a.Model = "model-1"
-	s.must(s.Begin(t.Context(), w.Owner, w.Conversation.ID, assistant.Beginning{Question: q, Answer: a}))
+	s.must(s.begin(w.Owner, w.Conversation.ID, assistant.Beginning{Question: q, Answer: a}))
 	s.extend(w.Owner, w.Conversation.ID, &a, reasoning("Hm"), text("A "))
 	s.extend(w.Owner, w.Conversation.ID, &a, text("cat."))
 	w.Conversation.UpdatedAt, w.Messages = a.CreatedAt, append(w.Messages, *q, a)

@@ -1,110 +1,68 @@
-// Package chunk holds what the stores share: how an answer that is streaming is kept in rows.
+// Package chunk holds what the stores share: how an answer that is streaming is kept.
 //
-// A row is a chunk of text or reasoning with the offsets, as assistant.Store.Extend counts them, at which
-// it starts and stops. The chunks of one answer follow each other without a gap.
+// A chunk is what one call of assistant.Store.Extend has stored. The chunks of one answer follow each other without a gap
+// in the numbers of their events.
 package chunk
 
 import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
-// The kinds of chunks.
-const (
-	Text      = "text"
-	Reasoning = "reasoning"
-)
-
-// ErrGap says that bytes are missing before the offset at which an answer is to be extended.
-var ErrGap = errors.New("something is missing before the offset")
+// ErrGap says that events neither follow those that are stored nor replace the last of them.
+var ErrGap = errors.New("events do not follow those that are stored")
 
 // Chunk is a piece of an answer.
 type Chunk struct {
-	Kind string `json:"kind"`
-	Text string `json:"text"`
-	// Start and Stop count bytes as the caller has them. A store may keep Text with other bytes.
-	Start int `json:"start"`
-	Stop  int `json:"stop"`
+	First, Last uint64 // the numbers of its first and last event
+	Parts       assistant.Parts
 }
 
-// Split returns the parts as chunks from offset on. Neighbours of one kind become one chunk, and an empty
-// part becomes none.
-func Split(offset int, parts assistant.Parts) ([]Chunk, error) {
-	if offset < 0 {
-		return nil, fmt.Errorf("offset %d is negative", offset)
+// Of returns what a call of Extend is to store. Its events must be numbered one after the other; there must be one.
+func Of(e assistant.Extension) (Chunk, error) {
+	if len(e.Events) == 0 {
+		return Chunk{}, errors.New("an answer cannot be extended by no events")
 	}
-	var chunks []Chunk
-	for _, part := range parts {
-		next := Chunk{Start: offset}
-		switch p := part.(type) {
-		case assistant.TextPart:
-			next.Kind, next.Text = Text, p.Text
-		case assistant.ReasoningPart:
-			next.Kind, next.Text = Reasoning, p.Text
+	c := Chunk{First: e.Events[0].Seq, Last: e.Events[0].Seq, Parts: e.Parts()}
+	for _, next := range e.Events[1:] {
+		if c.Last++; next.Seq != c.Last {
+			return Chunk{}, fmt.Errorf("event %d stands where event %d is next", next.Seq, c.Last)
+		}
+	}
+	return c, nil
+}
+
+// Join returns what an answer consists of whose chunks have these texts and reasonings: neighbours of one kind are one part,
+// and none is empty.
+func Join(chunks ...assistant.Parts) (joined assistant.Parts) {
+	var kind string
+	var text strings.Builder
+	end := func() {
+		switch {
+		case text.Len() == 0:
+		case kind == assistant.ReasoningPart{}.Type():
+			joined = append(joined, assistant.ReasoningPart{Text: text.String()})
 		default:
-			return nil, fmt.Errorf("an answer that is streaming cannot be extended by a part of type %s", part.Type())
+			joined = append(joined, assistant.TextPart{Text: text.String()})
 		}
-		offset += len(next.Text)
-		next.Stop = offset
-		chunks = add(chunks, next)
+		text.Reset()
 	}
-	return chunks, nil
-}
-
-func add(chunks []Chunk, next Chunk) []Chunk {
-	last := len(chunks) - 1
-	switch {
-	case next.Text == "":
-		return chunks
-	case last >= 0 && chunks[last].Kind == next.Kind:
-		chunks[last].Text += next.Text
-		chunks[last].Stop = next.Stop
-		return chunks
-	}
-	return append(chunks, next)
-}
-
-// Join returns what chunks hold, neighbours of one kind as one part.
-func Join(chunks []Chunk) assistant.Parts {
-	var parts assistant.Parts
-	for len(chunks) > 0 {
-		kind := chunks[0].Kind
-		var text strings.Builder
-		for len(chunks) > 0 && chunks[0].Kind == kind {
-			text.WriteString(chunks[0].Text)
-			chunks = chunks[1:]
-		}
-		if kind == Reasoning {
-			parts = append(parts, assistant.ReasoningPart{Text: text.String()})
-		} else {
-			parts = append(parts, assistant.TextPart{Text: text.String()})
+	for _, parts := range chunks {
+		for i, part := range parts {
+			piece := parts[i:i+1].Text() + parts[i:i+1].Reasoning()
+			if piece == "" {
+				continue
+			}
+			if part.Type() != kind {
+				end()
+				kind = part.Type()
+			}
+			text.WriteString(piece)
 		}
 	}
-	return parts
-}
-
-// Replace returns what an answer has from the first of the cut chunks on, once next replaces everything
-// from offset on. The cut chunks are those that stop behind offset, in order; only the first of them can
-// have bytes that stay. Before is where the chunk in front of them stops.
-func Replace(before int, cut []Chunk, offset int, next []Chunk) ([]Chunk, error) {
-	if len(cut) == 0 || cut[0].Start >= offset {
-		if before != offset {
-			return nil, ErrGap
-		}
-		return next, nil
-	}
-	first := cut[0]
-	stays := offset - first.Start
-	switch {
-	case len(first.Text) != first.Stop-first.Start:
-		return nil, fmt.Errorf("text that was stored with other bytes cannot be cut at %d", offset)
-	case !utf8.RuneStart(first.Text[stays]):
-		return nil, fmt.Errorf("offset %d is inside a character", offset)
-	}
-	first.Text, first.Stop = first.Text[:stays], offset
-	return append([]Chunk{first}, next...), nil
+	end()
+	return joined
 }

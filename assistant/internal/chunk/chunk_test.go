@@ -1,7 +1,6 @@
 package chunk
 
 import (
-	"errors"
 	"reflect"
 	"testing"
 
@@ -11,69 +10,46 @@ import (
 func text(s string) assistant.Part      { return assistant.TextPart{Text: s} }
 func reasoning(s string) assistant.Part { return assistant.ReasoningPart{Text: s} }
 
-func TestSplitAndJoin(t *testing.T) {
-	for name, test := range map[string]struct {
-		parts  assistant.Parts
-		chunks []Chunk
-		joined assistant.Parts
-	}{
-		"nothing":    {},
-		"empty":      {parts: assistant.Parts{text(""), reasoning("")}},
-		"text":       {assistant.Parts{text("é")}, []Chunk{{Text, "é", 7, 9}}, assistant.Parts{text("é")}},
-		"neighbours": {assistant.Parts{text("a"), text("b"), reasoning(""), text("c")}, []Chunk{{Text, "abc", 7, 10}}, assistant.Parts{text("abc")}},
-		"mixed": {
-			assistant.Parts{reasoning("Hm"), text("a"), reasoning("m"), reasoning("m")},
-			[]Chunk{{Reasoning, "Hm", 7, 9}, {Text, "a", 9, 10}, {Reasoning, "mm", 10, 12}},
-			assistant.Parts{reasoning("Hm"), text("a"), reasoning("mm")},
-		},
-	} {
-		chunks, err := Split(7, test.parts)
-		if err != nil || !reflect.DeepEqual(chunks, test.chunks) {
-			t.Errorf("%s: split into %v, want %v: %v", name, chunks, test.chunks, err)
-		}
-		if got := Join(chunks); !reflect.DeepEqual(got, test.joined) {
-			t.Errorf("%s: joined %v, want %v", name, got, test.joined)
-		}
+// events returns pieces of text that have these numbers.
+func events(numbers ...uint64) (events []assistant.Event) {
+	for _, n := range numbers {
+		events = append(events, assistant.Event{Seq: n, Kind: assistant.KindPiece, Text: "x"})
 	}
-	if got := Join([]Chunk{{Kind: Text, Text: "a"}, {Kind: Text, Text: "b"}}); !reflect.DeepEqual(got, assistant.Parts{text("ab")}) {
-		t.Errorf("joined %v", got)
+	return events
+}
+
+func TestOf(t *testing.T) {
+	c, err := Of(assistant.Extension{Events: events(7, 8, 9)})
+	if want := (Chunk{7, 9, assistant.Parts{text("xxx")}}); err != nil || !reflect.DeepEqual(c, want) {
+		t.Errorf("got %v, want %v: %v", c, want, err)
 	}
-	for _, part := range []assistant.Part{assistant.SourcePart{}, assistant.ToolCallPart{}, assistant.ImagePart{}} {
-		if _, err := Split(0, assistant.Parts{part}); err == nil {
-			t.Errorf("split a part of type %s", part.Type())
+	live := assistant.Extension{Events: []assistant.Event{{Seq: 1, Kind: assistant.KindReasoning, Text: "Hm"}}, ReasoningLive: true}
+	if c, err := Of(live); err != nil || !reflect.DeepEqual(c, Chunk{1, 1, nil}) {
+		t.Errorf("got %v: %v", c, err)
+	}
+	for _, numbers := range [][]uint64{nil, {1, 1}, {1, 3}, {2, 1}, {1, 2, 4}} {
+		if c, err := Of(assistant.Extension{Events: events(numbers...)}); err == nil {
+			t.Errorf("events %d are %v", numbers, c)
 		}
-	}
-	if _, err := Split(-1, nil); err == nil {
-		t.Error("split at a negative offset")
 	}
 }
 
-func TestReplace(t *testing.T) {
-	next := []Chunk{{Text, "new", 4, 7}}
-	old := []Chunk{{Reasoning, "aéb", 2, 6}, {Text, "c", 6, 7}}
+func TestJoin(t *testing.T) {
 	for name, test := range map[string]struct {
-		before int
-		cut    []Chunk
-		offset int
-		want   []Chunk
-		fails  bool
+		chunks []assistant.Parts
+		want   assistant.Parts
 	}{
-		"at the end":            {4, nil, 4, next, false},
-		"at a boundary":         {2, old, 2, next, false},
-		"at the last":           {6, old[1:], 6, next, false},
-		"inside":                {2, old, 3, []Chunk{{Reasoning, "a", 2, 3}, next[0]}, false},
-		"inside, later":         {2, old, 5, []Chunk{{Reasoning, "aé", 2, 5}, next[0]}, false},
-		"inside a character":    {2, old, 4, nil, true},
-		"with other bytes":      {2, []Chunk{{Text, "\uFFFD", 2, 4}}, 3, nil, true},
-		"gap":                   {3, nil, 4, nil, true},
-		"gap before everything": {0, nil, 4, nil, true},
+		"nothing":    {},
+		"empty":      {chunks: []assistant.Parts{nil, {text(""), reasoning("")}, {}}},
+		"text":       {[]assistant.Parts{{text("é")}}, assistant.Parts{text("é")}},
+		"neighbours": {[]assistant.Parts{{text("a"), reasoning(""), text("b")}, nil, {text("c")}}, assistant.Parts{text("abc")}},
+		"mixed": {
+			[]assistant.Parts{{reasoning("H"), reasoning("m")}, {reasoning("."), text("a")}, {reasoning("m")}, {text(""), reasoning("m")}},
+			assistant.Parts{reasoning("Hm."), text("a"), reasoning("mm")},
+		},
 	} {
-		got, err := Replace(test.before, test.cut, test.offset, next)
-		if (err != nil) != test.fails || !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%s: got %v, want %v: %v", name, got, test.want, err)
+		if got := Join(test.chunks...); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: joined %v, want %v", name, got, test.want)
 		}
-	}
-	if _, err := Replace(3, nil, 4, next); !errors.Is(err, ErrGap) {
-		t.Errorf("got error %v", err)
 	}
 }

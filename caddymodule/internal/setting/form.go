@@ -1,6 +1,7 @@
 package setting
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -114,6 +115,16 @@ func AllMatching(takes, expected string, allowed func(string) bool) Form[[]strin
 		return values[i], true
 	}
 	return f
+}
+
+// None is a line with nothing more on it.
+func None() Value {
+	return Value{read: func(d *caddyfile.Dispenser) error {
+		if words := d.RemainingArgs(); len(words) > 0 {
+			return expected("no value", words...)
+		}
+		return nil
+	}}
 }
 
 // Lines is one or more texts, a line for each.
@@ -230,6 +241,21 @@ func Secret(takes string, field *string) Value {
 	return v
 }
 
+// Hidden keeps what a line says out of messages: they say what is expected, and how many words were found.
+func (v Value) Hidden(expect string) Value {
+	read := v.read
+	v.read = func(d *caddyfile.Dispenser) error {
+		line := *d
+		found := len(line.RemainingArgs())
+		err := read(d)
+		if _, ok := errors.AsType[mistake](err); ok {
+			return mistake(fmt.Sprintf("expected %s, found words: %d", expect, found))
+		}
+		return err
+	}
+	return v
+}
+
 // WithoutBlock makes a block after the value a mistake, for a directive that takes none.
 func (v Value) WithoutBlock() Value {
 	read := v.read
@@ -297,7 +323,7 @@ func Block[T any](field **T, settings func(*T) Table) Value {
 		read: func(d *caddyfile.Dispenser) error {
 			name, module := d.Val(), new(T)
 			table := settings(module)
-			if err := table.readBlock(d, name); err != nil {
+			if err := table.ReadBlock(d, name); err != nil {
 				return err
 			}
 			for row := range table.rows {

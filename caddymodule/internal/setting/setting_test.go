@@ -29,7 +29,11 @@ type module struct {
 	pairs    map[string]int
 	hidden   map[string]string
 	block    *inner
+	login    []string
 }
+
+// pair is two words.
+var pair = Form[[]string]{"<name> <password>", "two words", func(words []string) ([]string, bool) { return words, len(words) == 2 }, nil}
 
 type inner struct {
 	word  string
@@ -56,6 +60,7 @@ func (m *module) settings() Table {
 			return n, err == nil
 		})},
 		{Name: "hidden", Value: SecretPair("<name> <value>", "a name and a value", &m.hidden)},
+		{Name: "login", Value: pair.Into(&m.login).Hidden("a name and a password")},
 		{Name: "block", Value: Block(&m.block, func(i *inner) Table {
 			return Table{{
 				{Name: "word", Value: Choice("one", "two").Into(&i.word)},
@@ -107,6 +112,9 @@ func TestRead(t *testing.T) {
 		"hidden a":                        `m: hidden: expected a name and a value, found words: 1`,
 		"hidden a Bearer s3cret":          `m: hidden: expected a name and a value, found words: 3`,
 		"hidden a s3cret\nhidden a b":     `m: hidden: a is given twice`,
+		"login a b":                       "",
+		"login":                           `m: login: expected a name and a password, found words: 0`,
+		"login a s3cret b":                `m: login: expected a name and a password, found words: 3`,
 		"block {\nword one\nwords a b\n}": "",
 		"block":                           `m: block: expected a block with settings, found nothing`,
 		"block x":                         `block: expected a block, found argument "x"`,
@@ -119,7 +127,7 @@ func TestRead(t *testing.T) {
 		"pairs a 1\npairs b 2":       "",
 		"pairs a 1\npairs a 2":       `m: pairs: a is given twice`,
 		"texts a x\nnot read at all": `m: texts: expected texts without x, found "x"`,
-		"unknown":                    `m: unknown subdirective "unknown"; allowed are block, choice, decimal, duration, hidden, keep, lines, number, on, pairs, secret, seed, size, text, texts`,
+		"unknown":                    `m: unknown subdirective "unknown"; allowed are block, choice, decimal, duration, hidden, keep, lines, login, number, on, pairs, secret, seed, size, text, texts`,
 	} {
 		got := ""
 		if err := new(module).settings().Read(caddyfile.NewTestDispenser("m {\n"+line+"\n}"), "m"); err != nil {

@@ -56,7 +56,7 @@ func expected(what string, words ...string) error {
 // that are not repeatable.
 func (t Table) Read(d *caddyfile.Dispenser, directive string) error {
 	d.Next() // the directive itself
-	return t.readBlock(d, directive)
+	return t.ReadBlock(d, directive)
 }
 
 // ReadLabelled is Read where a label may stand before the block.
@@ -69,10 +69,11 @@ func (t Table) ReadLabelled(d *caddyfile.Dispenser, directive string, label *str
 		}
 		directive += " " + *label
 	}
-	return t.readBlock(d, directive)
+	return t.ReadBlock(d, directive)
 }
 
-func (t Table) readBlock(d *caddyfile.Dispenser, directive string) error {
+// ReadBlock reads the block of a directive whose arguments have been read.
+func (t Table) ReadBlock(d *caddyfile.Dispenser, directive string) error {
 	if d.NextArg() {
 		return d.Errf("%s: expected a block, found argument %q", directive, d.Val())
 	}

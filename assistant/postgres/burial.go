@@ -1,0 +1,248 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+const (
+	burialSize = 200 // conversations that one transaction takes from the dead
+	strayEvery = 5   // TTLs between looks for claims that nobody knows of
+)
+
+// sweeper takes over from nodes that are dead. Several nodes may do so at once: each row is taken by one of them, and
+// what one that dies has left is finished by the next.
+type sweeper struct {
+	// fixed
+	store *Store
+	loop
+
+	// run's
+	freed, looked time.Time // when free and strays were last called
+}
+
+func newSweeper(s *Store) *sweeper {
+	w := &sweeper{store: s}
+	w.loop.run = w.run
+	return w
+}
+
+// run looks twelve times in a TTL whether something is to be done, which takes no call to the database.
+func (w *sweeper) run(ctx context.Context) {
+	s, failing := w.store, false
+	w.freed, w.looked = time.Now(), time.Now()
+	ticker := time.NewTicker(s.lease.ttl / 12)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := w.sweep(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			s.log.Warn("taking over from dead nodes failed", zap.Error(err))
+		}
+		failing = err != nil
+	}
+}
+
+func (w *sweeper) sweep(ctx context.Context) error {
+	s := w.store
+	timed, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if s.lease.mayBury() {
+		if err := s.bury(timed); err != nil {
+			return err
+		}
+		w.freed = time.Time{}
+	}
+	if time.Since(w.freed) >= s.lease.ttl {
+		left, err := s.free(timed, s.pool)
+		if err != nil {
+			return err
+		}
+		if !left {
+			w.freed = time.Now()
+		}
+	}
+	if time.Since(w.looked) >= strayEvery*s.lease.ttl {
+		w.looked = time.Now()
+		return s.strays(timed)
+	}
+	return nil
+}
+
+// bury deletes the rows of nodes whose lease has run out: they are dead now, whatever they may believe. One that is just
+// being renewed is passed over, and a renewal that comes later finds no row. Where our own lease has run out, as after an
+// outage of the database, nobody is buried.
+func (s *Store) bury(ctx context.Context) error {
+	dead, err := query(ctx, s, pgx.RowToStructByPos[deadNode], `DELETE FROM assistant.node WHERE id IN (
+			SELECT id FROM assistant.node WHERE expires_at < assistant.clock()
+			AND EXISTS (SELECT FROM assistant.node WHERE id = $1 AND expires_at > assistant.clock())
+			FOR UPDATE SKIP LOCKED)
+		RETURNING id, name`, s.Node())
+	for _, node := range dead {
+		s.log.Warn("a node's lease has run out: its conversations are taken over", zap.Int64("node", node.ID), zap.String("name", node.Name))
+	}
+	s.lease.forgetDeath()
+	return err
+}
+
+type deadNode struct {
+	ID   int64
+	Name string
+}
+
+// beginner is a pool or a connection.
+type beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// isDead is the condition that nobody who lives holds a conversation.
+const isDead = `c.holder IS NOT NULL AND NOT EXISTS (SELECT FROM assistant.node WHERE node.id = c.holder)`
+
+// free takes all conversations from those who live no more. It reports whether some are left, which others had locked.
+func (s *Store) free(ctx context.Context, db beginner) (left bool, err error) {
+	for more, answers := true, 0; more && err == nil; {
+		err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+			more, left, answers, err = s.freeSome(ctx, tx)
+			return err
+		})
+		if err == nil && answers > 0 {
+			s.log.Info("answers of dead nodes marked interrupted", zap.Int("answers", answers))
+		}
+	}
+	return left, translate(ctx, err)
+}
+
+// freeSome takes as many conversations as fit into a transaction. Each is nobody's then, its log has a new epoch, and an
+// answer that was streaming is interrupted with what is stored of it. What is just being stored of one is waited for: it
+// is passed over, and left.
+func (s *Store) freeSome(ctx context.Context, tx pgx.Tx) (more, left bool, answers int, err error) {
+	ids, err := collect[string](ctx, tx, s.in(`SELECT c.id FROM assistant.conversation c WHERE `+isDead+` LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED`), burialSize)
+	if err != nil {
+		return false, false, 0, err
+	}
+	if len(ids) == 0 {
+		found, err := collect[bool](ctx, tx, s.in(`SELECT true FROM assistant.conversation c WHERE `+isDead+` LIMIT 1`))
+		return false, len(found) > 0, 0, err
+	}
+	// Another node may have freed one, and a third claimed it, before we got the lock: now that it is held, look again.
+	ids, err = collect[string](ctx, tx, s.in(`SELECT c.id FROM assistant.conversation c WHERE c.id = ANY($1) AND `+isDead), ids)
+	if err != nil {
+		return false, false, 0, err
+	}
+	answers, err = s.takeOver(ctx, tx, ids)
+	return true, false, answers, err
+}
+
+// takeOver makes conversations, whose rows are locked, nobody's: their logs begin anew, and answers that were streaming are
+// interrupted. It returns how many.
+func (s *Store) takeOver(ctx context.Context, tx pgx.Tx, ids []string) (answers int, err error) {
+	texts, err := s.streaming(ctx, tx, ids)
+	var cut []cutAnswer
+	if err == nil {
+		cut, err = s.cutAnswers(ctx, tx, ids)
+	}
+	if err == nil {
+		err = interrupt(ctx, tx, s.in(`assistant.message`), texts)
+	}
+	epochs := make([]string, len(ids))
+	for i := range epochs {
+		epochs[i] = assistant.NewID()
+	}
+	var b pgx.Batch
+	b.Queue(s.in(`DELETE FROM assistant.event WHERE conversation_id = ANY($1)`), ids)
+	b.Queue(s.in(`UPDATE assistant.conversation c SET holder = NULL, fence = fence + 1, seq = 0, epoch = next.epoch
+		FROM unnest($1::text[], $2::text[]) AS next (id, epoch) WHERE c.id = next.id`), ids, epochs)
+	for _, answer := range cut {
+		if err == nil {
+			err = answer.queueEnd(&b, s)
+		}
+	}
+	if err == nil {
+		err = tx.SendBatch(ctx, &b).Close()
+	}
+	return len(texts), err
+}
+
+// collect returns the only column of a query.
+func collect[T any](ctx context.Context, tx pgx.Tx, statement string, args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[T])
+}
+
+// streaming returns the events of the answers that stream in these conversations, by the seq of their messages. Where they
+// cannot be read, those before: nothing keeps an answer from its end.
+func (s *Store) streaming(ctx context.Context, tx pgx.Tx, ids []string) (map[int64][]assistant.Event, error) {
+	rows, err := tx.Query(ctx, s.in(`SELECT seq, `+streamed+` FROM assistant.message m WHERE conversation_id = ANY($1) AND status = 'streaming'`), ids)
+	if err != nil {
+		return nil, err
+	}
+	texts := make(map[int64][]assistant.Event)
+	var answer int64
+	var stored *string
+	_, err = pgx.ForEachRow(rows, []any{&answer, &stored}, func() error {
+		events, err := textEvents(stored)
+		if err != nil {
+			s.log.Error("what is stored of an answer cannot be read", zap.Int64("message", answer), zap.Error(err))
+		}
+		texts[answer] = events
+		return nil
+	})
+	return texts, err
+}
+
+// interrupt gives messages the text of these events, and marks them interrupted.
+func interrupt(ctx context.Context, tx pgx.Tx, table string, texts map[int64][]assistant.Event) error {
+	var b pgx.Batch
+	for answer, events := range texts {
+		var m assistant.Message
+		m.SetParts(partsOf(events))
+		parts, err := partsColumn(m.Parts)
+		if err != nil {
+			return err
+		}
+		b.Queue(`UPDATE `+table+` SET content = $2, parts = $3, status = 'interrupted', finish_reason = 'interrupted' WHERE seq = $1`,
+			answer, clean(m.Content), parts)
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// cutAnswer is an answer that a burial interrupts.
+type cutAnswer struct {
+	Conversation, ID string
+	At               time.Time // the conversation's UpdatedAt, which stays
+}
+
+// cutAnswers returns the answers that stream in these conversations.
+func (s *Store) cutAnswers(ctx context.Context, tx pgx.Tx, ids []string) ([]cutAnswer, error) {
+	rows, err := tx.Query(ctx, s.in(`SELECT c.id, m.id, c.updated_at FROM assistant.message m JOIN assistant.conversation c ON c.id = m.conversation_id
+		WHERE c.id = ANY($1) AND m.status = 'streaming'`), ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[cutAnswer])
+}
+
+// queueEnd makes the answer's end the first event of the new epoch: who has shown its start shows its end.
+func (a cutAnswer) queueEnd(b *pgx.Batch, s *Store) error {
+	end, err := assistant.NewBatch("", []assistant.Event{{Seq: 1, Kind: assistant.KindCompleted, Run: a.ID,
+		Body: assistant.Completed{FinishReason: assistant.FinishInterrupted, At: a.At.UTC()}}})
+	if err != nil {
+		return err
+	}
+	b.Queue(s.in(`INSERT INTO assistant.event (conversation_id, epoch, first, last, data, reasoning_live)
+		SELECT id, epoch, 1, 1, $2, false FROM assistant.conversation WHERE id = $1`), a.Conversation, string(end.Data))
+	b.Queue(s.in(`UPDATE assistant.conversation SET seq = 1 WHERE id = $1`), a.Conversation)
+	return nil
+}
