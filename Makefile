@@ -27,6 +27,7 @@ SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant as
 
 FUZZTIME ?= 30s
 SOAK     ?= 10m
+CHAOS    ?= 1h
 
 ##@ Use
 
@@ -43,7 +44,11 @@ caddy: $(SOURCES)
 ##@ Test
 
 .PHONY: test
-test: deps check unit js e2e ## All of the following: what must pass before a change is done
+test: deps ## All of the following: what must pass before a change is done
+	@began=0; for stage in check unit js e2e cluster; do \
+		$(MAKE) --no-print-directory $$stage; \
+		echo "$$stage took $$((SECONDS - began)) s"; began=$$SECONDS; \
+	done
 
 .PHONY: deps
 deps: programs $(PACKAGES) ## Install what the tests need: Debian packages as root, npm packages
@@ -79,7 +84,11 @@ js: $(PACKAGES) ## JavaScript: syntax, the client's types, the chat page's tests
 
 .PHONY: e2e
 e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, AsyncAPI document
-	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 1 -timeout 10m ./...
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 1 -timeout 10m $$(go list -C e2e ./... | grep -v '/cluster$$')
+
+.PHONY: cluster
+cluster: caddy ## Several nodes on one database, with faults; the long form with CLUSTER=full
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout $(if $(CLUSTER),0,10m) ./cluster
 
 ##@ Now and then
 
@@ -100,6 +109,10 @@ hardening: caddy ## Attack the built server ten times as long as make test does
 soak: caddy ## Thousands of sockets, cuts, reloads and outages of the database, for SOAK
 	SOAK=$(SOAK) ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 0 -v -run '^TestSoak$$' .
 
+.PHONY: chaos
+chaos: caddy ## Random faults of several nodes for CHAOS, of a SEED that is printed
+	CHAOS=$(CHAOS) ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -timeout 0 -v -artifacts -run '^TestChaos$$' ./cluster
+
 .PHONY: engines
 engines: caddy $(PACKAGES) ## Ask LiteLLM and llama.cpp, which the first time installs and builds them: half an hour
 	.ci/deps engines
@@ -109,7 +122,8 @@ engines: caddy $(PACKAGES) ## Ask LiteLLM and llama.cpp, which the first time in
 .PHONY: bench
 bench: caddy ## Benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
-	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -run '^$$' -bench . -benchtime 1x .
+	go test -C e2e -run '^$$' -bench . -benchmem ./nats
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -run '^$$' -bench . -benchtime 1x . ./cluster
 
 .PHONY: webchat
 webchat: webchat/node_modules ## Build the chat page from its sources: webchat/src into webchat/dist
@@ -121,7 +135,7 @@ screenshots: caddy ## Take the pictures of the README
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf caddy $(PACKAGES) "$(ENGINES)"
+	rm -rf caddy $(PACKAGES) "$(ENGINES)" e2e/_artifacts
 
 .PHONY: help
 help: ## This list

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -59,19 +61,32 @@ func Start(t testing.TB, caddyfile string, env ...string) *Caddy {
 // StartIn is [Start] under a command that becomes the one in its arguments, such as setpriv.
 func StartIn(t testing.TB, wrap []string, caddyfile string, env ...string) *Caddy {
 	t.Helper()
-	c := New(t)
-	c.wrap = wrap
-	config := filepath.Join(c.Home, "Caddyfile")
-	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+	c, err := launch(t, wrap, caddyfile, env)
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.env = env
-	c.run()
 	return c
 }
 
+// StartOrRefuse is [Start] for a configuration that may be refused: then the error is that the process has ended, and
+// the log says why.
+func StartOrRefuse(t testing.TB, caddyfile string, env ...string) (*Caddy, error) {
+	t.Helper()
+	return launch(t, nil, caddyfile, env)
+}
+
+func launch(t testing.TB, wrap []string, caddyfile string, env []string) (*Caddy, error) {
+	t.Helper()
+	c := New(t)
+	c.wrap, c.env = wrap, env
+	if err := os.WriteFile(filepath.Join(c.Home, "Caddyfile"), []byte(caddyfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c, c.run()
+}
+
 // run starts the process and waits until it serves.
-func (c *Caddy) run() {
+func (c *Caddy) run() error {
 	t := c.t
 	t.Helper()
 	ready, err := net.Listen("tcp", "127.0.0.1:0")
@@ -104,20 +119,37 @@ func (c *Caddy) run() {
 	}
 	conn, err := ready.Accept()
 	if err != nil {
-		t.Fatalf("caddy does not serve: %v", err)
+		return fmt.Errorf("caddy does not serve: %w", err)
 	}
-	conn.Close()
+	return conn.Close()
 }
 
 // Kill ends the process as a crash does, without a chance to clean up, and starts it again: same
 // configuration, addresses and data.
 func (c *Caddy) Kill(t testing.TB) {
 	t.Helper()
+	c.Crash(t)
+	c.Again(t)
+}
+
+// Crash ends the process as a crash does.
+func (c *Caddy) Crash(t testing.TB) {
+	t.Helper()
 	if err := c.cmd.Process.Kill(); err != nil {
 		t.Fatalf("kill caddy: %v", err)
 	}
 	<-c.exited
-	c.run()
+}
+
+// Again starts a process that has ended: same configuration, addresses and data.
+func (c *Caddy) Again(t testing.TB) {
+	t.Helper()
+	if c.Lives() {
+		t.Fatal("caddy runs already")
+	}
+	if err := c.run(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // New reserves addresses and a folder for a Caddy and runs nothing: for [Caddy.Command].
@@ -142,6 +174,7 @@ func (c *Caddy) command(wrap, env []string, args ...string) *exec.Cmd {
 	line := slices.Concat(wrap, []string{Binary(c.t)}, args)
 	cmd := exec.CommandContext(context.Background(), line[0], line[1:]...)
 	cmd.Dir = c.Home
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it ends with the test, whatever becomes of that
 	_, port, _ := net.SplitHostPort(c.Addr)
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
@@ -243,7 +276,9 @@ func (c *Caddy) Ended(t testing.TB) {
 }
 
 func (c *Caddy) finish() {
-	c.Stop(c.t)
+	if c.Lives() {
+		c.Stop(c.t)
+	}
 	text := c.Logs.String()
 	if strings.Contains(text, "panic: ") || strings.Contains(text, `"panic"`) {
 		c.t.Error("caddy's log tells of a panic")
@@ -278,17 +313,23 @@ func Fetch(t testing.TB, url string, header http.Header) (*http.Response, string
 // FreeAddr is a loopback address with a port that was free just now.
 func FreeAddr(t testing.TB) string { t.Helper(); return freeAddrs(t, 1)[0] }
 
-// freeAddrs are n different loopback addresses with ports that were free just now.
+// freeAddrs are n different loopback addresses with ports that were free just now. The system gives these ports to no
+// connection, since they are below its ephemeral ones (32768 on Linux): a server that is down for a while finds its
+// port again.
 func freeAddrs(t testing.TB, n int) []string {
 	t.Helper()
-	addrs := make([]string, n)
-	for i := range addrs {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	const first, last, tries = 10_000, 32_767, 1000
+	var addrs []string
+	for range tries {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first+1)))
 		if err != nil {
-			t.Fatal(err)
+			continue // somebody else's
 		}
 		defer listener.Close() // not before the others have theirs
-		addrs[i] = listener.Addr().String()
+		if addrs = append(addrs, listener.Addr().String()); len(addrs) == n {
+			return addrs
+		}
 	}
-	return addrs
+	t.Fatal("no port is free")
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -82,7 +83,12 @@ func (p *Postgres) lowerRights(t testing.TB) {
 }
 
 func (p *Postgres) command(program string, args ...string) *exec.Cmd {
-	line := append(append([]string{}, p.as...), append([]string{filepath.Join(p.bin, program)}, args...)...)
+	return p.commandOf(filepath.Join(p.bin, program), args...)
+}
+
+// commandOf runs a program as the user that PostgreSQL runs as.
+func (p *Postgres) commandOf(path string, args ...string) *exec.Cmd {
+	line := slices.Concat(p.as, []string{path}, args)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = p.folder
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT} // it ends with the test, whatever becomes of that
@@ -93,7 +99,8 @@ func (p *Postgres) command(program string, args ...string) *exec.Cmd {
 func (p *Postgres) Start(t testing.TB) {
 	t.Helper()
 	p.cmd = p.command("postgres", "-D", p.folder+"/data", "-p", p.port, "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories="+p.folder, "-c", "fsync=off", "-c", "full_page_writes=off")
+		"-c", "unix_socket_directories="+p.folder, "-c", "fsync=off", "-c", "full_page_writes=off",
+		"-c", "max_connections=500") // each handler of each node has up to 17
 	said, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()
@@ -118,6 +125,32 @@ func untilReady(said io.Reader) error {
 	}
 	return errors.New(text.String())
 }
+
+// Database creates another database on the server and returns its DSN.
+func (p *Postgres) Database(t testing.TB, name string) string {
+	t.Helper()
+	p.Query(t, "CREATE DATABASE "+name)
+	return "postgres://tester@127.0.0.1:" + p.port + "/" + name
+}
+
+// Query runs a statement and returns its rows as psql prints them: a line each, columns between bars.
+func (p *Postgres) Query(t testing.TB, statement string) string {
+	t.Helper()
+	return p.QueryIn(t, p.DSN, statement)
+}
+
+// QueryIn is [Postgres.Query] in the database of a DSN.
+func (p *Postgres) QueryIn(t testing.TB, dsn, statement string) string {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(p.bin, "psql"), "-XAtq", "-d", dsn, "-c", statement).CombinedOutput()
+	if err != nil {
+		t.Fatalf("psql: %v\n%s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Addr is where it listens.
+func (p *Postgres) Addr() string { return "127.0.0.1:" + p.port }
 
 // Stop ends all sessions and the server.
 func (p *Postgres) Stop(t testing.TB) { t.Helper(); p.end(t, syscall.SIGINT) }

@@ -132,21 +132,30 @@ type Message struct {
 	Seq     uint64
 }
 
-// Receive returns the next text message. It answers pings; a close frame is a [ClosedError].
+// Receive returns the next text message, read. It answers pings; a close frame is a [ClosedError].
 func (r *Raw) Receive() (m Message, err error) {
+	text, err := r.Text()
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	return m, err
+}
+
+// Text returns the next text message as it is. It answers pings; a close frame is a [ClosedError].
+func (r *Raw) Text() (text []byte, err error) {
 	for {
 		opcode, payload, err := r.Next()
 		switch {
 		case err != nil:
-			return m, err
+			return nil, err
 		case opcode == OpPing:
 			if err := r.Frame(Fin|OpPong, payload); err != nil {
-				return m, err
+				return nil, err
 			}
 		case opcode == OpClose && len(payload) >= 2:
-			return m, ClosedError(binary.BigEndian.Uint16(payload))
+			return nil, ClosedError(binary.BigEndian.Uint16(payload))
 		case opcode == OpText:
-			return m, json.Unmarshal(payload, &m)
+			return payload, nil
 		}
 	}
 }

@@ -2,7 +2,9 @@ package harness
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -52,7 +54,11 @@ func NewUpstream(t testing.TB, answer func(*Call)) *Upstream {
 			Instructions    string
 			Messages, Input []ChatMessage
 		}
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || !body.Stream {
+		err := json.NewDecoder(r.Body).Decode(&body)
+		if errors.Is(err, io.ErrUnexpectedEOF) || r.Context().Err() != nil {
+			return // who asks was killed meanwhile
+		}
+		if err != nil || !body.Stream {
 			t.Errorf("upstream got a request that asks for no stream (%v)", err)
 		}
 		call.Model, call.Instructions, call.Messages = body.Model, body.Instructions, append(body.Messages, body.Input...)
@@ -90,6 +96,14 @@ func (c *Call) Reasoning(text string) {
 	} else {
 		c.chunk(map[string]any{"reasoning_content": text}, nil)
 	}
+}
+
+// Usage reports the tokens of the answer, before its end. It is for chat completions.
+func (c *Call) Usage(input, output int) {
+	c.Event(encode(map[string]any{
+		"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": c.Model, "choices": []any{},
+		"usage": map[string]any{"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output},
+	}))
 }
 
 // Finish ends the answer as a whole one.
