@@ -145,13 +145,16 @@ func (s *Store) freeSome(ctx context.Context, tx pgx.Tx) (more, left bool, answe
 // takeOver makes conversations, whose rows are locked, nobody's: their logs begin anew, and answers that were streaming are
 // interrupted. It returns how many.
 func (s *Store) takeOver(ctx context.Context, tx pgx.Tx, ids []string) (answers int, err error) {
-	texts, err := s.streaming(ctx, tx, ids)
-	var cut []cutAnswer
-	if err == nil {
-		cut, err = s.cutAnswers(ctx, tx, ids)
+	cut, err := s.streaming(ctx, tx, ids)
+	if err != nil {
+		return 0, err
 	}
-	if err == nil {
-		err = interrupt(ctx, tx, s.in(`assistant.message`), texts)
+	texts := make(map[int64][]assistant.Event)
+	for _, answer := range cut {
+		texts[answer.seq] = answer.text
+	}
+	if err := interrupt(ctx, tx, s.in(`assistant.message`), texts); err != nil {
+		return 0, err
 	}
 	epochs := make([]string, len(ids))
 	for i := range epochs {
@@ -162,14 +165,11 @@ func (s *Store) takeOver(ctx context.Context, tx pgx.Tx, ids []string) (answers 
 	b.Queue(s.in(`UPDATE assistant.conversation c SET holder = NULL, fence = fence + 1, seq = 0, epoch = next.epoch
 		FROM unnest($1::text[], $2::text[]) AS next (id, epoch) WHERE c.id = next.id`), ids, epochs)
 	for _, answer := range cut {
-		if err == nil {
-			err = answer.queueEnd(&b, s)
+		if err := answer.queueEnd(&b, s); err != nil {
+			return 0, err
 		}
 	}
-	if err == nil {
-		err = tx.SendBatch(ctx, &b).Close()
-	}
-	return len(texts), err
+	return len(cut), tx.SendBatch(ctx, &b).Close()
 }
 
 // collect returns the only column of a query.
@@ -181,25 +181,34 @@ func collect[T any](ctx context.Context, tx pgx.Tx, statement string, args ...an
 	return pgx.CollectRows(rows, pgx.RowTo[T])
 }
 
-// streaming returns the events of the answers that stream in these conversations, by the seq of their messages. Where they
-// cannot be read, those before: nothing keeps an answer from its end.
-func (s *Store) streaming(ctx context.Context, tx pgx.Tx, ids []string) (map[int64][]assistant.Event, error) {
-	rows, err := tx.Query(ctx, s.in(`SELECT seq, `+streamed+` FROM assistant.message m WHERE conversation_id = ANY($1) AND status = 'streaming'`), ids)
+// cutAnswer is an answer that a takeover interrupts.
+type cutAnswer struct {
+	seq              int64 // of its message
+	conversation, id string
+	at               time.Time         // the conversation's UpdatedAt, which stays
+	text             []assistant.Event // what is stored of it
+}
+
+// streaming returns the answers that stream in these conversations. Where the text of one cannot be read, it has what comes
+// before: nothing keeps an answer from its end.
+func (s *Store) streaming(ctx context.Context, tx pgx.Tx, ids []string) (answers []cutAnswer, err error) {
+	rows, err := tx.Query(ctx, s.in(`SELECT m.seq, m.conversation_id, m.id, (SELECT updated_at FROM assistant.conversation c WHERE c.id = m.conversation_id), `+streamed+`
+		FROM assistant.message m WHERE conversation_id = ANY($1) AND status = 'streaming'`), ids)
 	if err != nil {
 		return nil, err
 	}
-	texts := make(map[int64][]assistant.Event)
-	var answer int64
+	var a cutAnswer
 	var stored *string
-	_, err = pgx.ForEachRow(rows, []any{&answer, &stored}, func() error {
-		events, err := textEvents(stored)
-		if err != nil {
-			s.log.Error("what is stored of an answer cannot be read", zap.Int64("message", answer), zap.Error(err))
+	_, err = pgx.ForEachRow(rows, []any{&a.seq, &a.conversation, &a.id, &a.at, &stored}, func() error {
+		text, fault := textEvents(stored)
+		if fault != nil {
+			s.log.Error("what is stored of an answer cannot be read", zap.Int64("message", a.seq), zap.Error(fault))
 		}
-		texts[answer] = events
+		a.text = text
+		answers = append(answers, a)
 		return nil
 	})
-	return texts, err
+	return answers, err
 }
 
 // interrupt gives messages the text of these events, and marks them interrupted.
@@ -218,31 +227,15 @@ func interrupt(ctx context.Context, tx pgx.Tx, table string, texts map[int64][]a
 	return tx.SendBatch(ctx, &b).Close()
 }
 
-// cutAnswer is an answer that a burial interrupts.
-type cutAnswer struct {
-	Conversation, ID string
-	At               time.Time // the conversation's UpdatedAt, which stays
-}
-
-// cutAnswers returns the answers that stream in these conversations.
-func (s *Store) cutAnswers(ctx context.Context, tx pgx.Tx, ids []string) ([]cutAnswer, error) {
-	rows, err := tx.Query(ctx, s.in(`SELECT c.id, m.id, c.updated_at FROM assistant.message m JOIN assistant.conversation c ON c.id = m.conversation_id
-		WHERE c.id = ANY($1) AND m.status = 'streaming'`), ids)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[cutAnswer])
-}
-
 // queueEnd makes the answer's end the first event of the new epoch: who has shown its start shows its end.
 func (a cutAnswer) queueEnd(b *pgx.Batch, s *Store) error {
-	end, err := assistant.NewBatch("", []assistant.Event{{Seq: 1, Kind: assistant.KindCompleted, Run: a.ID,
-		Body: assistant.Completed{FinishReason: assistant.FinishInterrupted, At: a.At.UTC()}}})
+	end, err := assistant.NewBatch("", []assistant.Event{{Seq: 1, Kind: assistant.KindCompleted, Run: a.id,
+		Body: assistant.Completed{FinishReason: assistant.FinishInterrupted, At: a.at.UTC()}}})
 	if err != nil {
 		return err
 	}
 	b.Queue(s.in(`INSERT INTO assistant.event (conversation_id, epoch, first, last, data, reasoning_live)
-		SELECT id, epoch, 1, 1, $2, false FROM assistant.conversation WHERE id = $1`), a.Conversation, string(end.Data))
-	b.Queue(s.in(`UPDATE assistant.conversation SET seq = 1 WHERE id = $1`), a.Conversation)
+		SELECT id, epoch, 1, 1, $2, false FROM assistant.conversation WHERE id = $1`), a.conversation, string(end.Data))
+	b.Queue(s.in(`UPDATE assistant.conversation SET seq = 1 WHERE id = $1`), a.conversation)
 	return nil
 }

@@ -174,8 +174,8 @@ func (s *Store) release(ctx context.Context, c assistant.Claim, seq uint64, even
 }
 
 // releaseAll is Release where the store does not end with event number last, as the holder believes, or has an answer
-// streaming. Unless events are missing, a call whose outcome was unknown was carried out, and other nodes may have shown what this one has not: so the log begins
-// anew, as after a burial, and the holder has lost it.
+// streaming. Unless events are missing, a call whose outcome was unknown was carried out, and other nodes may have shown
+// what this one has not: so the log begins anew, as after a burial, and the holder has lost it.
 func (s *Store) releaseAll(ctx context.Context, c assistant.Claim, last uint64) error {
 	timed, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
