@@ -101,10 +101,8 @@ func (h *Handler) loadBroker(ctx caddy.Context) error {
 		return nil
 	case hasModule("http.assistant.brokers." + h.storeName):
 		module, err = ctx.LoadModuleByID("http.assistant.brokers."+h.storeName, nil)
-	case h.isShared:
-		module, err = ctx.LoadModuleByID("http.assistant.brokers.local", nil)
 	default:
-		return nil // there is nobody to reach
+		module, err = ctx.LoadModuleByID("http.assistant.brokers.local", nil)
 	}
 	if err != nil {
 		return fmt.Errorf("load broker: %w", err)
