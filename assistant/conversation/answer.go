@@ -83,9 +83,6 @@ func (c *Conversation) answer(t *turn) {
 		err = c.begin(t)
 	}
 	switch {
-	case errors.Is(err, errReplay):
-		c.replay(t)
-		return
 	case errors.Is(err, assistant.ErrLost): // and nothing was shown
 		c.letGo(true)
 		c.refuse(t, assistant.Refuse(assistant.ReasonBusy))

@@ -11,9 +11,7 @@ import (
 
 // begin decides what the turn asks and what the model receives, makes that durable and shows it.
 func (c *Conversation) begin(t *turn) error {
-	if err := c.write(c.hub.lasting()); err != nil {
-		return err
-	}
+	c.writing <- struct{}{}
 	defer c.written()
 	if err := c.settleLate(); err != nil {
 		return err

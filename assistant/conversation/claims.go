@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
+	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
 	"go.uber.org/zap"
 )
 
@@ -62,7 +64,7 @@ func (c *Conversation) drop() {
 	if c.claim.Node != 0 && c.claim.Node == c.hub.node() && !c.hub.othersLive() && !c.hub.Draining() && !c.isDoubtful {
 		c.lingers = true
 		if c.lingering == nil {
-			c.lingering = time.AfterFunc(lingerTime, c.letLinger)
+			c.lingering = time.AfterFunc(lingerTime, c.releaseIdle)
 		} else {
 			c.lingering.Reset(lingerTime)
 		}
@@ -74,8 +76,8 @@ func (c *Conversation) drop() {
 // lingerTime is how long a claim is kept that no one uses, while this node is alone.
 const lingerTime = time.Minute
 
-// letLinger gives a claim back that lingers.
-func (c *Conversation) letLinger() {
+// releaseIdle gives a claim back that lingers.
+func (c *Conversation) releaseIdle() {
 	c.writing <- struct{}{}
 	defer c.written()
 	if c.lingers {
@@ -101,7 +103,7 @@ func (c *Conversation) release() {
 	c.kept = c.view.Log.Last()
 	c.tellLocked("")
 	for wake := range c.feeds {
-		raise(wake)
+		stream.Wake(wake)
 	}
 	c.settleLocked()
 	c.mirrorLocked()
@@ -140,7 +142,7 @@ func (c *Conversation) tellLocked(change assistant.ChangeKind) {
 	if !c.stored() || !c.hub.isClustered() {
 		return
 	}
-	s := assistant.Standing{Owned: assistant.Owned{Owner: c.owner, ID: c.id}, Cursor: assistant.Cursor{Epoch: c.view.Epoch, Seq: c.kept}, Change: change}
+	s := assistant.Standing{Owned: c.owned(), Cursor: assistant.Cursor{Epoch: c.view.Epoch, Seq: c.kept}, Change: change}
 	if c.held {
 		s.Holder = c.claim.Node
 	}
@@ -160,7 +162,7 @@ func (c *Conversation) proven(ctx context.Context) error {
 			return assistant.ErrLost
 		case others == 0 || time.Now().Before(until):
 			return nil
-		case !wait(ctx, leasePause):
+		case !recorder.Pause(ctx, leasePause):
 			return context.Cause(ctx)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 )
 
 // Do gives the conversation a command. An [assistant.Ask] or [assistant.Regenerate] returns at once, without a call of
@@ -171,7 +172,7 @@ func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *st
 			return assistant.Conversation{}, r.refusal()
 		case err == nil && r.Conversation != nil:
 			return *r.Conversation, nil
-		case time.Now().After(until) || !wait(ctx, 100*time.Millisecond):
+		case time.Now().After(until) || !recorder.Pause(ctx, 100*time.Millisecond):
 			return assistant.Conversation{}, assistant.Refuse(assistant.ReasonBusy)
 		}
 	}
@@ -232,7 +233,7 @@ func (c *Conversation) remove(cmd assistant.Delete) error {
 		return assistant.OfStore(err)
 	}
 	c.goneLocked(cmd.From)
-	c.hub.Go(c.letLinger)
+	c.hub.Go(c.releaseIdle)
 	c.hub.changed(c.owner, assistant.ChangeDeleted, assistant.Conversation{ID: c.id})
 	if err != nil {
 		return assistant.OfStore(err)

@@ -100,6 +100,8 @@ func (c *Conversation) Close() {
 // stored reports whether this is a stored conversation, and not a connection's own.
 func (c *Conversation) stored() bool { return c.id != "" }
 
+func (c *Conversation) owned() assistant.Owned { return assistant.Owned{Owner: c.owner, ID: c.id} }
+
 // loadOnce loads what the store has, once, and returns the error of that.
 func (c *Conversation) loadOnce() error {
 	c.load.Do(func() { c.loadErr = c.read() })
@@ -108,17 +110,15 @@ func (c *Conversation) loadOnce() error {
 
 // read loads what the store has: the last page.
 func (c *Conversation) read() error {
-	state, err := c.hub.store.State(c.hub.lasting(), c.owner, c.id, view.PageMessages)
-	if err != nil {
-		return err
-	}
 	c.writing <- struct{}{}
 	defer c.written()
+	if err := c.reload(); err != nil {
+		return err
+	}
+	c.isRead.Store(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.viewLocked(state)
-	c.isRead.Store(true)
-	c.standLocked(state)
+	c.mirrorLocked()
 	return nil
 }
 
@@ -169,7 +169,7 @@ func (c *Conversation) settleLocked() {
 	}
 	if c.running == nil {
 		c.alone = time.AfterFunc(c.hub.Using().resumeWindow(), func() {
-			c.letLinger()
+			c.releaseIdle()
 			c.hub.forget(c, c.unused)
 		})
 		return

@@ -1,13 +1,13 @@
 package conversation
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"github.com/caddy-assistant/caddy-assistant/assistant/view"
 )
 
@@ -38,20 +38,17 @@ func (c *Conversation) obtain(t *turn) (answered bool, err error) {
 	for pause := askPause; ; pause = min(2*pause, time.Second) {
 		err := c.take()
 		held, isHeld := errors.AsType[*assistant.HeldError](err)
-		isOurs := isHeld && held.Holder == c.hub.node() // a rename that is under way, or a claim that nobody knows of
 		switch {
-		case err != nil && !isHeld && c.hub.Draining():
-			return false, assistant.Refuse(assistant.ReasonDraining)
-		case err != nil && !isHeld:
-			return false, assistant.OfStore(err)
 		case err == nil:
 			return false, nil
+		case !isHeld && c.hub.Draining():
+			return false, assistant.Refuse(assistant.ReasonDraining)
+		case !isHeld:
+			return false, assistant.OfStore(err)
 		}
 		accepted := false
-		if !isOurs {
+		if err = nil; held.Holder != c.hub.node() { // not a rename that is under way, or a claim that nobody knows of
 			accepted, err = c.forward(t, held.Holder)
-		} else {
-			err = nil
 		}
 		switch {
 		case err != nil:
@@ -63,7 +60,7 @@ func (c *Conversation) obtain(t *turn) (answered bool, err error) {
 		case time.Now().After(until):
 			return false, assistant.Refuse(assistant.ReasonBusy)
 		}
-		if !wait(t.ctx, pause) {
+		if !recorder.Pause(t.ctx, pause) {
 			return false, assistant.Refuse(assistant.ReasonBusy)
 		}
 	}
@@ -76,29 +73,14 @@ func (c *Conversation) isAnswered(t *turn) bool {
 	return t.away.isOver || t.ctx.Err() != nil
 }
 
-// wait waits for d. It returns false as soon as ctx is done.
-func wait(ctx context.Context, d time.Duration) bool {
-	if d == 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // forward asks the holder to answer t, and waits until that is over one way or another. accepted is false where it was
 // not asked, and must be asked again. The error is a refusal.
 func (c *Conversation) forward(t *turn, holder assistant.NodeID) (accepted bool, err error) {
 	c.lend(t, holder)
 	defer c.lend(t, 0)
-	c.hub.lend(t)
+	c.hub.end(t) // this node may go without waiting for it
 	defer c.hub.reclaim(c, t)
-	c.heard(assistant.Standing{Owned: assistant.Owned{Owner: c.owner, ID: c.id}, Cursor: c.cursor(), Holder: holder})
+	c.heard(assistant.Standing{Owned: c.owned(), Cursor: c.cursor(), Holder: holder})
 	for t.ctx.Err() == nil {
 		reply, err := c.hub.call(t.ctx, holder, askRequest(c, t))
 		switch {
@@ -213,7 +195,7 @@ func (t *turn) overLocked(outcome error) {
 	}
 }
 
-// decided takes what the holder says of a question that it had accepted: a refusal, or errReplay.
+// decided takes what the holder says of a question that it had accepted: a refusal, or [assistant.ErrDuplicate].
 func (c *Conversation) decided(run string, outcome error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -231,15 +213,12 @@ func (c *Conversation) report(t *turn, r request) {
 	c.hub.Go(func() { _, _ = c.hub.call(c.hub.lasting(), t.origin, r) })
 }
 
-// errReplay says that the question was answered before, as another turn.
-var errReplay = errors.New("question was answered before")
-
 // stopThere has the holder stop an answer. A node that is not reachable is asked again for a while: either it comes
 // back, or the answer is interrupted.
 func (c *Conversation) stopThere(holder assistant.NodeID, cmd assistant.Stop) {
 	for until := time.Now().Add(takeOver); time.Now().Before(until); {
 		_, err := c.hub.call(c.ctx, holder, request{Kind: requestStop, Owner: c.owner, Conversation: c.id, Run: cmd.Run, From: cmd.From})
-		if err == nil || c.leftBy(holder) || !wait(c.ctx, freshness) {
+		if err == nil || c.leftBy(holder) || !recorder.Pause(c.ctx, freshness) {
 			return
 		}
 	}

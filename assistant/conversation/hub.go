@@ -46,7 +46,9 @@ package conversation
 import (
 	"context"
 	"errors"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,7 +172,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	d := h.drain(true)
 	grace, cancel := h.quieten(ctx, d)
 	defer cancel()
-	h.Go(h.letLinger)
+	h.Go(h.releaseIdle)
 	h.cancel(ErrStopping)
 	h.mu.Lock()
 	h.closed, d.over = true, true
@@ -212,10 +214,8 @@ func (h *Hub) end(t *turn) {
 	}
 }
 
-// lend says that another node is to answer a turn: this one may go without waiting for it.
-func (h *Hub) lend(t *turn) { h.end(t) }
-
-// reclaim undoes lend. A hub that drains ends the turn: its client asks again elsewhere.
+// reclaim undoes end, of a turn that another node was to answer. A hub that drains ends the turn: its client asks again
+// elsewhere.
 func (h *Hub) reclaim(c *Conversation, t *turn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -350,6 +350,13 @@ func (h *Hub) renameUnused(ctx context.Context, owner, id string, cmd assistant.
 		c.heard(s)
 	}
 	return info, err
+}
+
+// conversations returns those that are in use, in no order.
+func (h *Hub) conversations() []*Conversation {
+	h.inUseMu.Lock()
+	defer h.inUseMu.Unlock()
+	return slices.Collect(maps.Values(h.inUse))
 }
 
 // used returns the conversation if it is in use.

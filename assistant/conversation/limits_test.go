@@ -70,7 +70,7 @@ func onCounting(t *testing.T, nodes int, config conversation.Config, test func(*
 			n.hub = conversation.NewHub(counting{n.store, all}, zap.NewNop())
 			config.Provider = assistanttest.Model(c.answer)
 			conversation.New(n.hub, config)
-			n.hub.Connect(func(assistant.Cluster) (assistant.Broker, error) { return c.bus.Broker(), nil })
+			n.hub.Connect(func() (assistant.Broker, error) { return c.bus.Broker(), nil })
 			c.nodes = append(c.nodes, n)
 			t.Cleanup(func() {
 				stopped, stop := context.WithCancel(context.Background())

@@ -40,14 +40,6 @@ type mirror struct {
 	from   uint64
 }
 
-// raise wakes whoever waits for c, which holds one.
-func raise(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // heard takes where the conversation is, as the store or another node says. It returns at once.
 func (c *Conversation) heard(s assistant.Standing) {
 	if s.Deleted {
@@ -69,7 +61,7 @@ func (c *Conversation) heard(s assistant.Standing) {
 	}
 	if s.Change = ""; m.standing != s {
 		m.standing = s
-		raise(m.news)
+		stream.Wake(m.news)
 	}
 	c.mirrorLocked()
 }
@@ -111,7 +103,7 @@ func (c *Conversation) keepUp() {
 		c.mu.Unlock()
 		switch err := c.keepUpWith(s); {
 		case errors.Is(err, assistant.ErrNotFound):
-			c.hub.vanished(assistant.Owned{Owner: c.owner, ID: c.id})
+			c.hub.vanished(c.owned())
 		case err != nil && c.ctx.Err() == nil:
 			c.hub.log.Debug("conversation of another node not read", zap.String("conversation_id", c.id), zap.Error(err))
 		}
@@ -221,7 +213,7 @@ func (c *Conversation) freshen(age time.Duration) error {
 	}
 	err := c.refresh()
 	if errors.Is(err, assistant.ErrNotFound) {
-		c.hub.vanished(assistant.Owned{Owner: c.owner, ID: c.id})
+		c.hub.vanished(c.owned())
 	}
 	return err
 }
@@ -271,26 +263,37 @@ func (c *Conversation) reach(at assistant.Cursor) error {
 		case have.Seq >= at.Seq:
 			return nil
 		}
-		batches, err := c.hub.store.Events(c.hub.lasting(), c.owner, c.id, have, catchUpBatches)
-		if errors.Is(err, assistant.ErrGone) || err == nil && len(batches) == 0 {
+		events, err := c.eventsAfter(have)
+		if err == nil {
+			err = c.applyEvents(have.Epoch, events)
+		}
+		switch {
+		case errors.Is(err, assistant.ErrGone):
 			return c.reload()
-		}
-		for _, b := range batches {
-			events, fault := b.Events()
-			if err = fault; err == nil {
-				err = c.applyEvents(b.Epoch, events)
-			}
-			if errors.Is(err, assistant.ErrGone) {
-				return c.reload()
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 	}
+}
+
+// eventsAfter returns the next events that the store has of the log after a cursor, at least one. It returns
+// [assistant.ErrGone] where they are not there.
+func (c *Conversation) eventsAfter(at assistant.Cursor) (events []assistant.Event, err error) {
+	batches, err := c.hub.store.Events(c.hub.lasting(), c.owner, c.id, at, catchUpBatches)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range batches {
+		some, err := b.Events()
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, some...)
+	}
+	if len(events) == 0 {
+		return nil, assistant.ErrGone
+	}
+	return events, nil
 }
 
 // reload begins another view, of what the store has now: its followers begin anew. writing is held.
@@ -324,11 +327,7 @@ func (c *Conversation) endSince(s *assistant.State) (end assistant.Event, ok boo
 	if a := c.view.Running; a == nil || s.Cursor.Epoch == c.view.Epoch || s.Cursor.Seq != 1 || s.Running != nil || last < 0 || s.Messages[last].ID != a.ID {
 		return end, false
 	}
-	batches, err := c.hub.store.Events(c.hub.lasting(), c.owner, c.id, assistant.Cursor{Epoch: s.Cursor.Epoch}, 1)
-	if err != nil || len(batches) == 0 {
-		return end, false
-	}
-	events, err := batches[0].Events()
+	events, err := c.eventsAfter(assistant.Cursor{Epoch: s.Cursor.Epoch})
 	if err != nil || events[0].Kind != assistant.KindCompleted {
 		return end, false
 	}
@@ -342,8 +341,8 @@ func (c *Conversation) standLocked(s assistant.State) {
 		return
 	}
 	c.mirror.checked = time.Now()
-	c.mirror.standing = assistant.Standing{Owned: assistant.Owned{Owner: c.owner, ID: c.id}, Cursor: s.Cursor, Holder: s.Holder}
-	raise(c.mirror.news)
+	c.mirror.standing = assistant.Standing{Owned: c.owned(), Cursor: s.Cursor, Holder: s.Holder}
+	stream.Wake(c.mirror.news)
 	c.mirrorLocked()
 }
 
@@ -369,7 +368,7 @@ func (c *Conversation) Recall(after assistant.Cursor) {
 // await waits until a log has an event of that number, or a second.
 func (c *Conversation) await(log *stream.Log[assistant.Event], seq uint64) {
 	wake := make(chan struct{}, 1)
-	defer log.Watch(func() { raise(wake) })()
+	defer log.Watch(func() { stream.Wake(wake) })()
 	timer := time.NewTimer(freshness)
 	defer timer.Stop()
 	for log.Last() < seq {
@@ -388,23 +387,17 @@ func (c *Conversation) readBefore(log *stream.Log[assistant.Event], after assist
 	first := log.First()
 	var events []assistant.Event
 	for at := after; at.Seq < first; {
-		batches, err := c.hub.store.Events(c.hub.lasting(), c.owner, c.id, at, catchUpBatches)
-		if err != nil || len(batches) == 0 {
+		more, err := c.eventsAfter(at)
+		if err != nil {
 			return
 		}
-		for _, b := range batches {
-			more, err := b.Events()
-			if err != nil {
+		for _, e := range more {
+			switch {
+			case e.Seq <= at.Seq || e.Seq > first:
+			case e.Seq > at.Seq+1, e.Kind == assistant.KindReplaced: // its snapshot is not known any more
 				return
-			}
-			for _, e := range more {
-				switch {
-				case e.Seq <= at.Seq || e.Seq > first:
-				case e.Seq > at.Seq+1, e.Kind == assistant.KindReplaced: // its snapshot is not known any more
-					return
-				default:
-					events, at.Seq = append(events, e), e.Seq
-				}
+			default:
+				events, at.Seq = append(events, e), e.Seq
 			}
 		}
 	}

@@ -34,7 +34,7 @@ const (
 
 // nodes is the hub's place among the nodes that share its store.
 type nodes struct {
-	connect func(assistant.Cluster) (assistant.Broker, error) // set by Connect
+	connect func() (assistant.Broker, error) // set by Connect
 
 	operate atomic.Pointer[func(context.Context, []byte) []byte] // set by OnOperation
 
@@ -49,7 +49,7 @@ type nodes struct {
 
 // Connect makes the hub one of the nodes that share its store, if that is an [assistant.Cluster]. connect is called once
 // the store is open, and makes the broker through which the hub reaches the others; the hub closes it.
-func (h *Hub) Connect(connect func(assistant.Cluster) (assistant.Broker, error)) {
+func (h *Hub) Connect(connect func() (assistant.Broker, error)) {
 	h.nodes.connect = connect
 	h.Go(h.attend)
 }
@@ -88,7 +88,7 @@ func (h *Hub) attend() {
 		}
 		isAlone := !h.othersLive()
 		if wasAlone && !isAlone {
-			h.letLinger()
+			h.releaseIdle()
 		}
 		wasAlone = isAlone
 		h.look(isDue)
@@ -128,12 +128,12 @@ func (h *Hub) join() error {
 		h.log.Error("this node was taken for dead; its answers were interrupted", zap.Int64("node", int64(n.me)), zap.Int64("new_node", int64(me)))
 		h.observer().Buried()
 		h.loseAll(me)
-		h.letLinger()
+		h.releaseIdle()
 	}
 	broker := h.connection()
 	if broker != nil {
 		err = broker.Close()
-	} else if broker, err = n.connect(cluster); err == nil {
+	} else if broker, err = n.connect(); err == nil {
 		n.broker.Store(&broker)
 	}
 	if err == nil {
@@ -183,12 +183,9 @@ func (h *Hub) look(all bool) {
 	if !h.othersLive() && !all {
 		return
 	}
-	h.inUseMu.Lock()
-	open := slices.Collect(maps.Values(h.inUse))
-	h.inUseMu.Unlock()
 	var ids []string
 	byID := make(map[string]*Conversation)
-	for _, c := range open {
+	for _, c := range h.conversations() {
 		if c.isToBeLookedAt(all) {
 			ids, byID[c.id] = append(ids, c.id), c
 		}
@@ -206,13 +203,10 @@ func (h *Hub) look(all bool) {
 	}
 }
 
-// letLinger gives back the claims that linger: another node may want them, or this one ends.
-func (h *Hub) letLinger() {
-	h.inUseMu.Lock()
-	open := slices.Collect(maps.Values(h.inUse))
-	h.inUseMu.Unlock()
-	for _, c := range open {
-		c.letLinger()
+// releaseIdle gives back the claims that linger: another node may want them, or this one ends.
+func (h *Hub) releaseIdle() {
+	for _, c := range h.conversations() {
+		c.releaseIdle()
 	}
 }
 
@@ -437,7 +431,7 @@ func (h *Hub) serve(ctx context.Context, from assistant.NodeID, r request) reply
 		}
 		return reply{Outcome: outcomeAccepted}
 	case requestAnswered:
-		c.decided(r.Run, errReplay)
+		c.decided(r.Run, assistant.ErrDuplicate)
 		return reply{Outcome: outcomeAccepted}
 	case requestPresence:
 		c.present(from)
@@ -505,7 +499,7 @@ func (c *Conversation) lendLog(wake chan struct{}) (log *stream.Log[assistant.Ev
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	log = c.view.Log
-	unwatch := log.Watch(func() { raise(wake) })
+	unwatch := log.Watch(func() { stream.Wake(wake) })
 	c.feeds[wake] = struct{}{}
 	return log, c.view.Epoch, func() {
 		unwatch()
@@ -578,9 +572,7 @@ func (h *Hub) State() assistant.NodeState {
 	if others == 0 {
 		return s
 	}
-	h.inUseMu.Lock()
-	defer h.inUseMu.Unlock()
-	for _, c := range h.inUse {
+	for _, c := range h.conversations() {
 		if c.isLent() {
 			s.Lent++
 		}

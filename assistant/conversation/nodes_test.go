@@ -69,7 +69,7 @@ func (c *cluster) add(config conversation.Config) *node {
 	n := &node{cluster: c, store: c.db.Open()}
 	n.hub = conversation.NewHub(n.store, zap.NewNop())
 	conversation.New(n.hub, config)
-	n.hub.Connect(func(assistant.Cluster) (assistant.Broker, error) { return c.bus.Broker(), nil })
+	n.hub.Connect(func() (assistant.Broker, error) { return c.bus.Broker(), nil })
 	c.nodes = append(c.nodes, n)
 	c.t.Cleanup(func() {
 		stopped, stop := context.WithCancel(context.Background())

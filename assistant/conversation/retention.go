@@ -73,7 +73,7 @@ func (h *Hub) vanished(gone assistant.Owned) {
 	h.inUseMu.Unlock()
 	if c != nil {
 		c.vanished()
-		h.Go(c.letLinger)
+		h.Go(c.releaseIdle)
 	}
 }
 

@@ -77,16 +77,9 @@ func (r *Recorder) Add(e assistant.Event) {
 	r.bytes += len(e.Text)
 	isFull := r.bytes >= flushBytes
 	r.mu.Unlock()
-	raise(r.dirty)
+	stream.Wake(r.dirty)
 	if isFull {
-		raise(r.full)
-	}
-}
-
-func raise(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+		stream.Wake(r.full)
 	}
 }
 
@@ -155,7 +148,7 @@ func (r *Recorder) flush() {
 		if !wasFailing { // once, not for each try
 			r.Logger.Warn("store part of an answer", zap.Error(err))
 		}
-		raise(r.dirty)
+		stream.Wake(r.dirty)
 	}
 }
 
@@ -234,8 +227,11 @@ func (r *Recorder) offer(events []assistant.Event) (err error) {
 
 // Pause waits. It returns false as soon as ctx is done.
 func Pause(ctx context.Context, d time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	<-ctx.Done()
-	return !errors.Is(ctx.Err(), context.Canceled)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 )
 
@@ -43,12 +44,12 @@ func (s *Session) takeList(b *batch) {
 		return
 	}
 	if b.full() {
-		raise(s.signal)
+		stream.Wake(s.signal)
 		return
 	}
 	changes, err := s.list.Read(batchEvents)
 	if len(changes) == batchEvents {
-		raise(s.signal)
+		stream.Wake(s.signal)
 	}
 	for _, c := range changes {
 		b.add(aboutList(changeFrame(c)))

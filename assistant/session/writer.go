@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 )
 
@@ -29,17 +30,10 @@ const (
 func (s *Session) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	raise(s.signal)
+	stream.Wake(s.signal)
 	if !s.writing {
 		s.writing = true
 		go s.writeLoop()
-	}
-}
-
-func raise(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }
 
@@ -139,7 +133,7 @@ func (s *Session) collect(b *batch) {
 		s.streaming = s.streaming || sub.streaming
 	}
 	if s.lags(lagging); lagging {
-		raise(s.signal) // there is more, also where nothing of this was for the client
+		stream.Wake(s.signal) // there is more, also where nothing of this was for the client
 	}
 	clear(b.subs) // a writer that waits keeps no conversation
 }
@@ -170,9 +164,9 @@ func (s *Session) takeDirect(b *batch) {
 	if s.direct = slices.Delete(s.direct, 0, n); len(s.direct) == 0 {
 		s.direct = nil
 	} else {
-		raise(s.signal)
+		stream.Wake(s.signal)
 	}
-	raise(s.room)
+	stream.Wake(s.room)
 }
 
 // advance adds the next events of a conversation, as many as b has room for, and reports whether the session
@@ -182,7 +176,7 @@ func (s *Session) advance(sub *subscription, b *batch) (lagging bool) {
 	case sub.ended:
 		return false
 	case b.full():
-		raise(s.signal)
+		stream.Wake(s.signal)
 		return false
 	}
 	if len(sub.ready) > 0 {
@@ -207,7 +201,7 @@ func (s *Session) advance(sub *subscription, b *batch) (lagging bool) {
 	case sub.topic == "": // it has no snapshot
 		s.cancel(conversation.ErrTooSlow)
 	case left > 0:
-		raise(s.signal)
+		stream.Wake(s.signal)
 	default:
 		s.startOver(sub, b)
 	}
@@ -227,7 +221,7 @@ func (s *Session) write(sub *subscription, events []assistant.Event, b *batch) (
 	}
 	if n < len(events) {
 		sub.ready = slices.Clone(events[n:])
-		raise(s.signal)
+		stream.Wake(s.signal)
 	}
 	return len(sub.ready)
 }

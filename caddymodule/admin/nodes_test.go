@@ -62,7 +62,7 @@ func onNodes(t *testing.T, test func(*testing.T, *nodes, *forgetful)) {
 			hub := conversation.NewHub(store, nil)
 			n.a = append(n.a, conversation.New(hub, conversation.Config{Provider: assistanttest.Model(counts)}))
 			hub.OnOperation(func(_ context.Context, operation []byte) []byte { return serveOrder(hub, operation) })
-			hub.Connect(func(assistant.Cluster) (assistant.Broker, error) { return n.bus.Broker(), nil })
+			hub.Connect(func() (assistant.Broker, error) { return n.bus.Broker(), nil })
 			n.hubs = append(n.hubs, hub)
 			t.Cleanup(func() {
 				stopped, stop := context.WithCancel(context.Background())

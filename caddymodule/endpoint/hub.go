@@ -114,7 +114,7 @@ func newHub(key hubKey, before <-chan struct{}, open func(context.Context) (assi
 		h.OnOperation(func(_ context.Context, operation []byte) []byte { return serveOperation(h.Hub, operation) })
 	}
 	if broker != nil {
-		h.Connect(func(assistant.Cluster) (assistant.Broker, error) { return brokerOf(store, broker, log) })
+		h.Connect(func() (assistant.Broker, error) { return brokerOf(store, broker, log) })
 	}
 	return h, nil
 }
