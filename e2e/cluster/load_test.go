@@ -30,19 +30,7 @@ func TestRollingRestart(t *testing.T) {
 		user := r.id("user")
 		v := r.visitor("visitor", user, r.create(r.node(i+1), user, harness.AssistantPath), r.atBalancer)
 		visitors = append(visitors, v)
-		done.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
-				q := harness.Question{ID: fmt.Sprintf("%s-%d", v.user, n), Pieces: 100, Pace: 20 * time.Millisecond}
-				// A restart does not end a question: it gets the time it needs.
-				patient, cancel := context.WithTimeout(t.Context(), harness.Patience)
-				err := v.askWhole(patient, q)
-				cancel()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
+		done.Go(func() { v.askUntil(ctx, t, v.user, 100) })
 	}
 	for range rounds {
 		for _, n := range r.Nodes {
@@ -220,18 +208,7 @@ func natsFaults(t *testing.T) {
 		}
 	}
 	for i, v := range visitors {
-		done.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
-				q := harness.Question{ID: fmt.Sprintf("%s-%d-%d", v.user, i, n), Pieces: 40, Pace: 20 * time.Millisecond}
-				patient, cancel := context.WithTimeout(t.Context(), harness.Patience)
-				err := v.askWhole(patient, q)
-				cancel()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
+		done.Go(func() { v.askUntil(ctx, t, fmt.Sprintf("%s-%d", v.user, i), 40) })
 	}
 	rounds := func() { r.untilAnswered(visitors, tally(visitors).answered+2*len(visitors)) }
 	for range or(1, 10) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/cluster/history"
@@ -241,4 +242,19 @@ func tally(visitors []*visitor) (sum encounters) {
 		})
 	}
 	return sum
+}
+
+// askUntil asks one question after the other until ctx is done, each of so many pieces of an answer. Nothing that happens
+// to a node ends a question: it gets the time it needs.
+func (v *visitor) askUntil(ctx context.Context, t testing.TB, name string, pieces int) {
+	for n := 0; ctx.Err() == nil; n++ {
+		q := harness.Question{ID: fmt.Sprintf("%s-%d", name, n), Pieces: pieces, Pace: 20 * time.Millisecond}
+		patient, cancel := context.WithTimeout(t.Context(), harness.Patience)
+		err := v.askWhole(patient, q)
+		cancel()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+	}
 }

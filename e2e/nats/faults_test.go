@@ -84,27 +84,8 @@ func TestServerBlackhole(t *testing.T) {
 func TestServerRestarts(t *testing.T) {
 	nats := harness.StartNats(t)
 	holder, other := open(t, nats.URL(nats.Addr)), open(t, nats.URL(nats.Addr))
-	const logs = 20
 	var wg sync.WaitGroup
-	var all []*brokertest.Log
-	for i := range logs {
-		id := strconv.Itoa(i)
-		l := holder.NewLog(id, 1)
-		all = append(all, l)
-		wg.Go(func() {
-			r := brokertest.Reading{At: l.Start()}
-			text := ""
-			for err := assistant.ErrNoNode; errors.Is(err, assistant.ErrNoNode); text += r.Text { // longer outages end a feed
-				r, err = other.Read(t.Context(), t, holder.ID, id, r.At, nil)
-				if err != nil && !errors.Is(err, assistant.ErrNoNode) {
-					t.Errorf("log %s: %v", id, err)
-				}
-			}
-			if text != l.Text() {
-				t.Errorf("log %s: got %d bytes, want %d", id, len(text), len(l.Text()))
-			}
-		})
-	}
+	all := followed(t, &wg, holder, other, 20)
 	_, lost := other.Last("")
 	for round := range 5 {
 		for i := range 100 {
@@ -125,6 +106,30 @@ func TestServerRestarts(t *testing.T) {
 	if _, now := other.Last(""); now < lost+5 {
 		t.Errorf("the node learnt %d times that it may have missed something", now-lost)
 	}
+}
+
+// followed has one node hold so many logs and another follow each to its end, also where an outage ends the feed. wg is
+// done when all have been read; what is missing then is an error.
+func followed(t *testing.T, wg *sync.WaitGroup, holder, other *brokertest.Node, logs int) (all []*brokertest.Log) {
+	for i := range logs {
+		id := strconv.Itoa(i)
+		l := holder.NewLog(id, 1)
+		all = append(all, l)
+		wg.Go(func() {
+			r := brokertest.Reading{At: l.Start()}
+			text := ""
+			for err := assistant.ErrNoNode; errors.Is(err, assistant.ErrNoNode); text += r.Text {
+				r, err = other.Read(t.Context(), t, holder.ID, id, r.At, nil)
+				if err != nil && !errors.Is(err, assistant.ErrNoNode) {
+					t.Errorf("log %s: %v", id, err)
+				}
+			}
+			if text != l.Text() {
+				t.Errorf("log %s: got %d bytes, want %d", id, len(text), len(l.Text()))
+			}
+		})
+	}
+	return all
 }
 
 // cutCase is what may happen to the network of one node.
@@ -247,27 +252,8 @@ func testLoss(t *testing.T, subjects []string) {
 			t.Fatal(err)
 		}
 	}
-	const logs = 30
 	var wg sync.WaitGroup
-	var all []*brokertest.Log
-	for i := range logs {
-		id := strconv.Itoa(i)
-		l := holder.NewLog(id, 1)
-		all = append(all, l)
-		wg.Go(func() {
-			r := brokertest.Reading{At: l.Start()}
-			text := ""
-			for err := assistant.ErrNoNode; errors.Is(err, assistant.ErrNoNode); text += r.Text {
-				r, err = other.Read(t.Context(), t, holder.ID, id, r.At, nil)
-				if err != nil && !errors.Is(err, assistant.ErrNoNode) {
-					t.Errorf("log %s: %v", id, err)
-				}
-			}
-			if text != l.Text() {
-				t.Errorf("log %s: got %d bytes, want %d", id, len(text), len(l.Text()))
-			}
-		})
-	}
+	all := followed(t, &wg, holder, other, 30)
 	for i := range 200 {
 		for _, l := range all {
 			l.Append(strings.Repeat(fmt.Sprintf("%d ", i), i))
