@@ -70,7 +70,7 @@ func (as *Accounts) count(ctx context.Context, a *account, shared, alone change)
 // or errAlone.
 func (as *Accounts) ask(ctx context.Context, a *account, do change) error {
 	l := as.link
-	if l == nil || !l.isOn() {
+	if l == nil || l.isNone.Load() || l.isAsleep() {
 		return errAlone
 	}
 	turn := a.queue()
@@ -80,6 +80,9 @@ func (as *Accounts) ask(ctx context.Context, a *account, do change) error {
 		return errAlone
 	}
 	defer func() { <-turn }()
+	if !l.isOn() { // which those before may have found out
+		return errAlone
+	}
 	others, err := l.change(ctx, a, do)
 	if len(others) > 0 && l.look(ctx, others) && err != nil && !errors.Is(err, errAlone) {
 		_, err = l.change(ctx, a, do) // without what the dead have

@@ -29,6 +29,7 @@ type shelf struct {
 	offset time.Duration // of its clock
 	idle   time.Duration // of the last ForgetAccounts
 	fault  func() fault  // of the next call; nil = none
+	slow   time.Duration // what each call takes at least
 }
 
 // fault is what becomes of a call.
@@ -119,7 +120,13 @@ func (s *seat) Account(ctx context.Context, payer string, change func([]byte, ti
 	if s.fault != nil {
 		fault = s.fault()
 	}
+	slow := s.slow
 	s.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	switch fault {
 	case fails:
 		return errDown
@@ -675,6 +682,88 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// TestManyWhileAway holds that of many users who ask at once one waits for a ledger that is away, that calls which fail
+// together are one failure, and that the ledger learns of all of them soon after it is back.
+func TestManyWhileAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shelf, budget := newShelf(), Budget{1 << 20, time.Hour}
+		b := open(t, shelf.node(1))
+		user := func(i int) Client { return clientOf(fmt.Sprint("user ", i)) }
+		askAll := func() (waited time.Duration) {
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			for i := range 50 {
+				wg.Go(func() {
+					began := time.Now()
+					m, err := b.ask(user(i), Rate{}, budget, 1)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					waited += time.Since(began)
+					mu.Unlock()
+					m.Pay(&assistant.Usage{InputTokens: 1})
+				})
+			}
+			wg.Wait()
+			return waited
+		}
+		shelf.fault = func() fault { return hangs }
+		if waited := askAll(); waited != 50*time.Second {
+			t.Errorf("at first all together waited %v", waited)
+		}
+		time.Sleep(firstPause - 10*time.Millisecond)
+		if waited := askAll(); waited > 0 {
+			t.Errorf("then all together waited %v", waited)
+		}
+		for range 3 {
+			time.Sleep(maxPause)
+			if waited := askAll(); waited > time.Second {
+				t.Errorf("when it is tried again all together waited %v", waited)
+			}
+		}
+		shelf.mu.Lock()
+		shelf.fault = nil
+		shelf.mu.Unlock()
+		time.Sleep(maxPause + time.Second)
+		for i := range 50 {
+			if s := shelf.state(t, user(i).Payer); s.Spent.total() != 5 || s.reserved() != 0 {
+				t.Errorf("of user %d the ledger has %+v", i, s)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		shelf := newShelf()
+		b := open(t, shelf.node(1))
+		shelf.fault = func() fault { return hangs }
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() { _, _ = b.ask(clientOf(fmt.Sprint(i)), Rate{}, Budget{1 << 20, time.Hour}, 1) })
+		}
+		wg.Wait()
+		b.link.mu.Lock()
+		if b.link.pause != firstPause {
+			t.Errorf("the pause is %v after one failure", b.link.pause)
+		}
+		b.link.retry = time.Now()
+		b.link.mu.Unlock()
+		if !b.link.isOn() || b.link.isOn() {
+			t.Error("not one call tries it again")
+		}
+		b.link.mu.Lock()
+		b.link.retry = time.Now().Add(firstPause)
+		b.link.mu.Unlock()
+		shelf.mu.Lock()
+		shelf.fault = nil
+		shelf.mu.Unlock()
+		time.Sleep(firstPause + 10*time.Millisecond)
+		if got := b.told(); got != "[false true]" {
+			t.Errorf("after one pause: %s", got)
+		}
+	})
+}
+
 // TestNoLimits holds that without limits the ledger is never called, and where there is none, once.
 func TestNoLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -746,7 +835,15 @@ func TestSteps(t *testing.T) {
 		for m.Add(4) {
 			pieces++
 		}
-		m.Add(4)
+		calls := shelf.called("account")
+		for range 100 {
+			if m.Add(4) {
+				t.Error("a piece more")
+			}
+		}
+		if n := shelf.called("account") - calls; n > 0 {
+			t.Errorf("%d calls after the end of the budget", n)
+		}
 		if pieces != budget.Tokens-1 {
 			t.Errorf("%d pieces of a token", pieces)
 		}
@@ -837,8 +934,8 @@ func TestConnectionsAreShared(t *testing.T) {
 	})
 }
 
-// TestConnectGivesUp holds that a client which goes away is not waited for, which says nothing of the ledger, and that
-// one which is slow makes a connection wait a second at most, also behind others.
+// TestConnectGivesUp holds that a client which goes away is not waited for, which says nothing of the ledger; and that one
+// which is slow makes connections wait a second, also those behind others, and then none.
 func TestConnectGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shelf := newShelf()
@@ -852,18 +949,51 @@ func TestConnectGivesUp(t *testing.T) {
 			t.Fatalf("%v after %v: %v", err, time.Since(began), b.messages())
 		}
 		release()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		shelf := newShelf()
+		b := open(t, shelf.node(1))
+		shelf.fault = func() fault { return hangs }
+		for _, want := range []time.Duration{time.Second, 0} {
+			var wg sync.WaitGroup
+			began := time.Now()
+			for range 5 {
+				wg.Go(func() {
+					if _, err := b.Connect(t.Context(), ann.Payer, 0, 10); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if waited := time.Since(began); waited != want {
+				t.Errorf("waited %v, want %v", waited, want)
+			}
+		}
+		if n := shelf.called("account"); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // behind many that are slow, though not too slow
+		shelf := newShelf()
+		b := open(t, shelf.node(1))
+		shelf.slow = 400 * time.Millisecond
 		var wg sync.WaitGroup
-		began = time.Now()
-		for range 5 {
+		began := time.Now()
+		for range 10 {
 			wg.Go(func() {
-				if _, err := b.Connect(t.Context(), ann.Payer, 0, 5); err != nil {
+				if _, err := b.Connect(t.Context(), ann.Payer, 0, 10); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
-		if waited := time.Since(began); waited > connectTimeout {
+		if waited := time.Since(began); waited != time.Second {
 			t.Errorf("waited %v", waited)
+		}
+		settled()
+		time.Sleep(time.Minute)
+		if s := shelf.state(t, ann.Payer); s.sockets() != 10 || len(b.messages()) > 0 {
+			t.Errorf("the ledger has %+v, told was %v", s, b.messages())
 		}
 	})
 }
@@ -926,34 +1056,65 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestClock sets the ledger's clock forward and back: what was used before counts for one window more at most.
+// TestClock sets the ledger's clock forward and back: what was used before counts for one window more, behind that of the
+// node itself, and no longer.
 func TestClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shelf, hourly, budget := newShelf(), Rate{Count: 1, Per: time.Hour}, Budget{100, time.Hour}
-		b := open(t, shelf.node(1))
-		for _, offset := range []time.Duration{0, 1000 * time.Hour, -1000 * time.Hour, 0} {
-			shelf.mu.Lock()
-			shelf.offset = offset
-			shelf.mu.Unlock()
-			for _, c := range []struct {
-				client Client
-				rate   Rate
-				budget Budget
-			}{{ann, hourly, Budget{}}, {clientOf("bob"), Rate{}, budget}} {
-				began := time.Now()
-				for {
-					m, err := b.ask(c.client, c.rate, c.budget, 60)
-					if err == nil {
-						m.Pay(nil)
-						break
+	for name, limit := range map[string]struct {
+		rate   Rate
+		budget Budget
+	}{"rate": {Rate{Count: 1, Per: time.Hour}, Budget{}}, "budget": {Rate{}, Budget{100, time.Hour}}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shelf := newShelf()
+				b := open(t, shelf.node(1))
+				for i, step := range []struct{ offset, want time.Duration }{{0, 0}, {1000 * time.Hour, time.Hour}, {-1000 * time.Hour, 2 * time.Hour}, {0, time.Hour}} {
+					shelf.mu.Lock()
+					shelf.offset = step.offset
+					shelf.mu.Unlock()
+					began := time.Now()
+					m, err := b.ask(ann, limit.rate, limit.budget, 60)
+					for err != nil {
+						if len(shelf.state(t, ann.Payer).Shares) == 0 {
+							t.Error("nothing is left of what was counted")
+						}
+						refusal, _ := errors.AsType[*assistant.RefusalError](err)
+						time.Sleep(refusal.RetryAfter)
+						m, err = b.ask(ann, limit.rate, limit.budget, 60)
 					}
-					refusal, _ := errors.AsType[*assistant.RefusalError](err)
-					time.Sleep(refusal.RetryAfter)
+					m.Pay(nil)
+					settled()
+					if waited := time.Since(began).Round(time.Minute); waited != step.want {
+						t.Errorf("step %d, with an offset of %v: waited %v, want %v", i, step.offset, waited, step.want)
+					}
 				}
-				if waited := time.Since(began); waited > 121*time.Minute {
-					t.Errorf("with an offset of %v: waited %v", offset, waited)
-				}
+			})
+		})
+	}
+}
+
+// TestOldShares holds that a share of which nothing is under way is let go in time, and one of which something is, is kept.
+func TestOldShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shelf, budget := newShelf(), Budget{1 << 20, 100 * time.Hour}
+		ask := func(b *branch) *Meter {
+			m, err := b.ask(ann, Rate{}, budget, 1)
+			if err != nil {
+				t.Fatal(err)
 			}
+			return m
+		}
+		ask(open(t, shelf.node(1)))
+		for n := range assistant.NodeID(3) {
+			ask(open(t, shelf.node(n+2))).Pay(nil)
+			settled()
+			time.Sleep(keptAtRest * 2 / 3)
+		}
+		var nodes []assistant.NodeID
+		for _, m := range shelf.state(t, ann.Payer).Shares {
+			nodes = append(nodes, m.Node)
+		}
+		if want := []assistant.NodeID{1, 3, 4}; !slices.Equal(nodes, want) {
+			t.Errorf("there are shares of the nodes %v, want %v", nodes, want)
 		}
 	})
 }
@@ -1010,6 +1171,58 @@ func TestAtShutdown(t *testing.T) {
 		b.stop()
 		m.Pay(&assistant.Usage{InputTokens: 700})
 		if s := shelf.state(t, ann.Payer); s.Spent.total() != 700 || s.reserved() != 0 {
+			t.Errorf("the ledger has %+v", s)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // others see that the node is gone
+		shelf := newShelf()
+		b := open(t, shelf.node(1))
+		release, err := b.Connect(t.Context(), ann.Payer, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.stop()
+		release()
+		if n := shelf.called("account"); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // a ledger that is away is not waited for
+		shelf := newShelf()
+		b := open(t, shelf.node(1))
+		shelf.fault = func() fault { return fails }
+		if _, err := b.ask(ann, Rate{}, Budget{1000, time.Hour}, 1); err != nil {
+			t.Fatal(err)
+		}
+		b.stop()
+		time.Sleep(time.Hour)
+		if n := shelf.called("account"); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+// TestWaitIsBounded holds that a question waits for others of its user ten seconds at most, and is then counted here.
+func TestWaitIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shelf := newShelf()
+		b := open(t, shelf.node(1))
+		shelf.slow = 900 * time.Millisecond
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range 30 {
+			wg.Go(func() {
+				if _, err := b.ask(ann, Rate{}, Budget{1 << 30, time.Hour}, 1); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if waited := time.Since(began); waited > 10*time.Second {
+			t.Errorf("waited %v", waited)
+		}
+		time.Sleep(time.Minute)
+		if s := shelf.state(t, ann.Payer); s.reserved() < 30*minOutput || !b.use(ann.Payer).isKnown() {
 			t.Errorf("the ledger has %+v", s)
 		}
 	})

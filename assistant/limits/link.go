@@ -72,7 +72,7 @@ func (l *link) change(ctx context.Context, a *account, do change) (others []assi
 	case errors.Is(err, assistant.ErrNoLedger):
 		l.isNone.Store(true)
 		return nil, errAlone
-	case parent.Err() != nil: // the client has gone
+	case parent.Err() != nil && time.Since(began) < patience/2: // who waited for it did not wait for long
 		a.doubt()
 		return nil, errAlone
 	default:
@@ -161,9 +161,6 @@ const (
 
 // isOn reports whether the ledger is to be asked. One that is away is asked now and then, by one call at a time.
 func (l *link) isOn() bool {
-	if l.isNone.Load() {
-		return false
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -225,7 +222,7 @@ func (l *link) fails(err error, began time.Time) {
 	time.AfterFunc(pause, func() { l.accounts.tellWhere(1, isUntold) })
 }
 
-// isAsleep reports whether the ledger is away and is asked again by itself.
+// isAsleep reports whether the ledger is away and is not to be asked yet.
 func (l *link) isAsleep() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

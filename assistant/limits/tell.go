@@ -10,7 +10,7 @@ const maxTellers = 4
 
 // tell lets the ledger know of the account soon. Where the ledger is away, that is when it is back.
 func (as *Accounts) tell(a *account) {
-	if !as.isShared() || a.isKnown() || as.link.isAsleep() {
+	if !as.isShared() || a.isKnown() {
 		return
 	}
 	as.mu.Lock()

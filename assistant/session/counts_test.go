@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,10 +23,13 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 )
 
-// moodyStore fails or panics now and then, before or after it has done what it should.
+// moodyStore fails or panics now and then, before or after it has done what it should. It keeps accounts, too.
 type moodyStore struct {
 	assistant.Store
 	calm atomic.Bool
+
+	mu       sync.Mutex
+	accounts map[string][]byte
 }
 
 func (s *moodyStore) mood(do func() error) error {
@@ -57,6 +62,32 @@ func (s *moodyStore) Finish(ctx context.Context, c assistant.Claim, e assistant.
 
 func (s *moodyStore) Delete(ctx context.Context, owner, id string) error {
 	return s.mood(func() error { return s.Store.Delete(ctx, owner, id) })
+}
+
+func (s *moodyStore) Account(_ context.Context, payer string, change func([]byte, time.Time) ([]byte, error)) error {
+	return s.mood(func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		state, err := change(s.accounts[payer], time.Now().UTC())
+		if err == nil {
+			s.accounts[payer] = state
+		}
+		return err
+	})
+}
+
+func (s *moodyStore) ForgetAccounts(context.Context, time.Duration, int) (int, error) { return 0, nil }
+
+// underWay is what is kept of accounts that have something under way.
+func (s *moodyStore) underWay() (states []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for payer, state := range s.accounts {
+		if strings.Contains(string(state), "reserved") || strings.Contains(string(state), "sockets") {
+			states = append(states, fmt.Sprintf("%s: %s", payer, state))
+		}
+	}
+	return states
 }
 
 func (s *moodyStore) Conversation(ctx context.Context, owner, id string) (c assistant.Conversation, err error) {
@@ -107,7 +138,7 @@ type crowd struct {
 var usersOfCrowd = []string{"ann", "bob"}
 
 func newCrowd(t *testing.T, random *rand.Rand) *crowd {
-	c := &crowd{T: t, Rand: random, store: &moodyStore{Store: memory.Open(memory.Config{})}, watch: &watcher{}, users: make(map[*pipe]string)}
+	c := &crowd{T: t, Rand: random, store: &moodyStore{Store: memory.Open(memory.Config{}), accounts: map[string][]byte{}}, watch: &watcher{}, users: make(map[*pipe]string)}
 	c.server = newServerOn(t, c.store, c.settings(), nil)
 	c.server.hub.Use(c.server.Assistant)
 	return c
@@ -141,6 +172,9 @@ func (c *crowd) run() {
 	time.Sleep(time.Hour) // longer than logs are kept
 	if left := leftOf(c.server.hub); left != (leftovers{}) {
 		c.Errorf("left: %+v", left)
+	}
+	if states := c.store.underWay(); len(states) > 0 || len(c.store.accounts) != len(usersOfCrowd) {
+		c.Errorf("accounts of %d users, under way is %q", len(c.store.accounts), states)
 	}
 	c.watch.expectGauges(c.T, 0)
 	began := map[string]int{}
