@@ -47,7 +47,7 @@ const (
 // Broker is an assistant.Broker over NATS.
 //
 // A node that has no connection to the server is found at once. Follow finds one that hangs, or a server that is silent,
-// within 6 seconds, and a network that loses what goes one way within 11. A call waits for its context, unless its node
+// within 6 seconds, and a network that loses what goes one way within 16. A call waits for its context, unless its node
 // or the connection goes meanwhile.
 type Broker struct {
 	config  Config

@@ -71,12 +71,13 @@ func (l *links) begin(holder assistant.NodeID, id string, after assistant.Cursor
 func (l *links) enterLocked(f *feed) {
 	f.number, f.parked = l.nextLocked(), false
 	f.link.feeds[f.number] = f
-	l.askLocked(f.link, f)
+	l.sendLocked(f.link, control{Op: opFollow, Feeds: []ask{f.askLocked()}})
 }
 
-func (l *links) askLocked(k *link, f *feed) {
+// askLocked asks for what comes next.
+func (f *feed) askLocked() ask {
 	f.asked = true
-	l.sendLocked(k, control{Op: opFollow, Feed: f.number, ID: f.id, Epoch: f.at.Epoch, After: f.at.Seq})
+	return ask{f.number, f.id, f.at.Epoch, f.at.Seq}
 }
 
 // leave ends a feed here and at the holder.
@@ -89,7 +90,7 @@ func (l *links) leave(f *feed) {
 	}
 	delete(k.feeds, f.number)
 	if len(k.feeds) > 0 && !f.parked {
-		l.sendLocked(k, control{Op: opLeave, Feed: f.number})
+		l.sendLocked(k, control{Op: opLeave, Feeds: []ask{{Feed: f.number}}})
 	}
 	l.emptyLocked(k)
 }
@@ -126,7 +127,7 @@ func (l *links) addLocked(f *feed, b assistant.Batch) {
 	f.queue = append(f.queue, b)
 	if f.bytes += len(b.Data); f.bytes > maxQueued {
 		f.parked = true
-		l.sendLocked(f.link, control{Op: opLeave, Feed: f.number})
+		l.sendLocked(f.link, control{Op: opLeave, Feeds: []ask{{Feed: f.number}}})
 	}
 	f.signal()
 }
@@ -134,7 +135,7 @@ func (l *links) addLocked(f *feed, b assistant.Batch) {
 // dropLocked ends a feed at the holder.
 func (l *links) dropLocked(f *feed) {
 	delete(f.link.feeds, f.number)
-	l.sendLocked(f.link, control{Op: opLeave, Feed: f.number})
+	l.sendLocked(f.link, control{Op: opLeave, Feeds: []ask{{Feed: f.number}}})
 }
 
 // endLocked lets the follower know how the log has ended, once.

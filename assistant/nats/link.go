@@ -28,78 +28,10 @@ type link struct {
 	feeds  map[uint64]*feed // at least one
 	heard  time.Time        // when the holder gave a sign of life
 
-	sent  uint64    // messages to the holder
-	sents [2]uint64 // how many there were one and two beats ago
+	sent  uint64 // messages to the holder
+	got   uint64 // messages from it
 	beats int
-	got   uint64 // messages from the holder
 	rest  joined // of a message that comes in parts
-}
-
-// control is what a follower tells the node that holds logs. The messages of a link are numbered from 1 on.
-type control struct {
-	Op    op     `json:"op,omitempty"`
-	Link  uint64 `json:"link,omitzero"`
-	Count uint64 `json:"n,omitzero"`
-	Feed  uint64 `json:"feed,omitzero"`
-	ID    string `json:"id,omitempty"`
-	Epoch string `json:"epoch,omitempty"`
-	After uint64 `json:"after,omitzero"`
-}
-
-type op string
-
-const (
-	opFollow op = "follow" // send the log ID after a place, as Feed
-	opLeave  op = "leave"  // end Feed
-	opKeep   op = "keep"   // a sign of life
-	opBye    op = "bye"    // end the link
-)
-
-// packet is a message of a link from the node that holds logs, numbered from 1 on: frames and, below them, what is in
-// them. Only the last part of a packet has frames.
-type packet struct {
-	From   assistant.NodeID `json:"from"`
-	Link   uint64           `json:"link"`
-	Count  uint64           `json:"n"`
-	Heard  uint64           `json:"heard"`           // messages of the follower
-	State  state            `json:"state,omitempty"` // of the link
-	Frames []frame          `json:"frames,omitempty"`
-	part
-}
-
-type state string
-
-const (
-	stateBroken state = "broken" // something was lost: begin a new one
-	stateClosed state = "closed" // the node is closed
-)
-
-// frame is a batch of a log, or its end.
-type frame struct {
-	Feed  uint64 `json:"f"`
-	First uint64 `json:"a,omitzero"`
-	Last  uint64 `json:"z,omitzero"`
-	Size  int    `json:"s,omitzero"` // bytes of the batch
-	End   ending `json:"e,omitempty"`
-}
-
-type ending string
-
-const (
-	endReleased ending = "released"
-	endGone     ending = "gone"
-	endFailed   ending = "failed"
-)
-
-func (e ending) err() error {
-	switch e {
-	case endReleased:
-		return nil
-	case endGone:
-		return assistant.ErrGone
-	default:
-		return assistant.ErrNoNode
-	}
 }
 
 func newLinks(n *node) *links { return &links{node: n, links: map[assistant.NodeID]*link{}} }
@@ -133,11 +65,15 @@ func (l *links) resetLocked(k *link) {
 	if latest := time.Now().Add(resetPatience - silence); k.heard.After(latest) {
 		k.heard = latest
 	}
-	k.number, k.sent, k.sents, k.beats, k.got, k.rest = l.nextLocked(), 0, [2]uint64{}, 0, 0, joined{}
+	k.number, k.sent, k.got, k.rest = l.nextLocked(), 0, 0, joined{}
+	var asks []ask
 	for _, f := range k.feeds {
 		if !f.parked {
-			l.askLocked(k, f)
+			asks = append(asks, f.askLocked())
 		}
+	}
+	for some := range slices.Chunk(asks, maxAsks) {
+		l.sendLocked(k, control{Op: opFollow, Feeds: some})
 	}
 }
 
@@ -188,8 +124,7 @@ func (l *links) tick(now time.Time) {
 			l.endLocked(k)
 			continue
 		}
-		if k.beats++; k.beats%2 == 0 {
-			k.sents = [2]uint64{k.sent, k.sents[0]}
+		if k.beats++; k.beats%2 == 0 { // by which it also finds out whether something was lost before
 			l.sendLocked(k, control{Op: opKeep})
 		}
 	}
@@ -227,7 +162,7 @@ func (l *links) receive(m *natsio.Msg) {
 	switch {
 	case head.State == stateClosed:
 		l.endLocked(k)
-	case head.State == stateBroken, head.Count != k.got, head.Heard < k.sents[1], !k.rest.add(head.part, data):
+	case head.State == stateBroken, head.Count != k.got, !k.rest.add(head.part, data):
 		l.resetLocked(k)
 	case !head.More:
 		data, k.rest = k.rest.data, joined{}

@@ -217,7 +217,7 @@ func TestQueue(t *testing.T) {
 func FuzzMessages(f *testing.F) {
 	for _, head := range []any{
 		announcement{7, []standing{{ID: "conversation"}}}, request{From: 7, Call: 1, part: part{More: true}}, request{From: 7, Call: 1, part: part{Number: 1}},
-		request{From: 7, control: control{Op: opFollow, Link: 3, Count: 1, Feed: 2, ID: "conversation"}},
+		request{From: 7, control: control{Op: opFollow, Link: 3, Count: 1, Feeds: []ask{{Feed: 2, ID: "conversation"}}}},
 		request{From: 7, control: control{Op: opBye, Link: 3, Count: 1}}, reply{Fault: faultBusy}, reply{part: part{Number: 1}},
 		packet{From: 7, Link: 1, Count: 1, Frames: []frame{{Feed: 2, First: 1, Last: 2, Size: 1 << 62}}},
 		packet{From: 7, Link: 1, Count: 1, part: part{More: true}},

@@ -31,6 +31,8 @@ type relay struct {
 	link   uint64
 	ctx    context.Context
 	cancel context.CancelFunc
+	read   context.Context // of followLoops; ends when the link is broken, too
+	stop   context.CancelFunc
 	wake   chan struct{}
 
 	// loop's
@@ -104,6 +106,7 @@ func (r *relays) kick() {
 func (n *node) newRelay(to assistant.NodeID, link uint64) *relay {
 	y := &relay{node: n, to: to, link: link, wake: make(chan struct{}, 1), at: time.Now(), beat: true, feeds: map[uint64]context.CancelFunc{}}
 	y.ctx, y.cancel = context.WithCancel(n.ctx)
+	y.read, y.stop = context.WithCancel(y.ctx)
 	y.kick()
 	n.work.Go(y.loop)
 	return y
@@ -114,31 +117,44 @@ func (y *relay) receive(c control) {
 	defer y.mu.Unlock()
 	y.heard++
 	y.at = time.Now()
-	if c.Count != y.heard || y.broken { // something was lost: the follower begins anew
-		y.broken = true
-		y.kick()
+	if c.Count != y.heard || y.broken { // something was lost
+		y.breakLocked()
 		return
 	}
-	switch c.Op {
-	case opFollow:
-		ctx, cancel := context.WithCancel(y.ctx)
-		y.feeds[c.Feed] = cancel
-		y.node.work.Go(func() {
-			defer cancel()
-			y.followLoop(ctx, c.Feed, c.ID, assistant.Cursor{Epoch: c.Epoch, Seq: c.After})
-		})
-	case opLeave:
-		if cancel := y.feeds[c.Feed]; cancel != nil {
-			cancel()
-			delete(y.feeds, c.Feed)
+	for _, a := range c.Feeds {
+		switch c.Op {
+		case opFollow:
+			y.beginLocked(a)
+		case opLeave:
+			if cancel := y.feeds[a.Feed]; cancel != nil {
+				cancel()
+				delete(y.feeds, a.Feed)
+			}
 		}
 	}
+}
+
+// beginLocked begins a feed.
+func (y *relay) beginLocked(a ask) {
+	ctx, cancel := context.WithCancel(y.read)
+	y.feeds[a.Feed] = cancel
+	y.node.work.Go(func() {
+		defer cancel()
+		y.followLoop(ctx, a.Feed, a.ID, assistant.Cursor{Epoch: a.Epoch, Seq: a.After})
+	})
 }
 
 func (y *relay) silent(now time.Time) bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	return now.Sub(y.at) > abandoned
+}
+
+// breakLocked ends all feeds, and says so until the follower begins anew.
+func (y *relay) breakLocked() {
+	y.broken = true
+	y.stop()
+	y.kick()
 }
 
 func (y *relay) kick() {
@@ -220,7 +236,6 @@ func (y *relay) pass(beat bool) {
 	y.mu.Unlock()
 	if broken {
 		y.send(packet{State: stateBroken}, nil)
-		y.cancel()
 		return
 	}
 	limit := int(y.node.limit.Load())
@@ -248,9 +263,6 @@ const maxFrame = 256
 
 // send sends a message. One that is not sent is found missing by its number.
 func (y *relay) send(head packet, data []byte) {
-	y.mu.Lock()
-	head.Heard = y.heard
-	y.mu.Unlock()
 	y.sent++
 	head.From, head.Link, head.Count = y.node.me, y.link, y.sent
 	_ = y.node.publish(y.node.subjects.feed(y.to), "", head, data)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,28 +134,33 @@ func followed(t *testing.T, wg *sync.WaitGroup, holder, other *brokertest.Node, 
 	return all
 }
 
-// cutCase is what may happen to the network of one node.
-var cutCases = map[string]func(*testing.T, *harness.Link){
-	"both ways": func(t *testing.T, l *harness.Link) { l.Cut(t) },
-	"replies":   func(t *testing.T, l *harness.Link) { l.CutReplies(t) },
-	"refused":   func(_ *testing.T, l *harness.Link) { l.Refuse() },
+// cutCases are what may happen to the network of one node, and how long the feeds of another node, and its own, may wait.
+var cutCases = map[string]struct {
+	cut              func(*testing.T, *harness.Link)
+	holder, follower time.Duration
+}{
+	"both ways": {func(t *testing.T, l *harness.Link) { l.Cut(t) }, 8 * time.Second, 8 * time.Second},
+	"replies":   {func(t *testing.T, l *harness.Link) { l.CutReplies(t) }, 17 * time.Second, 8 * time.Second},
+	"refused":   {func(_ *testing.T, l *harness.Link) { l.Refuse() }, 4 * time.Second, 4 * time.Second},
 }
 
 // TestCut cuts the node that holds a log off, or the one that follows it, without a word: both sides find out, and
 // when the network is back all goes on.
 func TestCut(t *testing.T) {
 	t.Parallel()
-	for name, cut := range cutCases {
-		for _, whose := range []string{"holder", "follower"} {
-			t.Run(name+" of "+whose, func(t *testing.T) {
-				t.Parallel()
-				testCut(t, cut, whose == "holder")
-			})
-		}
+	for name, c := range cutCases {
+		t.Run(name+" of the holder", func(t *testing.T) {
+			t.Parallel()
+			testCut(t, c.cut, true, c.holder)
+		})
+		t.Run(name+" of the follower", func(t *testing.T) {
+			t.Parallel()
+			testCut(t, c.cut, false, c.follower)
+		})
 	}
 }
 
-func testCut(t *testing.T, cut func(*testing.T, *harness.Link), holders bool) {
+func testCut(t *testing.T, cut func(*testing.T, *harness.Link), holders bool, most time.Duration) {
 	nats := harness.StartNats(t)
 	link := harness.NewLink(t, nats.Addr)
 	near, far := nats.URL(nats.Addr), nats.URL(link.Addr)
@@ -185,7 +192,7 @@ func testCut(t *testing.T, cut func(*testing.T, *harness.Link), holders bool) {
 	<-read
 	<-entered
 	cut(t, link)
-	within(t, 12*time.Second, "the end of a feed", func() {
+	within(t, most, "the end of a feed", func() {
 		if err := <-followed; !errors.Is(err, assistant.ErrNoNode) {
 			t.Errorf("the feed ended with %v", err)
 		}
@@ -202,7 +209,7 @@ func testCut(t *testing.T, cut func(*testing.T, *harness.Link), holders bool) {
 			}
 		})
 	}
-	within(t, 15*time.Second, "that the holder frees the log", func() {
+	within(t, 17*time.Second, "that the holder frees the log", func() {
 		brokertest.Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
 	})
 	link.Mend(t)
@@ -212,6 +219,37 @@ func testCut(t *testing.T, cut func(*testing.T, *harness.Link), holders bool) {
 		r, err := other.Read(t.Context(), t, holder.ID, "conversation", l.Start(), func(r brokertest.Reading) bool { return r.At.Seq < 2 })
 		return err == nil && r.At.Seq == 2
 	})
+}
+
+// counted is a member that counts how often its logs were asked for.
+type counted struct {
+	*brokertest.Member
+
+	asked atomic.Int32
+}
+
+func (c *counted) Events(ctx context.Context, id string, after assistant.Cursor) iter.Seq2[assistant.Batch, error] {
+	c.asked.Add(1)
+	return c.Member.Events(ctx, id, after)
+}
+
+// TestQuiet: a log in which nothing happens stays followed, and is not asked for again and again.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	_, url := startServer(t, &server.Options{})
+	holder, m, other := newBroker(t, url), &counted{Member: brokertest.NewMember()}, open(t, url)
+	if err := holder.Open(t.Context(), 7, m); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Close() }()
+	brokertest.Eventually(t, "the broker is up", holder.Up)
+	l := m.NewLog("conversation", 1)
+	timer := time.AfterFunc(14*time.Second, func() { l.Append("more") }) // longer than any silence is borne
+	defer timer.Stop()
+	r, err := other.Read(t.Context(), t, 7, "conversation", l.Start(), func(r brokertest.Reading) bool { return r.At.Seq < 2 })
+	if err != nil || r.At.Seq != 2 || m.asked.Load() != 1 {
+		t.Errorf("got up to %d, %v; the log was asked for %d times", r.At.Seq, err, m.asked.Load())
+	}
 }
 
 // startServer runs a server with options until the test ends.
@@ -246,12 +284,7 @@ func TestLoss(t *testing.T) {
 func testLoss(t *testing.T, subjects []string) {
 	s, url := startServer(t, &server.Options{})
 	holder, other := open(t, url), open(t, url)
-	for _, subject := range subjects {
-		all := "test.prefix." + subject + ".>"
-		if err := s.GlobalAccount().AddWeightedMappings(all, server.NewMapDest(all, 80)); err != nil { // a fifth is lost
-			t.Fatal(err)
-		}
-	}
+	lose(t, s, url, subjects)
 	var wg sync.WaitGroup
 	all := followed(t, &wg, holder, other, 30)
 	for i := range 200 {
@@ -267,6 +300,28 @@ func testLoss(t *testing.T, subjects []string) {
 	brokertest.Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
 }
 
+// lose leads a fifth of the messages astray, without a word to who sends them.
+func lose(t *testing.T, s *server.Server, url string, subjects []string) {
+	t.Helper()
+	for _, subject := range subjects {
+		all, astray := "test.prefix."+subject+".>", "astray."+subject+".>"
+		if err := s.GlobalAccount().AddWeightedMappings(all, server.NewMapDest(all, 80), server.NewMapDest(astray, 20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nc, err := natsio.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if _, err := nc.Subscribe("astray.>", func(*natsio.Msg) {}); err != nil { // or the server would say that nobody is there
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestSmallMessages: a server that takes little gets more messages.
 func TestSmallMessages(t *testing.T) {
 	brokertest.TestBroker(t, brokertest.Options{}, func(t *testing.T) brokertest.Cluster {
@@ -278,20 +333,27 @@ func TestSmallMessages(t *testing.T) {
 // TestSlowMember: announcements that a node takes too slowly are dropped, and it learns that.
 func TestSlowMember(t *testing.T) {
 	_, url := startServer(t, &server.Options{})
-	a, b := open(t, url), open(t, url)
-	_, lost := b.Last("")
-	release := b.Hold()
-	owner := strings.Repeat("x", 1000)
-	for i := range 100 {
-		var many []assistant.Standing
-		for n := range 2000 {
-			many = append(many, assistant.Standing{Owned: assistant.Owned{Owner: owner, ID: fmt.Sprint(n)}, Cursor: assistant.Cursor{Seq: uint64(i)}})
+	n := open(t, url)
+	_, lost := n.Last("")
+	release := n.Hold()
+	nc, err := natsio.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	m := natsio.NewMsg("test.prefix.all")
+	m.Header.Set("Caddy-Assistant", "1")
+	m.Data = []byte(`{"from":7,"standings":[{"c":"` + strings.Repeat("x", 200<<10) + `"}]}` + "\n")
+	for range 400 { // 80 MB; more than 64 MiB do not wait
+		if err := nc.PublishMsg(m); err != nil {
+			t.Fatal(err)
 		}
-		a.Announce(many...)
-		time.Sleep(15 * time.Millisecond) // more than the pace of announcements
+	}
+	if err := nc.FlushTimeout(harness.Patience); err != nil {
+		t.Fatal(err)
 	}
 	release()
-	brokertest.Eventually(t, "the node learns that it missed something", func() bool { _, now := b.Last(""); return now > lost })
+	brokertest.Eventually(t, "the node learns that it missed something", func() bool { _, now := n.Last(""); return now > lost })
 }
 
 // TestOtherVersion: messages of another version are not read, and who sends one learns that nothing was done.
@@ -327,6 +389,25 @@ func TestOtherVersion(t *testing.T) {
 	brokertest.Eventually(t, "the next announcement is heard", func() bool { h, _ := n.Last("ours"); return h.From == 7 })
 	if h, _ := n.Last("other"); h.ID != "" {
 		t.Error("an announcement of another version was read")
+	}
+}
+
+// TestCloseIsKnown: once Close has returned, the server says that the node is not there.
+func TestCloseIsKnown(t *testing.T) {
+	_, url := startServer(t, &server.Options{})
+	n := open(t, url)
+	for range 100 {
+		other := brokertest.NewNode(newBroker(t, url), 0)
+		if err := other.Open(t.Context(), other.ID, other.Member); err != nil {
+			t.Fatal(err)
+		}
+		brokertest.Eventually(t, "the broker is up", other.Up)
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Call(t.Context(), other.ID, nil); !errors.Is(err, assistant.ErrNoNode) {
+			t.Fatalf("got %v", err)
+		}
 	}
 }
 

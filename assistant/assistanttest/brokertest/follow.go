@@ -26,6 +26,14 @@ var followTests = []brokerCase{
 	{"FollowMany", testFollowMany},
 }
 
+// wantFree checks that a node finds out soon that nobody follows its logs any more.
+func (t *brokerTest) wantFree(holder *Node) {
+	t.Helper()
+	t.within("that a node frees its logs", func() {
+		Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
+	})
+}
+
 // testFollow follows a log that grows, from its start and from its middle, by two nodes and several times.
 func testFollow(t *brokerTest) {
 	holder, b, c := t.open(), t.open(), t.open()
@@ -57,7 +65,7 @@ func testFollow(t *brokerTest) {
 	}
 	l.Release()
 	wg.Wait()
-	Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
+	t.wantFree(holder)
 }
 
 // testFollowMuch follows a log with pieces larger than a message of any broker, with small ones between them.
@@ -154,7 +162,7 @@ func testFollowLeave(t *brokerTest) {
 			t.Errorf("got %d batches, %v", r.Batches, err)
 		}
 	}
-	Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
+	t.wantFree(holder)
 }
 
 // testFollowEndsWithContext ends contexts while a log is silent.
@@ -176,7 +184,7 @@ func testFollowEndsWithContext(t *brokerTest) {
 			t.Errorf("got %v", err)
 		}
 	})
-	Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
+	t.wantFree(holder)
 }
 
 // testFollowClosed closes the node that holds a log, and the one that follows it.
@@ -199,7 +207,7 @@ func testFollowClosed(t *brokerTest) {
 				t.Errorf("%s closed: got %v", name, err)
 			}
 		})
-		Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
+		t.wantFree(holder)
 	}
 }
 
@@ -260,7 +268,7 @@ func testFollowMany(t *brokerTest) {
 		}
 	}
 	wg.Wait()
-	Eventually(t, "nobody follows any more", func() bool { return holder.Followers() == 0 })
+	t.wantFree(holder)
 }
 
 // testNoLogs holds that a broker that carries no logs says so at once.
