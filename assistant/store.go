@@ -78,7 +78,9 @@ type Store interface {
 	Extend(ctx context.Context, c Claim, e Extension) error
 	// Finish gives messages that are stored their final form, all or nothing: ID, Role, ClientID and
 	// CreatedAt stay, the rest is replaced. They are an answer that was begun and, where
-	// its status changes too, its question. The conversation's UpdatedAt becomes that of the ending.
+	// its status changes too, its question. The conversation's UpdatedAt becomes that of the ending. Where a call whose
+	// outcome was unknown has stored other events of the same numbers, a [Cluster] begins the log anew with the last
+	// of these, and returns [ErrLost].
 	Finish(ctx context.Context, c Claim, e Ending) error
 
 	// DeleteBefore removes at most limit conversations, of any owner, that were last updated before t and

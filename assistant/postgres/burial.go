@@ -160,16 +160,16 @@ func (s *Store) takeOver(ctx context.Context, tx pgx.Tx, ids []string) (answers 
 	for i := range epochs {
 		epochs[i] = assistant.NewID()
 	}
-	var b pgx.Batch
-	b.Queue(s.in(`DELETE FROM assistant.event WHERE conversation_id = ANY($1)`), ids)
-	b.Queue(s.in(`UPDATE assistant.conversation c SET holder = NULL, fence = fence + 1, seq = 0, epoch = next.epoch
-		FROM unnest($1::text[], $2::text[]) AS next (id, epoch) WHERE c.id = next.id`), ids, epochs)
+	b := &batch{store: s}
+	b.queue(`DELETE FROM assistant.event WHERE conversation_id = ANY($1)`, ids)
+	b.queue(`UPDATE assistant.conversation c SET holder = NULL, fence = fence + 1, seq = 0, epoch = next.epoch
+		FROM unnest($1::text[], $2::text[]) AS next (id, epoch) WHERE c.id = next.id`, ids, epochs)
 	for _, answer := range cut {
-		if err := answer.queueEnd(&b, s); err != nil {
+		if err := b.first(answer.conversation, answer.end()); err != nil {
 			return 0, err
 		}
 	}
-	return len(cut), tx.SendBatch(ctx, &b).Close()
+	return len(cut), tx.SendBatch(ctx, &b.Batch).Close()
 }
 
 // collect returns the only column of a query.
@@ -227,15 +227,20 @@ func interrupt(ctx context.Context, tx pgx.Tx, table string, texts map[int64][]a
 	return tx.SendBatch(ctx, &b).Close()
 }
 
-// queueEnd makes the answer's end the first event of the new epoch: who has shown its start shows its end.
-func (a cutAnswer) queueEnd(b *pgx.Batch, s *Store) error {
-	end, err := assistant.NewBatch("", []assistant.Event{{Seq: 1, Kind: assistant.KindCompleted, Run: a.id,
-		Body: assistant.Completed{FinishReason: assistant.FinishInterrupted, At: a.at.UTC()}}})
+// end is the event that says so.
+func (a cutAnswer) end() assistant.Event {
+	return assistant.Event{Kind: assistant.KindCompleted, Run: a.id, Body: assistant.Completed{FinishReason: assistant.FinishInterrupted, At: a.at.UTC()}}
+}
+
+// first queues an answer's end as the first event of an epoch that has none: who has shown its start shows its end.
+func (b *batch) first(conversation string, end assistant.Event) error {
+	end.Seq = 1
+	events, err := assistant.NewBatch("", []assistant.Event{end})
 	if err != nil {
 		return err
 	}
-	b.Queue(s.in(`INSERT INTO assistant.event (conversation_id, epoch, first, last, data, reasoning_live)
-		SELECT id, epoch, 1, 1, $2, false FROM assistant.conversation WHERE id = $1`), a.conversation, string(end.Data))
-	b.Queue(s.in(`UPDATE assistant.conversation SET seq = 1 WHERE id = $1`), a.conversation)
+	b.queue(`INSERT INTO assistant.event (conversation_id, epoch, first, last, data, reasoning_live)
+		SELECT id, epoch, 1, 1, $2, false FROM assistant.conversation WHERE id = $1`, conversation, string(events.Data))
+	b.queue(`UPDATE assistant.conversation SET seq = 1 WHERE id = $1`, conversation)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"reflect"
 
 	"github.com/jackc/pgx/v5"
 
@@ -87,15 +88,22 @@ func (b *batch) insert(id string, m assistant.Message) error {
 
 // Finish implements assistant.Store.
 func (s *Store) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
-	err := s.finish(ctx, c, e, (*batch).append)
-	if errors.Is(err, errGap) { // an earlier call may have stored some of it
-		err = s.finish(ctx, c, e, (*batch).replace)
+	b := s.transaction()
+	err := b.finish(c, e)
+	if err == nil {
+		err = b.append(c, e.Events, false)
+	}
+	if err == nil {
+		err = s.atomically(ctx, b)
+	}
+	if errors.Is(err, errGap) {
+		err = s.finishAgain(ctx, c, e)
 	}
 	return s.lost(ctx, c, err)
 }
 
-func (s *Store) finish(ctx context.Context, c assistant.Claim, e assistant.Ending, store func(*batch, assistant.Claim, []assistant.Event, bool) error) error {
-	b := s.transaction()
+// finish queues what the conversation and its messages become.
+func (b *batch) finish(c assistant.Claim, e assistant.Ending) error {
 	b.must(assistant.ErrLost, `UPDATE assistant.conversation c SET updated_at = $5 WHERE `+held, claimed(c, e.At)...)
 	for _, m := range e.Messages {
 		parts, err := partsColumn(m.Parts)
@@ -107,8 +115,83 @@ func (s *Store) finish(ctx context.Context, c assistant.Claim, e assistant.Endin
 			WHERE conversation_id = $1 AND id = $2`, c.ID, m.ID,
 			clean(m.Content), parts, clean(m.Provider), clean(m.Model), m.Status, m.FinishReason, m.Reason, m.Usage)
 	}
-	if err := store(b, c, e.Events, false); err != nil {
+	return nil
+}
+
+// finishAgain is Finish where an earlier call, whose outcome was unknown, has stored events of these numbers. If they are
+// others, nodes may have shown them: then the log begins anew with the answer's end, and the holder has lost it.
+func (s *Store) finishAgain(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
+	timed, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	isOther := false
+	err := pgx.BeginFunc(timed, s.pool, func(tx pgx.Tx) error {
+		// The lock comes first, in a statement of its own: what comes after sees all that is stored.
+		_, err := tx.Exec(timed, s.in(lock), claimed(c)...)
+		if err == nil {
+			isOther, err = s.hasOther(timed, tx, c, e.Events)
+		}
+		b := &batch{store: s}
+		if err == nil {
+			err = b.finish(c, e)
+		}
+		if err == nil && !isOther {
+			err = b.replace(c, e.Events, false)
+		}
+		if err == nil {
+			err = tx.SendBatch(timed, &b.Batch).Close()
+		}
+		if err == nil && isOther {
+			err = s.beginAnew(timed, tx, c.ID, e.Events[len(e.Events)-1])
+		}
+		return err
+	})
+	if err == nil && isOther {
+		return assistant.ErrLost
+	}
+	return translate(ctx, err)
+}
+
+// hasOther reports whether a log has another event of the number of one of these, or more.
+func (s *Store) hasOther(ctx context.Context, tx pgx.Tx, c assistant.Claim, events []assistant.Event) (bool, error) {
+	ours, err := assistant.NewBatch("", events)
+	if err != nil {
+		return false, err
+	}
+	want, err := ours.Events() // as they are when they are read back
+	if err != nil {
+		return false, err
+	}
+	rows, err := tx.Query(ctx, s.in(`SELECT e.epoch, first, last, data FROM assistant.event e JOIN assistant.conversation c ON c.id = e.conversation_id AND c.epoch = e.epoch
+		WHERE e.conversation_id = $1 AND last >= $2`), c.ID, ours.First)
+	if err != nil {
+		return false, err
+	}
+	stored, err := pgx.CollectRows(rows, pgx.RowToStructByPos[assistant.Batch])
+	if err != nil {
+		return false, err
+	}
+	for _, b := range stored {
+		has, err := b.Events()
+		if err != nil {
+			return false, err
+		}
+		for _, e := range has {
+			if e.Seq > ours.Last || e.Seq >= ours.First && !reflect.DeepEqual(e, want[e.Seq-ours.First]) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// beginAnew takes a conversation over whose answer has ended: its log begins anew with that.
+func (s *Store) beginAnew(ctx context.Context, tx pgx.Tx, id string, end assistant.Event) error {
+	if _, err := s.takeOver(ctx, tx, []string{id}); err != nil {
 		return err
 	}
-	return s.atomically(ctx, b)
+	b := &batch{store: s}
+	if err := b.first(id, end); err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, &b.Batch).Close()
 }
