@@ -189,7 +189,7 @@ func TestSynchronousCommit(t *testing.T) {
 // A call that the server does not answer ends by itself.
 func TestTimeout(t *testing.T) {
 	dsn := emptySchema()
-	s, err := Open(t.Context(), Config{DSN: dsn, Timeout: 200 * time.Millisecond}, nil)
+	s, err := open(t.Context(), Config{DSN: dsn, Timeout: time.Second}, nil, still)
 	must(t, err)
 	defer s.Close()
 	other := openHere(t, dsn)
@@ -200,6 +200,7 @@ func TestTimeout(t *testing.T) {
 	_, err = tx.Exec(t.Context(), s.in(`LOCK TABLE assistant.conversation`))
 	must(t, err)
 	c := head()
+	var wg sync.WaitGroup
 	for name, call := range map[string]func() error{
 		"Create": func() error { return s.Create(t.Context(), "alice", c) },
 		"Begin": func() error {
@@ -210,10 +211,13 @@ func TestTimeout(t *testing.T) {
 			return err
 		},
 	} {
-		if err := call(); err == nil || errors.Is(err, assistant.ErrNotFound) {
-			t.Errorf("%s: got error %v", name, err)
-		}
+		wg.Go(func() {
+			if err := call(); err == nil || errors.Is(err, assistant.ErrNotFound) {
+				t.Errorf("%s: got error %v", name, err)
+			}
+		})
 	}
+	wg.Wait()
 	must(t, tx.Rollback(t.Context()))
 	must(t, s.Create(t.Context(), "alice", c))
 }
