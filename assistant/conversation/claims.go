@@ -50,6 +50,14 @@ func (c *Conversation) hold(ctx context.Context) error {
 	return nil
 }
 
+// unheld is what a client learns of an error of hold: a node that drains takes no more claims.
+func (h *Hub) unheld(err error) error {
+	if h.Draining() && !errors.Is(err, assistant.ErrNotFound) {
+		return assistant.Refuse(assistant.ReasonDraining)
+	}
+	return assistant.OfStore(err)
+}
+
 // drop ends what hold began. The last one gives the claim back, unless no other node lives: then it lingers for the next
 // question, which saves two calls of the store.
 func (c *Conversation) drop() {

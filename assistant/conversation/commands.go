@@ -161,7 +161,7 @@ func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *st
 		err := c.hold(ctx)
 		held, isHeld := errors.AsType[*assistant.HeldError](err)
 		if err != nil && !isHeld {
-			return assistant.Conversation{}, assistant.OfStore(err)
+			return assistant.Conversation{}, c.hub.unheld(err)
 		}
 		if !isHeld {
 			return c.renameHere(ctx, cmd, was)

@@ -127,6 +127,9 @@ func (c *Conversation) settleLate() error {
 		}
 	case isFinal(err):
 		c.hub.log.Warn("end of an answer has no place any more", id, zap.Error(err))
+		if errors.Is(err, assistant.ErrNotFound) {
+			c.hub.vanished(c.owned())
+		}
 	default:
 		return &assistant.StoreError{Err: err}
 	}

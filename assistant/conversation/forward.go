@@ -41,10 +41,8 @@ func (c *Conversation) obtain(t *turn) (answered bool, err error) {
 		switch {
 		case err == nil:
 			return false, nil
-		case !isHeld && c.hub.Draining():
-			return false, assistant.Refuse(assistant.ReasonDraining)
 		case !isHeld:
-			return false, assistant.OfStore(err)
+			return false, c.hub.unheld(err)
 		}
 		accepted := false
 		if err = nil; held.Holder != c.hub.node() { // not a rename that is under way, or a claim that nobody knows of

@@ -36,6 +36,12 @@
 // [Hub], and one that stores the answer meanwhile. A store call runs on a goroutine of its own, for which its
 // caller waits, unless it hangs. No lock is held while a provider or a store is called.
 //
+// # Several nodes
+//
+// Where the store is shared, the node that answers in a conversation has its claim (claims.go) and lends its log to
+// the others (lending.go). Each of them shows the same log, as a mirror (mirror.go), forwards questions to the holder
+// (forward.go) and has it carry out the rest (requests.go). nodes.go keeps the hub one of the nodes.
+//
 // # What lives and what is configured
 //
 // A [Hub] holds what lives: conversations in use, mouths, what is counted for limits, the store. An
@@ -317,7 +323,7 @@ func (h *Hub) Rename(ctx context.Context, owner, id string, cmd assistant.Rename
 		return c.rename(ctx, cmd, nil)
 	}
 	if err != nil {
-		return info, assistant.OfStore(err)
+		return info, h.unheld(err)
 	}
 	h.inUseMu.Lock()
 	c := h.inUse[id]

@@ -439,6 +439,12 @@ func TestNodesRename(t *testing.T) {
 		if a.title != "unused" || b.title != "unused" || a.resets != 1 || b.resets != 1 {
 			t.Errorf("the titles are %q and %q, after %d and %d snapshots", a.title, b.title, a.resets, b.resets)
 		}
+		b.close()
+		c.nodes[1].hub.Drain(t.Context())
+		synctest.Wait()
+		if _, err := c.nodes[1].hub.Rename(t.Context(), "ann", c.id, assistant.Rename{Title: "late"}); assistant.Describe(err).Reason != assistant.ReasonDraining {
+			t.Errorf("a node that drains says %v", err)
+		}
 	})
 }
 

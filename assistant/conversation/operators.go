@@ -2,8 +2,10 @@ package conversation
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -112,4 +114,75 @@ func (h *Hub) answeringIn(id string) (*turn, *Conversation) {
 		}
 	}
 	return nil, nil
+}
+
+// OnOperation sets what carries out the operations that other nodes ask for by [Hub.Operate]. Both its argument and its
+// result are JSON.
+func (h *Hub) OnOperation(serve func(ctx context.Context, operation []byte) []byte) {
+	h.nodes.operate.Store(&serve)
+}
+
+func (h *Hub) operateHere(ctx context.Context, operation []byte) reply {
+	serve := h.nodes.operate.Load()
+	if serve == nil {
+		return reply{Outcome: outcomeFailed}
+	}
+	return reply{Outcome: outcomeAccepted, Operation: (*serve)(ctx, operation)}
+}
+
+// Operated is what another node has returned for an operation.
+type Operated struct {
+	Node   assistant.Node
+	Result []byte // JSON
+	Err    error  // why there is no result
+}
+
+// Operate has every other node carry out an operation, at once, and returns what came of it.
+func (h *Hub) Operate(ctx context.Context, operation []byte) ([]Operated, error) {
+	nodes, err := h.store.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	me := h.node()
+	nodes = slices.DeleteFunc(nodes, func(n assistant.Node) bool { return n.ID == me })
+	results := make([]Operated, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() {
+			r, err := h.call(ctx, n.ID, request{Kind: requestOperate, Operation: operation})
+			results[i] = Operated{n, r.Operation, err}
+		})
+	}
+	wg.Wait()
+	return results, nil
+}
+
+// Nodes returns all nodes that live, oldest first; none where the store is not shared.
+func (h *Hub) Nodes(ctx context.Context) ([]assistant.Node, error) { return h.store.Nodes(ctx) }
+
+// Node returns this node's id; 0 where the store is not shared.
+func (h *Hub) Node() assistant.NodeID { return h.node() }
+
+// State returns how this node stands among those that share its store.
+func (h *Hub) State() assistant.NodeState {
+	s := assistant.NodeState{Node: h.node()}
+	if s.Node == 0 {
+		return s
+	}
+	until, others := h.store.Lease()
+	s.Others, s.Lease = others, time.Until(until)
+	if b := h.connection(); b != nil {
+		s.Broker, s.Up = b.Name(), b.Up()
+	}
+	n := &h.nodes
+	s.Held, s.Mirrored = int(n.held.Load()), int(n.mirrored.Load())
+	if others == 0 {
+		return s
+	}
+	for _, c := range h.conversations() {
+		if c.isLent() {
+			s.Lent++
+		}
+	}
+	return s
 }

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -56,6 +57,30 @@ func TestLateEnd(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLateEndGone holds that a client learns of the deletion of its conversation where only the late end of an answer
+// finds that out.
+func TestLateEndGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &oddStore{Store: memory.Open(memory.Config{})}
+		s := newServerOn(t, store, conversation.Config{Provider: echoes}, nil)
+		p, topic := s.dialStored()
+		store.panics.Store("Finish")
+		p.in <- fmt.Sprintf(`{"action":"send_message","topic":%q,"payload":{"content":"x"}}`, topic)
+		time.Sleep(time.Minute)
+		if err := store.Delete(t.Context(), "ann", strings.TrimPrefix(topic, "conversation:")); err != nil {
+			t.Fatal(err)
+		}
+		if got := actions(p.frames(t)); slices.Contains(got, "conversation_deleted") {
+			t.Fatalf("it is known too early: %v", got)
+		}
+		store.panics.Store("")
+		time.Sleep(time.Minute)
+		if got := actions(p.frames(t)); !slices.Contains(got, "conversation_deleted") {
+			t.Errorf("the client got %v", got)
+		}
+	})
 }
 
 // TestLateEndKeepsOrder holds that the late end of an answer does not make its conversation older than the turns
