@@ -22,7 +22,9 @@ func (a *streaming) end(finish assistant.FinishReason, status assistant.Status, 
 // same numbers begins the log anew, and one that says the same does not.
 func TestFinishAfterUnknown(t *testing.T) {
 	s := openAt(t, emptySchema(), still)
-	complete := func(a *streaming) assistant.Ending { return a.end(assistant.FinishStop, assistant.StatusComplete, " you") }
+	complete := func(a *streaming) assistant.Ending {
+		return a.end(assistant.FinishStop, assistant.StatusComplete, " you")
+	}
 	failed := func(a *streaming) assistant.Ending { return a.end(assistant.FinishError, assistant.StatusFailed) }
 	for name, c := range map[string]struct {
 		unknown func(a *streaming) error
