@@ -58,14 +58,14 @@ type Conversation struct {
 	held      bool                           // this node has the claim
 	heldAs    assistant.NodeID               // as which node
 	remote    map[assistant.NodeID]time.Time // nodes on which it is open, each until then
-	feeds     map[chan struct{}]struct{}     // of other nodes; each is woken when the claim is given back
+	feeds     map[chan struct{}]struct{}     // of other nodes; each is woken when the claim is given back; nil = none
 }
 
 // windowParts is into how many parts, at most, a resume window is divided: events of one part are trimmed together.
 const windowParts = 64
 
 func newConversation(ctx context.Context, hub *Hub, owner, id string) *Conversation {
-	c := &Conversation{id: id, owner: owner, ctx: ctx, hub: hub, writing: make(chan struct{}, 1), mirror: mirror{news: make(chan struct{}, 1)}, feeds: make(map[chan struct{}]struct{})}
+	c := &Conversation{id: id, owner: owner, ctx: ctx, hub: hub, writing: make(chan struct{}, 1)}
 	c.viewLocked(assistant.State{})
 	return c
 }

@@ -154,19 +154,21 @@ type Mouth interface {
 	End(cause error)
 }
 
-// Attach adds a mouth until detach is called. The hub ends it when it is drained or closed.
-func (h *Hub) Attach(m Mouth) (detach func()) {
+// Attach adds a mouth until Detach. The hub ends it when it is drained or closed.
+func (h *Hub) Attach(m Mouth) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mouths[m] = struct{}{}
 	if h.draining != nil {
 		h.draining.announce(m)
 	}
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.mouths, m)
-	}
+}
+
+// Detach undoes Attach.
+func (h *Hub) Detach(m Mouth) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.mouths, m)
 }
 
 // Mouths returns those that are attached, in no order.

@@ -67,6 +67,9 @@ func (c *Conversation) lendLog(wake chan struct{}) (log *stream.Log[assistant.Ev
 	defer c.mu.Unlock()
 	log = c.view.Log
 	unwatch := log.Watch(func() { stream.Wake(wake) })
+	if c.feeds == nil {
+		c.feeds = make(map[chan struct{}]struct{})
+	}
 	c.feeds[wake] = struct{}{}
 	return log, c.view.Epoch, func() {
 		unwatch()

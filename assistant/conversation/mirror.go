@@ -26,7 +26,7 @@ const (
 // mirror is what a conversation knows of its place among the nodes. It is under the conversation's lock.
 type mirror struct {
 	standing assistant.Standing // the last one heard of
-	news     chan struct{}      // holds one: standing is new
+	news     chan struct{}      // holds one: standing is new; nil before there was a goroutine
 	runs     bool               // the goroutine that keeps the view as the holder's
 	unfeed   context.CancelFunc // ends the feed that is under way; nil = there is none
 	checked  time.Time          // when the store was asked last
@@ -69,6 +69,9 @@ func (c *Conversation) heard(s assistant.Standing) {
 // mirrorLocked starts the goroutine that keeps the view as the holder's, where it is needed.
 func (c *Conversation) mirrorLocked() {
 	if !c.mirror.runs && c.isElsewhereLocked() {
+		if c.mirror.news == nil {
+			c.mirror.news = make(chan struct{}, 1)
+		}
 		c.mirror.runs = c.hub.Go(c.keepUp)
 	}
 }
@@ -306,16 +309,18 @@ func (c *Conversation) reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := &c.mirror
-	m.former = c.view.Log
+	former := c.view.Log
 	c.viewLocked(state)
 	c.ages = stream.Ages{}
-	m.base, m.from = c.view.Snapshot(), c.view.Log.Last()
+	if c.isRead.Load() { // the view before it may have followers
+		m.former, m.base, m.from = former, c.view.Snapshot(), c.view.Log.Last()
+	}
 	if hasEnd {
 		c.appendLocked(end)
 		c.seenLocked(end)
 	}
 	c.standLocked(state)
-	m.former.End()
+	former.End()
 	return nil
 }
 

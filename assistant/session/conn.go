@@ -15,6 +15,13 @@ type Conn interface {
 	Close(code int, reason string) error
 }
 
+// awaiter is a [Conn] that can wait for its next message with a small stack. A session then calls Recv, and all that
+// handles the message, on another goroutine, so that an idle one keeps a small stack.
+type awaiter interface {
+	// Await waits until Recv has something to do.
+	Await()
+}
+
 // Close codes of RFC 6455 section 7.4.1 and its registry.
 const (
 	closeNormal          = 1000

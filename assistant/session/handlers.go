@@ -64,10 +64,12 @@ func (r *request) admit(ctx context.Context, e wire.Envelope, payload any) error
 
 // conversation is the one that the request is about and that the session follows.
 func (r *request) conversation() (*conversation.Conversation, error) {
-	if r.isList {
+	switch {
+	case r.isList:
 		return nil, assistant.Refuse(assistant.ReasonUnknownTopic)
-	}
-	if r.followed == nil {
+	case r.id == "":
+		return r.s.own().conversation, nil
+	case r.followed == nil:
 		return nil, assistant.Refuse(assistant.ReasonNotSubscribed)
 	}
 	return r.followed.conversation, nil

@@ -57,15 +57,23 @@ func (s *Session) stop(c *conversation.Conversation, e wire.Envelope, cmd assist
 
 // noteLocked notes the request of an answer's frames. order is held.
 func (s *Session) noteLocked(run string, key assistant.RequestKey, e wire.Envelope) {
-	s.asked[key] = e
-	s.runs[run] = key
+	put(&s.asked, key, e)
+	put(&s.runs, run, key)
 	s.generation++
+}
+
+// put sets an element of a map, which is made where there is none.
+func put[K comparable, V any](m *map[K]V, key K, v V) {
+	if *m == nil {
+		*m = make(map[K]V)
+	}
+	(*m)[key] = v
 }
 
 // joinLocked notes that a request's frames are those of another answer. order is held.
 func (s *Session) joinLocked(e assistant.Event) {
 	maps.DeleteFunc(s.runs, func(_ string, key assistant.RequestKey) bool { return key == e.From })
-	s.runs[e.Run] = e.From
+	put(&s.runs, e.Run, e.From)
 	s.generation++
 }
 
@@ -74,7 +82,8 @@ func (s *Session) begin(key assistant.RequestKey, e wire.Envelope, topic string)
 	e.Topic = topic
 	s.order.Lock()
 	defer s.order.Unlock()
-	s.asked[key], s.changing = e, key
+	put(&s.asked, key, e)
+	s.changing = key
 }
 
 // finish ends what begin began. Where the command has succeeded, answer is what the client gets if its event is
@@ -92,8 +101,9 @@ func (s *Session) finish(key assistant.RequestKey, topic string, answer wire.Fra
 		delete(s.asked, key)
 		s.reply(e, answer)
 	default:
-		s.answers[key] = answer
+		put(&s.answers, key, answer)
 	}
+	s.emptyLocked()
 }
 
 // requestLocked returns the request that an event answers; mine is false where it is none of this session's.
@@ -108,8 +118,17 @@ func (s *Session) requestLocked(e assistant.Event) (envelope wire.Envelope, mine
 		delete(s.answers, key)
 		maps.DeleteFunc(s.runs, func(_ string, k assistant.RequestKey) bool { return k == key })
 		s.generation++
+		s.emptyLocked()
 	}
 	return envelope, mine
+}
+
+// emptyLocked gives the maps back when nothing is in them: they are large for a session that asks now and then. order
+// is held.
+func (s *Session) emptyLocked() {
+	if len(s.asked)+len(s.runs)+len(s.answers) == 0 {
+		s.asked, s.runs, s.answers = nil, nil, nil
+	}
 }
 
 // endsLocked reports whether an event is the last that answers its request.
@@ -142,6 +161,7 @@ func (s *Session) forgetLocked(topic string, kept map[assistant.RequestKey]bool)
 		return !ok
 	})
 	s.generation++
+	s.emptyLocked()
 }
 
 // keptLocked are the requests whose events are still to come after a snapshot: a client that comes back before an

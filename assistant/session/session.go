@@ -46,7 +46,8 @@ type Session struct {
 	mouth     uint64          // names the session in the keys of its commands
 	home      string          // topic of the conversation that frames without a topic are about; "" = the connection's own
 	ctx       context.Context // ends with the session; its cause is why
-	cancel    context.CancelCauseFunc
+	endCtx    context.CancelCauseFunc
+	isEnding  atomic.Bool // ending was called
 	closing   atomic.Bool
 	closed    chan struct{} // closed when conn is
 	id        uint64
@@ -58,16 +59,15 @@ type Session struct {
 
 	// crossing from the reader to the writer
 	signal chan struct{} // holds one: something may have to be written
-	room   chan struct{} // holds one: direct answers were taken
 
 	// order is held while a command is given and its request noted, and while events become frames. So no
 	// event overtakes the note of the request that it answers. Commands that wait for the store are given
 	// without it.
 	order      sync.Mutex
-	asked      map[assistant.RequestKey]wire.Envelope // requests whose events are still to come
-	runs       map[string]assistant.RequestKey        // the request that each answer's frames belong to
+	asked      map[assistant.RequestKey]wire.Envelope // requests whose events are still to come; nil = none
+	runs       map[string]assistant.RequestKey        // the request that each answer's frames belong to; nil = none
 	generation int                                    // counts changes of the two
-	answers    map[assistant.RequestKey]wire.Frame    // to those requests whose event may be skipped
+	answers    map[assistant.RequestKey]wire.Frame    // to those requests whose event may be skipped; nil = none
 	changing   assistant.RequestKey                   // the request whose command waits for the store
 	list       *feed.Follower                         // of the list of the user's conversations; nil = not followed
 
@@ -75,8 +75,9 @@ type Session struct {
 	writing  bool       // there is a writer
 	extended bool       // the client has used ref or topic
 	subs     map[string]*subscription
-	direct   []wire.Frame // answers that come from no log
-	giveUp   time.Time    // when the writer gives up what is left; zero while the session lasts
+	direct   []wire.Frame  // answers that come from no log
+	room     chan struct{} // holds one: direct answers were taken; nil before the reader has waited for that
+	giveUp   time.Time     // when the writer gives up what is left; zero while the session lasts
 
 	// the writer's
 	streaming bool // a followed answer is under way
@@ -92,37 +93,51 @@ var sockets atomic.Uint64
 
 func init() { sockets.Store(rand.Uint64N(1 << 52)) } //nolint:gosec // no secret
 
-// Serve runs a session on conn until either side ends it, and closes conn. It returns why it ended:
-// io.EOF when the peer closed the connection.
+// Serve is New and [Session.Serve].
 func Serve(a *conversation.Assistant, conn Conn, peer assistant.Peer) error {
-	s := newSession(a, conn, peer)
-	stop := context.AfterFunc(s.ctx, s.ending)
-	defer stop()
-	defer s.hub.Attach(s)()
-	a.Observer.Opened(peer)
-	s.cancel(s.readLoop())
-	<-s.closed
-	s.releaseAll()
-	s.lags(false)
-	summary := s.summary()
-	a.Observer.Closed(peer, summary)
-	s.logEnd(summary)
-	return summary.Err
+	return New(a, conn, peer).Serve()
 }
 
-func newSession(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Session {
+// New makes a session on conn, which Serve runs.
+func New(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Session {
 	s := &Session{
 		assistant: a, hub: a.Hub(), conn: conn, peer: peer, mouth: assistant.NewMouth(), id: sockets.Add(1), since: time.Now(),
-		closed: make(chan struct{}), signal: make(chan struct{}, 1), room: make(chan struct{}, 1),
-		subs: make(map[string]*subscription), asked: make(map[assistant.RequestKey]wire.Envelope), runs: make(map[string]assistant.RequestKey), answers: make(map[assistant.RequestKey]wire.Frame),
+		closed: make(chan struct{}), signal: make(chan struct{}, 1), subs: make(map[string]*subscription),
 	}
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	if peer.Conversation == "" {
-		s.followOwn()
-	} else {
+	s.ctx, s.endCtx = context.WithCancelCause(context.Background())
+	if peer.Conversation != "" {
 		s.home = topicOf(peer.Conversation)
 	}
 	return s
+}
+
+// Serve runs the session until either side ends it, and closes its connection. It returns why it ended: io.EOF when the
+// peer closed the connection. Where the connection is an [awaiter], it needs little stack until then.
+func (s *Session) Serve() error {
+	s.cancel(s.readLoop())
+	<-s.closed
+	return s.leave()
+}
+
+// enter makes the session known, and follows the conversation that the whole session is about, where there is one.
+func (s *Session) enter() error {
+	s.hub.Attach(s)
+	s.assistant.Observer.Opened(s.peer)
+	if s.home == "" {
+		return nil
+	}
+	return s.subscribe(wire.Envelope{}, s.peer.Conversation, nil)
+}
+
+// leave undoes enter, lets go of all conversations, and returns why the session has ended.
+func (s *Session) leave() error {
+	defer s.hub.Detach(s)
+	s.releaseAll()
+	s.lags(false)
+	summary := s.summary()
+	s.assistant.Observer.Closed(s.peer, summary)
+	s.logEnd(summary)
+	return summary.Err
 }
 
 // settings are the newest ones.
@@ -141,39 +156,77 @@ func (s *Session) Draining() {
 // End implements [conversation.Mouth].
 func (s *Session) End(cause error) { s.cancel(cause) }
 
-// bind opens the conversation that the whole session is about.
-func (s *Session) bind() error {
-	if s.home == "" {
-		return nil
+// cancel ends the session; the first cause counts. It returns at once.
+func (s *Session) cancel(cause error) {
+	s.endCtx(cause)
+	if s.isEnding.CompareAndSwap(false, true) {
+		go s.ending() // locks may be held
 	}
-	return s.subscribe(wire.Envelope{}, s.peer.Conversation, nil)
+}
+
+// own returns the subscription of the connection's own conversation, which begins with the first request about it. It is
+// the reader's.
+func (s *Session) own() *subscription {
+	if sub := s.followed(""); sub != nil {
+		return sub
+	}
+	sub := &subscription{conversation: s.hub.OpenOwn(s.ctx, s.peer.User)}
+	sub.follower, _ = sub.conversation.Follow(nil, s.listener())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.subs[""] = sub
+	return sub
 }
 
 // readLoop receives until the session ends, and returns why.
-func (s *Session) readLoop() (cause error) {
+func (s *Session) readLoop() error {
+	err := s.apart((*Session).enter)
+	conn, isAwaiter := s.conn.(awaiter)
+	for err == nil && s.ctx.Err() == nil {
+		if isAwaiter {
+			conn.Await()
+			err = s.apart((*Session).next)
+		} else {
+			err = s.guarded((*Session).next)
+		}
+	}
+	if err == nil {
+		err = context.Cause(s.ctx)
+	}
+	return err
+}
+
+// apart runs a step of the reader on a goroutine of its own, and waits for it.
+func (s *Session) apart(step func(*Session) error) (err error) {
+	var wg sync.WaitGroup
+	wg.Go(func() { err = s.guarded(step) })
+	wg.Wait()
+	return err
+}
+
+// guarded runs a step of the reader. A panic is its error.
+func (s *Session) guarded(step func(*Session) error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			cause = s.panicked(v)
+			err = s.panicked(v)
 		}
 	}()
-	if err := s.bind(); err != nil {
+	return step(s)
+}
+
+// next receives one frame and handles it. Only what ends the session is returned.
+func (s *Session) next() error {
+	data, err := s.conn.Recv()
+	var message interface{ Malformed() }
+	switch {
+	case errors.As(err, &message):
+		s.received.add(nil)
+		return s.invalid(wire.Envelope{}, wire.NotJSON(err.Error()))
+	case err != nil:
 		return err
 	}
-	for s.ctx.Err() == nil {
-		data, err := s.conn.Recv()
-		var message interface{ Malformed() }
-		if errors.As(err, &message) {
-			s.received.add(nil)
-			err = s.invalid(wire.Envelope{}, wire.NotJSON(err.Error()))
-		} else if err == nil {
-			s.received.add(data)
-			err = s.receive(data)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return context.Cause(s.ctx)
+	s.received.add(data)
+	return s.receive(data)
 }
 
 func (s *Session) panicked(value any) error {
@@ -231,12 +284,16 @@ func (s *Session) awaitRoom() error {
 	for {
 		s.mu.Lock()
 		isFull := len(s.direct) >= maxDirect
+		if isFull && s.room == nil {
+			s.room = make(chan struct{}, 1)
+		}
+		room := s.room
 		s.mu.Unlock()
 		if !isFull {
 			return nil
 		}
 		select {
-		case <-s.room:
+		case <-room:
 		case <-s.ctx.Done():
 			return context.Cause(s.ctx)
 		}

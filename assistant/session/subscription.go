@@ -34,13 +34,6 @@ type subscription struct {
 	mine       bool
 }
 
-// followOwn begins with the connection's own conversation.
-func (s *Session) followOwn() {
-	sub := &subscription{conversation: s.hub.OpenOwn(s.ctx, s.peer.User)}
-	sub.follower, _ = sub.conversation.Follow(nil, s.listener())
-	s.subs[""] = sub
-}
-
 func (s *Session) listener() conversation.Listener {
 	return conversation.Listener{Mouth: s.mouth, Wake: s.wake, TooSlow: func() { s.cancel(conversation.ErrTooSlow) }}
 }

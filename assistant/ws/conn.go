@@ -35,8 +35,8 @@ type Conn struct {
 	closeOnce sync.Once
 	agreed    atomic.Bool // the peer has answered the close frame
 
-	arriving *time.Timer // ends a message that takes too long; held with receiving, nil before the first one
-	late     atomic.Bool // it has
+	taken uint32      // whole messages that Recv has read; held with receiving
+	late  atomic.Bool // a message took too long
 }
 
 // CloseError describes a message that must not be accepted. The caller closes the connection with its code.
@@ -124,9 +124,9 @@ func (c *Conn) recv() ([]byte, error) {
 	case err != nil:
 		return nil, err
 	}
-	c.hurry()
+	arriving := c.hurry()
 	data, err := io.ReadAll(io.LimitReader(r, c.maxSize+1)) // inflated, if compressed
-	c.arriving.Stop()
+	arriving.Stop()
 	switch {
 	case c.late.Load():
 		return nil, errLate
@@ -138,6 +138,9 @@ func (c *Conn) recv() ([]byte, error) {
 		return nil, err
 	case int64(len(data)) > c.maxSize:
 		return nil, errTooBig
+	}
+	c.taken++
+	switch {
 	case kind == websocket.BinaryMessage:
 		return nil, BinaryError{}
 	case !utf8.Valid(data): // gorilla does not check
@@ -153,15 +156,11 @@ const (
 	arrivalRate = 20_000
 )
 
-// hurry gives the message that has begun its time. It may arrive in fragments, and pings between them do not
-// show that it will ever end.
-func (c *Conn) hurry() {
+// hurry gives the message that has begun its time, until the timer is stopped. It may arrive in fragments, and pings
+// between them do not show that it will ever end.
+func (c *Conn) hurry() *time.Timer {
 	limit := max(arrivalTime, time.Duration(c.maxSize/arrivalRate)*time.Second)
-	if c.arriving != nil {
-		c.arriving.Reset(limit)
-		return
-	}
-	c.arriving = time.AfterFunc(limit, func() {
+	return time.AfterFunc(limit, func() {
 		c.late.Store(true)
 		c.net.giveUp()
 	})

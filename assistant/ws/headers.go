@@ -9,6 +9,8 @@ type headers struct {
 	have     uint8    // bytes of header
 	rest     uint64   // bytes of mask and payload that are still to come
 	halfCode bool     // a close frame with a payload of one byte has come
+	messages uint32   // whole messages
+	isOpen   bool     // something has come after the last whole message
 }
 
 // follow takes the next bytes.
@@ -18,8 +20,12 @@ func (h *headers) follow(p []byte) {
 			n := min(h.rest, uint64(len(p)))
 			h.rest -= n
 			p = p[n:]
+			if h.rest == 0 {
+				h.ended()
+			}
 			continue
 		}
+		h.isOpen = true
 		h.header[h.have] = p[0]
 		h.have++
 		p = p[1:]
@@ -30,7 +36,19 @@ func (h *headers) follow(p []byte) {
 				h.rest += 4
 			}
 			h.have = 0
+			if h.rest == 0 {
+				h.ended()
+			}
 		}
+	}
+}
+
+// ended notes the end of a frame.
+func (h *headers) ended() {
+	const final, control = 0x80, 0x8
+	if h.header[0]&(final|control) == final {
+		h.messages++
+		h.isOpen = false
 	}
 }
 

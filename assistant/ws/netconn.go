@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,9 +20,9 @@ import (
 type opening interface {
 	// ready returns what prevents the connection, before anything is written.
 	ready() error
-	// accept sends gorilla's answer to the handshake. It returns the connection, and the data that the
-	// client sent together with its request.
-	accept(answer *http.Response) (conn net.Conn, early []byte, err error)
+	// accept sends gorilla's answer to the handshake, which has that header. It returns the connection, and the
+	// data that the client sent together with its request.
+	accept(answer http.Header) (conn net.Conn, early []byte, err error)
 }
 
 // hijacker is the http.ResponseWriter that gorilla upgrades. Only Hijack and Header are used.
@@ -55,15 +56,18 @@ func (u upgrade) ready() error {
 	return fmt.Errorf("take over the connection: %w", http.ErrNotSupported)
 }
 
-func (u upgrade) accept(answer *http.Response) (net.Conn, []byte, error) {
-	maps.Copy(u.w.Header(), answer.Header)
-	u.w.WriteHeader(answer.StatusCode)
+func (u upgrade) accept(answer http.Header) (net.Conn, []byte, error) {
+	maps.Copy(u.w.Header(), answer)
+	u.w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, rw, err := http.NewResponseController(u.w).Hijack()
 	if err != nil {
 		return nil, nil, fmt.Errorf("take over the connection: %w", err)
 	}
-	early := make([]byte, rw.Reader.Buffered())
-	_, _ = io.ReadFull(rw.Reader, early)
+	var early []byte
+	if n := rw.Reader.Buffered(); n > 0 {
+		early = make([]byte, n)
+		_, _ = io.ReadFull(rw.Reader, early)
+	}
 	return conn, early, rw.Flush()
 }
 
@@ -88,7 +92,9 @@ type netConn struct {
 	net.Conn               // nil until the handshake is answered
 	opening  opening       // nil afterwards
 	timeout  time.Duration // how long a write may take
-	early    []byte        // what the client sent together with its handshake
+	early    []byte        // read already, but not by Read: sent together with the handshake, or of first
+	first    [32]byte      // what await has read
+	failed   error         // of await, for the next Read
 	silent   atomic.Int64  // since when a read waits for the peer, see now; 0 = none does
 	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait; 0 = open
 	headers                // the reader's
@@ -177,29 +183,38 @@ func (c *netConn) limitWrite() error {
 }
 
 // switchProtocols sends gorilla's answer through the response writer and takes over the connection.
-func (c *netConn) switchProtocols(answer []byte) error {
-	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(answer)), nil)
-	if err != nil {
-		return fmt.Errorf("read handshake answer: %w", err)
+func (c *netConn) switchProtocols(answer []byte) (err error) {
+	header := make(http.Header, 4)
+	for line := range strings.SplitSeq(string(answer), "\r\n") { // the first has no colon
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			header.Add(name, value)
+		}
 	}
-	_ = res.Body.Close()
-	c.Conn, c.early, err = c.opening.accept(res)
+	c.Conn, c.early, err = c.opening.accept(header)
 	c.opening = nil
 	return err
 }
 
 // Read waits until data arrives or the peer is considered gone, see [netConn.silence].
-func (c *netConn) Read(p []byte) (int, error) {
-	if len(c.early) > 0 {
-		n := copy(p, c.early)
+func (c *netConn) Read(p []byte) (n int, err error) {
+	switch {
+	case len(c.early) > 0:
+		n = copy(p, c.early)
 		c.early = c.early[n:]
-		c.follow(p[:n])
-		return n, nil
+	case c.failed != nil:
+		return 0, c.failed
+	default:
+		n, err = c.wait(p)
 	}
-	c.silent.Store(now())
-	defer c.silent.Store(0)
-	n, err := c.Conn.Read(p)
 	c.follow(p[:n])
+	return n, err
+}
+
+// wait reads from the connection.
+func (c *netConn) wait(p []byte) (int, error) {
+	c.silent.Store(now())
+	n, err := c.Conn.Read(p)
+	c.silent.Store(0)
 	return n, err
 }
 

@@ -59,11 +59,11 @@ func (s *streamConn) ready() error {
 
 // accept answers the extended CONNECT as gorilla answered the upgrade, without the headers that only HTTP/1.1
 // has (RFC 8441 section 5).
-func (s *streamConn) accept(answer *http.Response) (net.Conn, []byte, error) {
+func (s *streamConn) accept(answer http.Header) (net.Conn, []byte, error) {
 	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Accept"} {
-		answer.Header.Del(name)
+		answer.Del(name)
 	}
-	maps.Copy(s.w.Header(), answer.Header)
+	maps.Copy(s.w.Header(), answer)
 	s.w.WriteHeader(http.StatusOK)
 	return s, nil, s.ctrl.Flush()
 }

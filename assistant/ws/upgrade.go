@@ -81,7 +81,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	}
 	var refused error
 	upgrader := websocket.Upgrader{
-		ReadBufferSize:  512, // kept by idle connections; larger reads bypass it
+		ReadBufferSize:  128, // kept by idle connections; larger reads bypass it
 		WriteBufferPool: &writeBuffers,
 		CheckOrigin:     func(*http.Request) bool { return true }, // done above
 

@@ -1,9 +1,11 @@
 package endpoint
 
 import (
-	"context"
+	"bufio"
+	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -30,13 +32,18 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 	if !h.hub.acquire() {
 		return refuseSocket(conn, ended)
 	}
-	served := h.hub.Go(func() {
+	server, _ := r.Context().Value(http3.ServerContextKey).(*http3.Server)
+	end := func() {
 		defer ended()
-		defer silent.note(conn, r.Context())
+		defer silent.note(conn, server)
 		defer func() { go h.hub.release() }() // the last release waits for this goroutine
 		defer release()
-		defer func() { _ = conn.Close(1011, "") }() // if Serve panics: a stream must not outlive its request
-		_ = session.Serve(h.assistant, conn, peer)
+		_ = conn.Close(1011, "") // if Serve panics: a stream must not outlive its request
+	}
+	s := session.New(h.assistant, conn, peer) // with all that it needs of r, which must not stay in memory
+	served := h.hub.Go(func() {
+		defer end()
+		_ = s.Serve()
 	})
 	if !served {
 		h.hub.release()
@@ -51,8 +58,9 @@ var silent silentServers
 
 type silentServers struct{ servers sync.Map } // *http3.Server to nothing
 
-func (s *silentServers) note(conn *ws.Conn, ctx context.Context) {
-	if server, ok := ctx.Value(http3.ServerContextKey).(*http3.Server); ok && caddy.Exiting() && !conn.Agreed() {
+// note takes the server of a connection that has ended; nil = it was none of HTTP/3.
+func (s *silentServers) note(conn *ws.Conn, server *http3.Server) {
+	if server != nil && caddy.Exiting() && !conn.Agreed() {
 		s.servers.Store(server, nil)
 	}
 }
@@ -70,6 +78,26 @@ func refuseSocket(conn *ws.Conn, ended func()) bool {
 	defer ended()
 	_ = conn.Close(1012, "server is stopping")
 	return false
+}
+
+// unrecorded is a response writer that hands over the connection past Caddy's recorders. Those of the access log and of
+// the metrics would count the connection's bytes, which nobody reads once the handler has returned, and would keep the
+// whole request and net/http's buffers in memory for as long as the connection is open.
+type unrecorded struct{ http.ResponseWriter }
+
+func (u unrecorded) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+var recorderType = reflect.TypeOf(caddyhttp.NewResponseRecorder(nil, nil, nil))
+
+func (u unrecorded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	for w := u.ResponseWriter; ; {
+		_, isHijacker := w.(http.Hijacker)
+		wrapper, isWrapper := w.(interface{ Unwrap() http.ResponseWriter })
+		if !isWrapper || isHijacker && reflect.TypeOf(w) != recorderType {
+			return http.NewResponseController(w).Hijack()
+		}
+		w = wrapper.Unwrap()
+	}
 }
 
 // forever is longer than any connection lives.
