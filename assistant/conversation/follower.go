@@ -163,7 +163,7 @@ func (c *Conversation) fromBaseLocked(former *stream.Log[assistant.Event], p *Po
 	if former != m.former || p.Recovered || !c.view.Log.Holds(m.from) {
 		return
 	}
-	base := m.base
+	base := *m.base
 	p.Seq, p.Snapshot = m.from, &base
 	if base.Running != nil {
 		p.Running = base.Running.ID

@@ -36,7 +36,7 @@ type mirror struct {
 	presentAt assistant.NodeID
 	// of a view that another one has replaced
 	former *stream.Log[assistant.Event]
-	base   assistant.Snapshot // for followers of the former log: the view after event number from
+	base   *assistant.Snapshot // for followers of the former log: the view after event number from
 	from   uint64
 }
 
@@ -305,6 +305,7 @@ func (c *Conversation) reload() error {
 	if err != nil {
 		return err
 	}
+	state.Conversation.ID = c.id // one string for both
 	end, hasEnd := c.endSince(&state)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -313,7 +314,8 @@ func (c *Conversation) reload() error {
 	c.viewLocked(state)
 	c.ages = stream.Ages{}
 	if c.isRead.Load() { // the view before it may have followers
-		m.former, m.base, m.from = former, c.view.Snapshot(), c.view.Log.Last()
+		base := c.view.Snapshot()
+		m.former, m.base, m.from = former, &base, c.view.Log.Last()
 	}
 	if hasEnd {
 		c.appendLocked(end)

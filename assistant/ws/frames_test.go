@@ -122,17 +122,29 @@ type wireCase struct {
 
 func TestWire(t *testing.T) {
 	for _, test := range wireCases {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c, p := open(t, ws.Options{MaxMessageSize: 65536})
-				go echoAll(c)
-				go func() { _, _ = p.Write(test.send) }() // the server may hang up before it has read all
-				if got := answers(p, len(test.want)); !slices.Equal(got, test.want) {
-					t.Errorf("got %q, want %q", got, test.want)
-				}
+		for mode, echo := range echoes {
+			t.Run(test.name+mode, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c, p := open(t, ws.Options{MaxMessageSize: 65536})
+					go echo(c)
+					go func() { _, _ = p.Write(test.send) }() // the server may hang up before it has read all
+					if got := answers(p, len(test.want)); !slices.Equal(got, test.want) {
+						t.Errorf("got %q, want %q", got, test.want)
+					}
+				})
 			})
-		})
+		}
 	}
+}
+
+// echoes are two ways to send every message back. They differ in nothing that a peer sees.
+var echoes = map[string]func(*ws.Conn){
+	"": echoAll,
+	", awaited": func(c *ws.Conn) {
+		for ok := true; ok; ok = echoOne(c) {
+			c.Await()
+		}
+	},
 }
 
 // TestWireByteByByte plays the same cases one byte at a time.
@@ -141,38 +153,44 @@ func TestWireByteByByte(t *testing.T) {
 		if len(test.send) > 300 {
 			continue
 		}
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c, p := open(t, ws.Options{MaxMessageSize: 65536})
-				go echoAll(c)
-				go func() {
-					for i := range test.send {
-						if _, err := p.Write(test.send[i : i+1]); err != nil {
-							return
+		for mode, echo := range echoes {
+			t.Run(test.name+mode, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c, p := open(t, ws.Options{MaxMessageSize: 65536})
+					go echo(c)
+					go func() {
+						for i := range test.send {
+							if _, err := p.Write(test.send[i : i+1]); err != nil {
+								return
+							}
 						}
+					}()
+					if got := answers(p, len(test.want)); !slices.Equal(got, test.want) {
+						t.Errorf("got %q, want %q", got, test.want)
 					}
-				}()
-				if got := answers(p, len(test.want)); !slices.Equal(got, test.want) {
-					t.Errorf("got %q, want %q", got, test.want)
-				}
+				})
 			})
-		})
+		}
 	}
 }
 
 // echoAll sends every message back, and closes with the code of Recv's error.
 func echoAll(c *ws.Conn) {
-	for {
-		data, err := c.Recv()
-		switch _, isBinary := errors.AsType[ws.BinaryError](err); {
-		case isBinary:
-			data = []byte("binary")
-		case err != nil:
-			_ = c.Close(closeCode(err), "")
-			return
-		}
-		_ = c.Send(data)
+	for echoOne(c) {
 	}
+}
+
+func echoOne(c *ws.Conn) (ok bool) {
+	data, err := c.Recv()
+	switch _, isBinary := errors.AsType[ws.BinaryError](err); {
+	case isBinary:
+		data = []byte("binary")
+	case err != nil:
+		_ = c.Close(closeCode(err), "")
+		return false
+	}
+	_ = c.Send(data)
+	return true
 }
 
 // answers reads what the server sends: n frames, and any more until two seconds of silence. After a close

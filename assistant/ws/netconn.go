@@ -109,27 +109,33 @@ type netConn struct {
 // channel, which matters for idle connections.
 type lock struct {
 	mu      sync.Mutex
-	changed sync.Cond
-	asked   uint32 // calls of Lock
-	given   uint32 // calls of Unlock
+	isHeld  bool
+	waiting []chan struct{} // closed when it is their turn
 }
 
 func (l *lock) Lock() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.changed.L = &l.mu
-	turn := l.asked
-	l.asked++
-	for turn != l.given {
-		l.changed.Wait()
+	if !l.isHeld {
+		l.isHeld = true
+		l.mu.Unlock()
+		return
 	}
+	turn := make(chan struct{})
+	l.waiting = append(l.waiting, turn)
+	l.mu.Unlock()
+	<-turn
 }
 
 func (l *lock) Unlock() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.given++
-	l.changed.Broadcast()
+	if len(l.waiting) == 0 {
+		l.isHeld = false
+		l.waiting = nil
+		return
+	}
+	close(l.waiting[0])
+	l.waiting = l.waiting[1:]
 }
 
 var corkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

@@ -273,9 +273,10 @@ func describe(head, payload []byte) string {
 	return strings.TrimSpace(name + " " + string(payload))
 }
 
-// recv calls Recv until it fails, and returns the messages and the error.
+// recv calls Await and Recv until that fails, and returns the messages and the error.
 func recv(c *ws.Conn) (messages []string, err error) {
 	for {
+		c.Await()
 		data, err := c.Recv()
 		if err != nil {
 			return messages, err
