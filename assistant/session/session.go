@@ -47,7 +47,6 @@ type Session struct {
 	home      string          // topic of the conversation that frames without a topic are about; "" = the connection's own
 	ctx       context.Context // ends with the session; its cause is why
 	endCtx    context.CancelCauseFunc
-	isEnding  atomic.Bool // ending was called
 	closing   atomic.Bool
 	closed    chan struct{} // closed when conn is
 	id        uint64
@@ -71,13 +70,15 @@ type Session struct {
 	changing   assistant.RequestKey                   // the request whose command waits for the store
 	list       *feed.Follower                         // of the list of the user's conversations; nil = not followed
 
-	mu       sync.Mutex // the last to be taken
-	writing  bool       // there is a writer
-	extended bool       // the client has used ref or topic
-	subs     map[string]*subscription
-	direct   []wire.Frame  // answers that come from no log
-	room     chan struct{} // holds one: direct answers were taken; nil before the reader has waited for that
-	giveUp   time.Time     // when the writer gives up what is left; zero while the session lasts
+	mu         sync.Mutex // the last to be taken
+	writing    bool       // there is a writer
+	extended   bool       // the client has used ref or topic
+	ended      bool       // cancel was called
+	subs       map[string]*subscription
+	endRequest context.CancelCauseFunc // ends the context of the request under way; nil = there is none
+	direct     []wire.Frame            // answers that come from no log
+	room       chan struct{}           // holds one: direct answers were taken; nil before the reader has waited for that
+	giveUp     time.Time               // when the writer gives up what is left; zero while the session lasts
 
 	// the writer's
 	streaming bool // a followed answer is under way
@@ -159,8 +160,32 @@ func (s *Session) End(cause error) { s.cancel(cause) }
 // cancel ends the session; the first cause counts. It returns at once.
 func (s *Session) cancel(cause error) {
 	s.endCtx(cause)
-	if s.isEnding.CompareAndSwap(false, true) {
-		go s.ending() // locks may be held
+	s.mu.Lock()
+	first := !s.ended
+	s.ended = true
+	if first && s.endRequest != nil {
+		s.endRequest(cause)
+	}
+	s.mu.Unlock()
+	if first {
+		s.ending()
+	}
+}
+
+// request makes the context of a request, which ends with the session. It is not made of the session's: that would keep
+// for as long as the session lasts what it needs to end others.
+func (s *Session) request() (ctx context.Context, done func()) {
+	ctx, end := context.WithCancelCause(context.Background())
+	s.mu.Lock()
+	if s.endRequest = end; s.ended {
+		end(context.Cause(s.ctx))
+	}
+	s.mu.Unlock()
+	return ctx, func() {
+		s.mu.Lock()
+		s.endRequest = nil
+		s.mu.Unlock()
+		end(nil)
 	}
 }
 
@@ -240,7 +265,9 @@ func (s *Session) receive(data []byte) error {
 	if err := s.awaitRoom(); err != nil {
 		return err
 	}
-	e, err := table.Dispatch(s.ctx, &request{s: s}, data)
+	ctx, done := s.request()
+	defer done()
+	e, err := table.Dispatch(ctx, &request{s: s}, data)
 	if err == nil {
 		return nil
 	}
