@@ -112,7 +112,7 @@ func (c *Conversation) loadOnce() error {
 func (c *Conversation) read() error {
 	c.writing <- struct{}{}
 	defer c.written()
-	if err := c.reload(); err != nil {
+	if err := c.hub.enqueue(c.ctx, c.reload); err != nil {
 		return err
 	}
 	c.isRead.Store(true)

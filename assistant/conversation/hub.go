@@ -84,6 +84,7 @@ type Hub struct {
 	current  atomic.Pointer[Assistant] // the newest settings
 	lists    feed.Feeds
 	nodes    nodes
+	reading  chan struct{} // holds one for each read that enqueue lets through
 
 	// Locks are taken in this order: inUseMu, that of a conversation, mu, those of mouths.
 	inUseMu sync.Mutex
@@ -105,7 +106,7 @@ func NewHub(store assistant.Store, log *zap.Logger) *Hub {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	h := &Hub{log: log, accounts: limits.NewAccounts(), answering: make(map[*turn]*Conversation),
+	h := &Hub{log: log, accounts: limits.NewAccounts(), reading: make(chan struct{}, maxReading), answering: make(map[*turn]*Conversation),
 		mouths: make(map[Mouth]struct{}), inUse: make(map[string]*Conversation)}
 	h.store = guard.Store(store, h.observer)
 	if bounded, ok := store.(assistant.Bounded); ok {
@@ -245,8 +246,33 @@ func (h *Hub) Allowed(ctx context.Context, user, id string) error {
 		}
 		return nil
 	}
-	_, err := h.store.Conversation(ctx, user, id)
-	return err
+	return h.enqueue(ctx, func() error {
+		_, err := h.store.Conversation(ctx, user, id)
+		return err
+	})
+}
+
+const (
+	// maxReading is how many reads for who begins to follow a conversation the store has at once. When thousands come
+	// back at the same time, the others wait here: in the store, they would use up the time that each call has.
+	maxReading = 16
+	// maxQueued is how long they wait.
+	maxQueued = 30 * time.Second
+)
+
+var errQueued = errors.New("too many conversations are to be read")
+
+// enqueue calls read when its turn has come.
+func (h *Hub) enqueue(ctx context.Context, read func() error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxQueued, errQueued)
+	defer cancel()
+	select {
+	case h.reading <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-h.reading }()
+	return read()
 }
 
 // Open opens a stored conversation of the owner's. Its Close must be called once. One that is missing, or

@@ -43,17 +43,18 @@ func (t *traffic) load() assistant.Traffic {
 // summary is what the observer and the log learn of the session's end.
 func (s *Session) summary() assistant.SessionSummary {
 	cause := context.Cause(s.ctx)
-	return assistant.SessionSummary{Cause: closeCause(cause), Err: cause, CloseCode: closeCode(cause), Duration: time.Since(s.since), Received: s.received.load(), Sent: s.sent.load()}
+	code := closeCode(cause)
+	return assistant.SessionSummary{Cause: closeCause(cause, code), Err: cause, CloseCode: code, Duration: time.Since(s.since), Received: s.received.load(), Sent: s.sent.load()}
 }
 
 // logEnd writes the one line of a session.
 func (s *Session) logEnd(end assistant.SessionSummary) {
-	fields := []zap.Field{
+	fields := append(make([]zap.Field, 0, 11),
 		zap.String("remote_addr", s.peer.RemoteAddr), zap.String("user", s.peer.User),
 		zap.String("cause", string(end.Cause)), zap.Int("close_code", end.CloseCode), zap.Duration("duration", end.Duration),
 		zap.Int("messages_in", end.Received.Messages), zap.Int("bytes_in", end.Received.Bytes),
 		zap.Int("messages_out", end.Sent.Messages), zap.Int("bytes_out", end.Sent.Bytes),
-	}
+	)
 	if s.peer.Conversation != "" {
 		fields = append(fields, zap.String("conversation_id", s.peer.Conversation))
 	}
@@ -63,11 +64,21 @@ func (s *Session) logEnd(end assistant.SessionSummary) {
 	s.assistant.Logger.Info("session ended", fields...)
 }
 
-// closeCause sorts why a session ended, for operators.
-func closeCause(cause error) assistant.CloseCause {
-	var timeout interface{ Timeout() bool }
-	var coded interface{ CloseCode() int }
-	switch code := closeCode(cause); {
+// coded is an error that says what to close with.
+type coded interface {
+	error
+	CloseCode() int
+}
+
+// timing is an error that says whether it is about time.
+type timing interface {
+	error
+	Timeout() bool
+}
+
+// closeCause sorts why a session ended, for operators. code is the one that its client sees.
+func closeCause(cause error, code int) assistant.CloseCause {
+	switch {
 	case errors.Is(cause, io.EOF):
 		return assistant.CloseLeft
 	case errors.Is(cause, conversation.ErrTooSlow):
@@ -76,17 +87,27 @@ func closeCause(cause error) assistant.CloseCause {
 		return assistant.CloseMalformed
 	case errors.Is(cause, errDisconnected):
 		return assistant.CloseOperator
-	case errors.As(cause, &coded):
+	case isCoded(cause):
 		return assistant.CloseRefused
 	case code == closeServiceRestart:
 		return assistant.CloseDraining
 	case isFaultOfOurs(cause):
 		return assistant.CloseInternal
-	case errors.As(cause, &timeout) && timeout.Timeout():
+	case isTimeout(cause):
 		return assistant.CloseTimeout
 	default:
 		return assistant.CloseLost
 	}
+}
+
+func isCoded(cause error) bool {
+	_, ok := errors.AsType[coded](cause)
+	return ok
+}
+
+func isTimeout(cause error) bool {
+	t, ok := errors.AsType[timing](cause)
+	return ok && t.Timeout()
 }
 
 // isFaultOfOurs reports whether something broke in the server, and not a connection.
@@ -98,12 +119,12 @@ func isFaultOfOurs(cause error) bool {
 
 // closeCode maps why a session ended to the code that its client sees.
 func closeCode(cause error) int {
-	var coded interface{ CloseCode() int }
-	var crash *assistant.PanicError
+	if c, ok := errors.AsType[coded](cause); ok {
+		return c.CloseCode()
+	}
+	_, crash := errors.AsType[*assistant.PanicError](cause)
 	switch {
-	case errors.As(cause, &coded):
-		return coded.CloseCode()
-	case errors.As(cause, &crash):
+	case crash:
 		return closeInternalError
 	case errors.Is(cause, conversation.ErrStopping):
 		return closeServiceRestart
@@ -118,8 +139,7 @@ func closeCode(cause error) int {
 
 // closeReason is the text beside the code: only for faults of the client's.
 func closeReason(cause error) string {
-	var coded interface{ CloseCode() int }
-	if errors.As(cause, &coded) || errors.Is(cause, errMalformed) || errors.Is(cause, conversation.ErrTooSlow) || errors.Is(cause, conversation.ErrStopping) {
+	if isCoded(cause) || errors.Is(cause, errMalformed) || errors.Is(cause, conversation.ErrTooSlow) || errors.Is(cause, conversation.ErrStopping) {
 		return cause.Error()
 	}
 	return ""

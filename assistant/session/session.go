@@ -239,12 +239,17 @@ func (s *Session) guarded(step func(*Session) error) (err error) {
 	return step(s)
 }
 
+// malformed is an error of Recv that describes one message.
+type malformed interface {
+	error
+	Malformed()
+}
+
 // next receives one frame and handles it. Only what ends the session is returned.
 func (s *Session) next() error {
 	data, err := s.conn.Recv()
-	var message interface{ Malformed() }
-	switch {
-	case errors.As(err, &message):
+	switch _, isOfMessage := errors.AsType[malformed](err); {
+	case isOfMessage:
 		s.received.add(nil)
 		return s.invalid(wire.Envelope{}, wire.NotJSON(err.Error()))
 	case err != nil:
