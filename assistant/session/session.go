@@ -115,18 +115,22 @@ func New(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Session {
 // Serve runs the session until either side ends it, and closes its connection. It returns why it ended: io.EOF when the
 // peer closed the connection. Where the connection is an [awaiter], it needs little stack until then.
 func (s *Session) Serve() error {
-	s.cancel(s.readLoop())
+	if cause := s.readLoop(); !s.endQuietly(cause) {
+		s.cancel(cause)
+	}
 	<-s.closed
 	return s.leave()
 }
 
-// enter makes the session known, and follows the conversation that the whole session is about, where there is one.
+// enter makes the session known.
 func (s *Session) enter() error {
 	s.hub.Attach(s)
 	s.assistant.Observer.Opened(s.peer)
-	if s.home == "" {
-		return nil
-	}
+	return nil
+}
+
+// bind follows the conversation that the whole session is about.
+func (s *Session) bind() error {
 	return s.subscribe(wire.Envelope{}, s.peer.Conversation, nil)
 }
 
@@ -172,6 +176,21 @@ func (s *Session) cancel(cause error) {
 	}
 }
 
+// endQuietly ends the session, and closes its connection, if there is no writer and nothing to write. It is the reader's.
+func (s *Session) endQuietly(cause error) bool {
+	s.mu.Lock()
+	isQuiet := !s.ended && !s.writing && len(s.direct)+len(s.subs) == 0 && s.list == nil
+	if isQuiet {
+		s.ended, s.writing = true, true // no writer begins
+	}
+	s.mu.Unlock()
+	if isQuiet {
+		s.endCtx(cause)
+		s.close()
+	}
+	return isQuiet
+}
+
 // request makes the context of a request, which ends with the session. It is not made of the session's: that would keep
 // for as long as the session lasts what it needs to end others.
 func (s *Session) request() (ctx context.Context, done func()) {
@@ -205,7 +224,10 @@ func (s *Session) own() *subscription {
 
 // readLoop receives until the session ends, and returns why.
 func (s *Session) readLoop() error {
-	err := s.apart((*Session).enter)
+	err := s.guarded((*Session).enter)
+	if err == nil && s.home != "" {
+		err = s.apart((*Session).bind)
+	}
 	conn, isAwaiter := s.conn.(awaiter)
 	for err == nil && s.ctx.Err() == nil {
 		if isAwaiter {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -20,9 +19,9 @@ import (
 type opening interface {
 	// ready returns what prevents the connection, before anything is written.
 	ready() error
-	// accept sends gorilla's answer to the handshake, which has that header. It returns the connection, and the
+	// accept sends gorilla's answer to the handshake, which has these headers. It returns the connection, and the
 	// data that the client sent together with its request.
-	accept(answer http.Header) (conn net.Conn, early []byte, err error)
+	accept(headers iter.Seq2[string, string]) (conn net.Conn, early []byte, err error)
 }
 
 // hijacker is the http.ResponseWriter that gorilla upgrades. Only Hijack and Header are used.
@@ -39,9 +38,14 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err := h.nc.opening.ready(); err != nil {
 		return nil, nil, err
 	}
-	none := bytes.NewReader(nil)
-	return h.nc, bufio.NewReadWriter(bufio.NewReaderSize(none, 16), bufio.NewWriterSize(h.nc, 16)), nil
+	return h.nc, bufio.NewReadWriter(nothing, bufio.NewWriterSize(h.nc, answerSize)), nil
 }
+
+// nothing is read from before gorilla's answer. Gorilla only looks at how much it has.
+var nothing = bufio.NewReaderSize(bytes.NewReader(nil), 16)
+
+// answerSize is enough for gorilla's answer.
+const answerSize = 256
 
 // upgrade takes over the connection of an HTTP/1.1 request.
 type upgrade struct{ w http.ResponseWriter }
@@ -56,8 +60,10 @@ func (u upgrade) ready() error {
 	return fmt.Errorf("take over the connection: %w", http.ErrNotSupported)
 }
 
-func (u upgrade) accept(answer http.Header) (net.Conn, []byte, error) {
-	maps.Copy(u.w.Header(), answer)
+func (u upgrade) accept(headers iter.Seq2[string, string]) (net.Conn, []byte, error) {
+	for name, value := range headers {
+		u.w.Header().Set(name, value)
+	}
 	u.w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, rw, err := http.NewResponseController(u.w).Hijack()
 	if err != nil {
@@ -190,15 +196,20 @@ func (c *netConn) limitWrite() error {
 
 // switchProtocols sends gorilla's answer through the response writer and takes over the connection.
 func (c *netConn) switchProtocols(answer []byte) (err error) {
-	header := make(http.Header, 4)
-	for line := range strings.SplitSeq(string(answer), "\r\n") { // the first has no colon
-		if name, value, ok := strings.Cut(line, ": "); ok {
-			header.Add(name, value)
-		}
-	}
-	c.Conn, c.early, err = c.opening.accept(header)
+	c.Conn, c.early, err = c.opening.accept(headersOf(string(answer)))
 	c.opening = nil
 	return err
+}
+
+// headersOf yields the headers of an HTTP message's head, each of which stands in one line.
+func headersOf(head string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for line := range strings.SplitSeq(head, "\r\n") {
+			if name, value, ok := strings.Cut(line, ": "); ok && !yield(name, value) {
+				return
+			}
+		}
+	}
 }
 
 // Read waits until data arrives or the peer is considered gone, see [netConn.silence].

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"iter"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -59,11 +60,12 @@ func (s *streamConn) ready() error {
 
 // accept answers the extended CONNECT as gorilla answered the upgrade, without the headers that only HTTP/1.1
 // has (RFC 8441 section 5).
-func (s *streamConn) accept(answer http.Header) (net.Conn, []byte, error) {
-	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Accept"} {
-		answer.Del(name)
+func (s *streamConn) accept(headers iter.Seq2[string, string]) (net.Conn, []byte, error) {
+	for name, value := range headers {
+		if !slices.Contains([]string{"Connection", "Upgrade", "Sec-WebSocket-Accept"}, name) {
+			s.w.Header().Set(name, value)
+		}
 	}
-	maps.Copy(s.w.Header(), answer)
 	s.w.WriteHeader(http.StatusOK)
 	return s, nil, s.ctrl.Flush()
 }

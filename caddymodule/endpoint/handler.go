@@ -312,7 +312,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 			return unavailable(w, errStopping)
 		}
 	}
-	inquiry := isInquiry(r)
+	isUpgrade := ws.IsUpgrade(r)
+	inquiry := !isUpgrade && isInquiry(r)
 	defer func() { h.refused(w, err, !inquiry) }()
 	if inquiry {
 		if err := h.mayInquire(w, r); err != nil {
@@ -329,7 +330,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	addLogFields(r.Context(), h.Name, peer)
 	var release func() // of its place among the connections
 	served := false
-	if inquiry || ws.IsUpgrade(r) {
+	if inquiry || isUpgrade {
 		if release, err = h.admit(w, r, peer); err != nil {
 			return err
 		}

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// hubs holds what outlives a configuration: conversations in use, sessions and the store. Each handler and each
-// connection has a reference, so a reload closes nothing that a live socket uses.
+// hubs holds what outlives a configuration: conversations in use, sessions and the store. Each handler has a
+// reference, and the connections have one, so a reload closes nothing that a live socket uses.
 var hubs = caddy.NewUsagePool()
 
 // hubKey identifies a hub: the same handler with another store gets a new one.
@@ -47,9 +47,10 @@ type pooledHub struct {
 	gone   chan struct{}   // closed after the store
 	pulse  pulse
 
-	mu       sync.Mutex
-	handlers int  // of configurations that are loaded
-	retired  bool // the last handler has left: the hub drains and takes no new one
+	mu          sync.Mutex
+	handlers    int  // of configurations that are loaded
+	connections int  // they have one reference together
+	retired     bool // the last handler has left: the hub drains and takes no new one
 }
 
 // patience is how long a start waits for a store to open, which otherwise goes on in the background.
@@ -159,15 +160,27 @@ func (h *pooledHub) join() bool {
 	return true
 }
 
-// acquire takes a reference for a connection. It returns false, and takes none, once the hub is retired: the hub
-// may be closed by then.
+// acquire notes a connection, which has a part in one reference until giveBack. It returns false, and notes none, once
+// the hub is retired: the hub may be closed by then.
 func (h *pooledHub) acquire() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.retired {
+	if h.retired {
+		return false
+	}
+	if h.connections++; h.connections == 1 {
 		hubs.LoadOrStore(h.key, h) // only counts: h is in the pool
 	}
-	return !h.retired
+	return true
+}
+
+// giveBack undoes acquire. It does not wait.
+func (h *pooledHub) giveBack() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.connections--; h.connections == 0 {
+		go h.release() // the last release waits for the goroutines of connections
+	}
 }
 
 func (h *pooledHub) release() {

@@ -14,8 +14,9 @@ import (
 // An inquiry is a GET of the socket's address that accepts JSON. It has the status that a handshake of the same client
 // would have now, but for 200 in place of the upgrade; then its body has the limits of the AsyncAPI document. Scripts
 // need it: a browser does not say why it could not open a WebSocket.
+// r asks for no upgrade.
 func isInquiry(r *http.Request) bool {
-	if r.Method != http.MethodGet || ws.IsUpgrade(r) {
+	if r.Method != http.MethodGet {
 		return false
 	}
 	for _, accept := range r.Header.Values("Accept") {

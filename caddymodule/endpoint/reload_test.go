@@ -270,7 +270,7 @@ func TestLateConnection(t *testing.T) {
 	if !h.acquire() {
 		t.Fatal("a hub in use takes no connection")
 	}
-	h.release()
+	h.giveBack()
 	h.leave(0)
 	<-h.gone
 	if h.acquire() {

@@ -36,7 +36,7 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 	end := func() {
 		defer ended()
 		defer silent.note(conn, server)
-		defer func() { go h.hub.release() }() // the last release waits for this goroutine
+		defer h.hub.giveBack()
 		defer release()
 		_ = conn.Close(1011, "") // if Serve panics: a stream must not outlive its request
 	}
@@ -46,7 +46,7 @@ func (h *Handler) serve(conn *ws.Conn, peer assistant.Peer, r *http.Request, rel
 		_ = s.Serve()
 	})
 	if !served {
-		h.hub.release()
+		h.hub.giveBack()
 		return refuseSocket(conn, ended)
 	}
 	return true
