@@ -330,3 +330,27 @@ func TestCloseOvertakesDeadline(t *testing.T) {
 		})
 	}
 }
+
+// TestCloseAfterReset checks that Close sends nothing to a peer that has reset the connection.
+func TestCloseAfterReset(t *testing.T) {
+	near, far := tcpPipe(t)
+	counting := &countingConn{Conn: far}
+	conns := serve(t, counting, &http.Server{}, ws.Options{}, nil)
+	_ = connect(t, near, handshake)
+	c := <-conns
+	before := counting.writes.Load()
+	if err := near.(*net.TCPConn).SetLinger(0); err != nil { // so that closing resets
+		t.Fatal(err)
+	}
+	_ = near.Close()
+	if _, err := recv(c); err == nil {
+		t.Error("the connection goes on")
+	}
+	_ = c.Close(1011, "")
+	if n := counting.writes.Load() - before; n != 0 || c.Agreed() {
+		t.Errorf("%d writes, agreed: %v", n, c.Agreed())
+	}
+	if err := c.Send([]byte("late")); err == nil {
+		t.Error("Send after Close succeeded")
+	}
+}

@@ -186,27 +186,34 @@ func (c *Conn) Send(messages ...[]byte) error {
 	return errors.Join(err, c.net.flush())
 }
 
-// Close sends a close frame, gives the peer half a second to answer and closes the connection. Further
-// calls wait for the first one and do nothing.
+// Close sends a close frame, gives the peer half a second to answer and closes the connection. Where the peer has reset
+// the connection, it only closes. Further calls wait for the first one and do nothing.
 func (c *Conn) Close(code int, reason string) error {
 	var err error
 	c.closeOnce.Do(func() {
 		c.pinger.Stop()
-		deadline := time.Now().Add(closeTimeout)
-		c.net.expire(deadline)
-		message := websocket.FormatCloseMessage(code, reason)
-		c.sending.Lock() // the deadline also ends a Send that waits for its peer
-		err = c.ws.WriteControl(websocket.CloseMessage, message, deadline)
-		c.sending.Unlock()
-		if err == nil || errors.Is(err, websocket.ErrCloseSent) {
-			c.net.endWriting()
-			c.agreed.Store(c.answered())
-			if !c.agreed.Load() {
-				c.net.drain()
-			}
+		if !c.net.isReset.Load() {
+			err = c.sayGoodbye(websocket.FormatCloseMessage(code, reason))
 		}
 		err = errors.Join(err, c.net.hangUp())
 	})
+	return err
+}
+
+// sayGoodbye sends a close frame, and waits for the peer's.
+func (c *Conn) sayGoodbye(message []byte) error {
+	deadline := time.Now().Add(closeTimeout)
+	c.net.expire(deadline)
+	c.sending.Lock() // the deadline also ends a Send that waits for its peer
+	err := c.ws.WriteControl(websocket.CloseMessage, message, deadline)
+	c.sending.Unlock()
+	if err == nil || errors.Is(err, websocket.ErrCloseSent) {
+		c.net.endWriting()
+		c.agreed.Store(c.answered())
+		if !c.agreed.Load() {
+			c.net.drain()
+		}
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -102,6 +104,7 @@ type netConn struct {
 	first    [32]byte      // what await has read
 	failed   error         // of await, for the next Read
 	silent   atomic.Int64  // since when a read waits for the peer, see now; 0 = none does
+	isReset  atomic.Bool   // by the peer
 	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait; 0 = open
 	headers                // the reader's
 
@@ -232,6 +235,9 @@ func (c *netConn) wait(p []byte) (int, error) {
 	c.silent.Store(now())
 	n, err := c.Conn.Read(p)
 	c.silent.Store(0)
+	if errors.Is(err, syscall.ECONNRESET) {
+		c.isReset.Store(true)
+	}
 	return n, err
 }
 

@@ -344,7 +344,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return h.answer(w)
 	}
 	restore := liftIdleTimeouts(r)
-	conn, err := ws.Upgrade(unrecorded{w}, r, ws.Options{
+	conn, err := ws.Upgrade(unrecorded(w), r, ws.Options{
 		MaxMessageSize: h.MaxMessageSize, Origins: h.Origins, Compression: h.Compression,
 		PingInterval: time.Duration(h.PingInterval), WriteTimeout: time.Duration(h.WriteTimeout),
 	})

@@ -1,10 +1,13 @@
 package endpoint
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -12,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // TestIdleMemory holds what an idle socket by HTTP/1.1 costs in memory, with metrics and access log: heap and stacks, the
@@ -63,6 +67,43 @@ func TestIdleMemory(t *testing.T) {
 	for _, c := range conns {
 		_ = c.Close()
 	}
+}
+
+// TestUnrecorded checks that Caddy's recorders are passed over, and that other response writers are not.
+func TestUnrecorded(t *testing.T) {
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	recorded := func(w http.ResponseWriter) http.ResponseWriter { return caddyhttp.NewResponseRecorder(w, nil, nil) }
+	server := &hijacked{ResponseWriter: httptest.NewRecorder(), conn: near}
+	other := &hijacked{ResponseWriter: server, conn: far}
+	for name, test := range map[string]struct {
+		w    http.ResponseWriter
+		want net.Conn
+	}{
+		"server":                {server, near},
+		"recorders":             {recorded(recorded(server)), near},
+		"a wrapper of no kind":  {recorded(&caddyhttp.ResponseWriterWrapper{ResponseWriter: recorded(server)}), near},
+		"another's recorder":    {recorded(other), far},
+		"recorders of no other": {recorded(httptest.NewRecorder()), nil},
+		"nothing":               {httptest.NewRecorder(), nil},
+	} {
+		conn, _, err := http.NewResponseController(unrecorded(test.w)).Hijack()
+		if conn != test.want || (err == nil) != (test.want != nil) {
+			t.Errorf("%s: got %v, %v", name, conn, err)
+		}
+	}
+}
+
+// hijacked is a response writer that hands over a connection.
+type hijacked struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (h *hijacked) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+func (h *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
 // inUse returns the bytes of heap and stacks in use, after garbage collections.

@@ -1,8 +1,6 @@
 package endpoint
 
 import (
-	"bufio"
-	"net"
 	"net/http"
 	"os"
 	"reflect"
@@ -80,25 +78,31 @@ func refuseSocket(conn *ws.Conn, ended func()) bool {
 	return false
 }
 
-// unrecorded is a response writer that hands over the connection past Caddy's recorders. Those of the access log and of
-// the metrics would count the connection's bytes, which nobody reads once the handler has returned, and would keep the
-// whole request and net/http's buffers in memory for as long as the connection is open.
-type unrecorded struct{ http.ResponseWriter }
-
-func (u unrecorded) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+// unrecorded returns w as a response writer that hands over the connection past Caddy's recorders. Those of the access
+// log and of the metrics would count the connection's bytes, which nobody reads once the handler has returned, and would
+// keep the whole request and net/http's buffers in memory for as long as the connection is open.
+func unrecorded(w http.ResponseWriter) http.ResponseWriter {
+	for layer := w; ; {
+		if h, ok := layer.(http.Hijacker); ok && reflect.TypeOf(layer) != recorderType {
+			return handOver{w, h}
+		}
+		wrapper, ok := layer.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		layer = wrapper.Unwrap()
+	}
+}
 
 var recorderType = reflect.TypeOf(caddyhttp.NewResponseRecorder(nil, nil, nil))
 
-func (u unrecorded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	for w := u.ResponseWriter; ; {
-		_, isHijacker := w.(http.Hijacker)
-		wrapper, isWrapper := w.(interface{ Unwrap() http.ResponseWriter })
-		if !isWrapper || isHijacker && reflect.TypeOf(w) != recorderType {
-			return http.NewResponseController(w).Hijack()
-		}
-		w = wrapper.Unwrap()
-	}
+// handOver is a response writer with another Hijack.
+type handOver struct {
+	http.ResponseWriter
+	http.Hijacker
 }
+
+func (h handOver) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
 // forever is longer than any connection lives.
 const forever = 10 * 365 * 24 * time.Hour
