@@ -31,6 +31,8 @@ type pipe struct {
 
 	onRecv, onSend, onClose func() // called first, where they are set
 
+	awaited *reception // the reader's
+
 	mu     sync.Mutex
 	sends  [][]string // the frames of each Send
 	closes []string   // "code reason" of each Close
@@ -41,17 +43,33 @@ func newPipe() *pipe {
 }
 
 func (p *pipe) Recv() ([]byte, error) {
+	if p.awaited == nil {
+		p.Await()
+	}
+	next := p.awaited
+	p.awaited = nil
+	return next.data, next.err
+}
+
+// Await waits for what Recv returns next.
+func (p *pipe) Await() {
 	if p.onRecv != nil {
 		p.onRecv()
 	}
 	select {
 	case frame := <-p.in:
-		return []byte(frame), nil
+		p.awaited = &reception{[]byte(frame), nil}
 	case err := <-p.left:
-		return nil, err
+		p.awaited = &reception{nil, err}
 	case <-p.closed:
-		return nil, errors.New("connection is closed")
+		p.awaited = &reception{nil, errors.New("connection is closed")}
 	}
+}
+
+// reception is what Recv returns.
+type reception struct {
+	data []byte
+	err  error
 }
 
 func (p *pipe) Send(messages ...[]byte) error {

@@ -6,7 +6,8 @@
 //	Serve ── readLoop ── receive ── Dispatch ── admit ── on… ─► Conversation.Do, direct answers
 //	wake ─── writeLoop ─ collect ◄─ direct answers, followers
 //
-// Serve runs the reader on the caller's goroutine. A writer exists while there is something to write, and is
+// Serve waits for frames on the caller's goroutine, and runs the reader's steps on another one, for which it waits: so an
+// idle session keeps a small stack. A writer exists while there is something to write, and is
 // waited for by the reader. So ping, stop and further questions are served while answers stream. When the
 // session ends, whatever its client has not read by then is given up after closeFlush.
 package session
@@ -228,19 +229,24 @@ func (s *Session) readLoop() error {
 	if err == nil && s.home != "" {
 		err = s.apart((*Session).bind)
 	}
-	conn, isAwaiter := s.conn.(awaiter)
+	_, isAwaiter := s.conn.(awaiter)
 	for err == nil && s.ctx.Err() == nil {
-		if isAwaiter {
-			conn.Await()
-			err = s.apart((*Session).next)
-		} else {
+		if !isAwaiter {
 			err = s.guarded((*Session).next)
+		} else if err = s.guarded((*Session).idle); err == nil {
+			err = s.apart((*Session).next)
 		}
 	}
 	if err == nil {
 		err = context.Cause(s.ctx)
 	}
 	return err
+}
+
+// idle waits for the next frame, where conn is an [awaiter].
+func (s *Session) idle() error {
+	s.conn.(awaiter).Await()
+	return nil
 }
 
 // apart runs a step of the reader on a goroutine of its own, and waits for it.

@@ -16,9 +16,9 @@ import (
 // stack for as long as the connection is idle. Await and Recv may not be called at once.
 func (c *Conn) Await() {
 	c.receiving.Lock()
+	defer c.receiving.Unlock()
 	for c.net.await(c.taken) && c.control() {
 	}
-	c.receiving.Unlock()
 }
 
 // await waits for the first bytes of a frame. It returns false, and has not waited, where gorilla may have to do
