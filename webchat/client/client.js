@@ -95,7 +95,10 @@ export class Client extends EventTarget {
   /** Questions under way are given up; a stored conversation's answers are not. */
   disconnect() {
     this.#connection.close();
-    this.#giveUp('disconnected');
+    const problem = { reason: 'disconnected', retryable: true };
+    this.conversation.lose(problem);
+    this.#refuse(problem);
+    this.#giveUp(problem.reason);
   }
 
   /** The network or the reader is back. */
@@ -129,7 +132,7 @@ export class Client extends EventTarget {
 
   /** @returns {Promise<Answer>} */
   regenerate() {
-    if (this.busy) return Promise.reject(new AssistantError({ reason: 'busy', retryable: true }));
+    if (this.busy || this.#again) return Promise.reject(new AssistantError({ reason: 'busy', retryable: true }));
     if (!(this.conversation instanceof StoredConversation && this.conversation.regenerate())) {
       return Promise.reject(new AssistantError({ reason: 'nothing_to_regenerate' }));
     }
@@ -281,6 +284,11 @@ export class Client extends EventTarget {
       this.#view.restored?.();
       if (this.#again && !this.busy) this.#last?.recall(); // made again while there was no connection
     },
+    resumed: () => {
+      this.#view.resumed?.();
+      this.#again?.reject(new AssistantError({ reason: 'connection_lost', retryable: true })); // it was not heard
+      this.#again = undefined;
+    },
     titled: (about) => {
       this.#view.titled?.(about);
       this.#tell('conversationchange', { id: about.conversation_id, title: about.title });
@@ -292,12 +300,13 @@ export class Client extends EventTarget {
       this.#view.gone?.(problem, conversationId);
       this.#tell('error', { error: new AssistantError(problem), isOwn: false });
     },
-    fallback: (questions) => this.#fallBack(questions),
+    fallback: (unsent) => this.#fallBack(unsent),
   };
 
   // The server keeps nothing: it knows the tutorial's actions alone.
-  async #fallBack(questions) {
+  async #fallBack(unsent) {
     const { Conversation } = await import('./tutorial.js');
+    const questions = unsent();
     this.conversation = new Conversation((frame) => this.send(frame), this.#stored);
     this.#view.fellBack?.();
     this.#view.opened?.();

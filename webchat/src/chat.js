@@ -34,7 +34,7 @@ export class Chat {
     edit: (question, id) => this.#composer.edit(question, id),
     refused: (turn, question, replaces) => this.#composer.takeBack(turn, question, replaces),
     submit: () => this.#composer.submit(),
-    regenerate: () => this.client.regenerate(),
+    regenerate: () => this.#regenerate(),
     changed: () => this.#composer.showButtons(),
   };
 
@@ -177,7 +177,7 @@ export class Chat {
     },
     notice: (notice) => this.#notice(notice.reason, this.#texts.notice(notice)),
     problem: (problem) => {
-      const button = problem.retry_after_ms && retryButton(problem, this.#texts, () => this.client.regenerate());
+      const button = problem.retry_after_ms && retryButton(problem, this.#texts, () => this.#regenerate());
       this.#notice(problem.reason, this.#texts.explain(problem), ...(button ? [button] : []));
     },
     clear: () => this.#find('messages').replaceChildren(),
@@ -241,6 +241,10 @@ export class Chat {
     }
     this.#status.update();
     this.#composer.showButtons();
+  }
+
+  #regenerate() {
+    this.client.regenerate().catch(() => {}); // what fails is told by an event
   }
 
   #ask(question, replaces) {
