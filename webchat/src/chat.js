@@ -28,6 +28,7 @@ export class Chat {
   #scroll;
   #target; // of new turns
   #isStep = false; // of the browser's history: the conversation that is being opened
+  #isMoreOpen = false; // when its button is pressed
   #outside; // ends what it listens to there
   #actions = {
     ask: (question, replaces) => this.#ask(question, replaces),
@@ -153,6 +154,7 @@ export class Chat {
     on('stop', () => this.stop());
     on('new', () => (this.open(undefined, true), this.focus()));
     on('menu', () => this.#toggleMenu(true));
+    this.#find('more').onpointerdown = () => (this.#isMoreOpen = this.#find('more').ariaExpanded === 'true');
     on('more', () => this.#openMenu());
     on('chat', ({ target, currentTarget }) => {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
@@ -274,7 +276,9 @@ export class Chat {
     (isOpen ? this.#find('new') : this.#find('menu')).focus();
   }
 
+  // Where the menu is open, the click has closed it, as one anywhere else.
   async #openMenu() {
+    if (this.#isMoreOpen) return (this.#isMoreOpen = false);
     const { showMenu } = await import('./menu.js');
     /** @type {[string, () => void][]} */ const entries = [
       ['print', () => this.#print()],

@@ -156,15 +156,17 @@ export class Sidebar {
       'li',
       { className: isCurrent ? 'current' : '' },
       link,
-      iconButton('edit', say('rename', { title: name }), { className: 'rename', onclick: () => this.#rename(link, conversation_id, title) }),
+      iconButton('edit', say('rename', { title: name }), { className: 'rename', onclick: () => this.#rename(conversation_id, title) }),
       iconButton('trash', say('delete_title', { title: name }), { className: 'delete', onclick: () => this.#delete(conversation_id, name) }),
     );
     item.dataset.id = conversation_id;
     return item;
   }
 
-  async #rename(link, conversation_id, old) {
+  async #rename(conversation_id, old) {
     const { askTitle } = await import('./manage.js');
+    const link = this.list.querySelector(`[data-id="${conversation_id}"] a.title`); // the list may have changed
+    if (!link) return;
     this.#isRenaming = true;
     const title = await askTitle(link, old, this.#texts);
     this.#isRenaming = false;
