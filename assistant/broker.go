@@ -24,7 +24,7 @@ type Broker interface {
 	// Follow yields what a node's log has after a cursor, as it comes: in order, nothing missing, nothing twice. It
 	// ends without error when the node has released the conversation and all was yielded, with [ErrGone] where the
 	// node's log has not all of it, and with [ErrNoNode] where the node is not reachable, or this broker carries no
-	// logs. Leaving the loop ends it on both sides.
+	// logs. Where ctx ends first, its cause is yielded. Leaving the loop ends it on both sides.
 	Follow(ctx context.Context, holder NodeID, id string, after Cursor) iter.Seq2[Batch, error]
 	// Up reports whether the broker can reach other nodes now.
 	Up() bool
