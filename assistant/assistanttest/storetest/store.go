@@ -20,7 +20,7 @@ import (
 )
 
 // TestStore checks the whole contract of [assistant.Store]. Each call of open makes an empty store, or
-// fails the test; the suite closes it. What is written to an [assistant.Cluster] is written with its claims, and its
+// fails the test; the suite closes it. Several are open at once. What is written to an [assistant.Cluster] is written with its claims, and its
 // events are numbered without a gap from the cursor of the claim on.
 //
 // A store may hold a NUL in a text as it is or as U+FFFD: PostgreSQL has no other way. It may refuse
@@ -30,6 +30,7 @@ func TestStore(t *testing.T, open func(t *testing.T) assistant.Store) {
 	t.Helper()
 	for _, test := range slices.Concat(conversationTests, messageTests, partTests, concurrencyTests) {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			s := newTest(t, open(t))
 			test.run(s)
 			s.must(s.Close())
@@ -37,6 +38,7 @@ func TestStore(t *testing.T, open func(t *testing.T) assistant.Store) {
 	}
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprintf("Random/%d", seed), func(t *testing.T) {
+			t.Parallel()
 			playRandom(newTest(t, open(t)), seed, nil)
 		})
 	}
@@ -56,12 +58,14 @@ func TestDurableStore(t *testing.T, place func(t *testing.T) Place) {
 	})
 	for _, test := range durableTests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			p := place(t)
 			test.run(newTest(t, p(t)), p)
 		})
 	}
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprintf("ReopenRandom/%d", seed), func(t *testing.T) {
+			t.Parallel()
 			p := place(t)
 			playRandom(newTest(t, p(t)), seed, p)
 		})
