@@ -84,7 +84,7 @@ js: $(PACKAGES) ## JavaScript: syntax, the client's types, the chat page's tests
 
 .PHONY: e2e
 e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, AsyncAPI document
-	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 1 -timeout 10m $$(go list -C e2e ./... | grep -v '/cluster$$')
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 2 -timeout 15m $$(go list -C e2e ./... | grep -v '/cluster$$')
 
 .PHONY: cluster
 cluster: caddy ## Several nodes on one database, with faults; the long form with CLUSTER=full
