@@ -173,11 +173,11 @@ export class StoredConversation {
     this.#say({ action: 'send_message', payload: { content, client_id: id, replaces }, ref: id });
   }
 
-  #subscribed({ epoch, seq, recovered, streaming }) {
+  #subscribed({ epoch, seq, recovered }) {
     this.#epoch = epoch;
     if (!recovered) return (this.#seq = -1); // its snapshot is next
     this.#go();
-    if (seq === this.#seq && !streaming) this.#view.resumed();
+    if (seq === this.#seq && !this.busy) this.#view.resumed();
   }
 
   // What is pending may have been heard before the cut; its client_id makes asking again harmless.

@@ -28,14 +28,13 @@ export class Chat {
   #scroll;
   #target; // of new turns
   #isStep = false; // of the browser's history: the conversation that is being opened
-  #isMoreOpen = false; // when its button is pressed
   #outside; // ends what it listens to there
   #actions = {
     ask: (question, replaces) => this.#ask(question, replaces),
     edit: (question, id) => this.#composer.edit(question, id),
     refused: (turn, question, replaces) => this.#composer.takeBack(turn, question, replaces),
     submit: () => this.#composer.submit(),
-    regenerate: () => this.#regenerate(),
+    regenerate: () => this.client.regenerate(),
     changed: () => this.#composer.showButtons(),
   };
 
@@ -154,7 +153,6 @@ export class Chat {
     on('stop', () => this.stop());
     on('new', () => (this.open(undefined, true), this.focus()));
     on('menu', () => this.#toggleMenu(true));
-    this.#find('more').onpointerdown = () => (this.#isMoreOpen = this.#find('more').ariaExpanded === 'true');
     on('more', () => this.#openMenu());
     on('chat', ({ target, currentTarget }) => {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
@@ -179,7 +177,7 @@ export class Chat {
     },
     notice: (notice) => this.#notice(notice.reason, this.#texts.notice(notice)),
     problem: (problem) => {
-      const button = problem.retry_after_ms && retryButton(problem, this.#texts, () => this.#regenerate());
+      const button = problem.retry_after_ms && retryButton(problem, this.#texts, () => this.client.regenerate());
       this.#notice(problem.reason, this.#texts.explain(problem), ...(button ? [button] : []));
     },
     clear: () => this.#find('messages').replaceChildren(),
@@ -245,10 +243,6 @@ export class Chat {
     this.#composer.showButtons();
   }
 
-  #regenerate() {
-    this.client.regenerate().catch(() => {}); // what fails is told by an event
-  }
-
   #ask(question, replaces) {
     const sent = this.client.post(question, { replaces });
     if (sent) {
@@ -276,9 +270,7 @@ export class Chat {
     (isOpen ? this.#find('new') : this.#find('menu')).focus();
   }
 
-  // Where the menu is open, the click has closed it, as one anywhere else.
   async #openMenu() {
-    if (this.#isMoreOpen) return (this.#isMoreOpen = false);
     const { showMenu } = await import('./menu.js');
     /** @type {[string, () => void][]} */ const entries = [
       ['print', () => this.#print()],

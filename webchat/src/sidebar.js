@@ -165,10 +165,8 @@ export class Sidebar {
 
   async #rename(conversation_id, old) {
     const { askTitle } = await import('./manage.js');
-    const link = this.list.querySelector(`[data-id="${conversation_id}"] a.title`); // the list may have changed
-    if (!link) return;
     this.#isRenaming = true;
-    const title = await askTitle(link, old, this.#texts);
+    const title = await askTitle(this.list, conversation_id, old, this.#texts);
     this.#isRenaming = false;
     if (title && title !== old) this.#actions.send({ action: 'rename_conversation', payload: { conversation_id, title }, ref: 'rename' });
     this.#show();
