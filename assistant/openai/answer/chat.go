@@ -139,7 +139,7 @@ func (t *chat) message(m *message) (text, reasoning string) {
 	text, reasoning = t.content(m.Content.Value)
 	refusal := t.textOf(m.Refusal.Value)
 	t.refused = t.refused || refusal != ""
-	if given(m.ReasoningContent.Value) { // some send the same under both names
+	if given(m.ReasoningContent.Value) || len(m.Reasoning.Value) == 0 { // some send the same under both names
 		m.Reasoning = m.ReasoningContent
 	}
 	if thought := t.reasoningOf(m.Reasoning.Value); thought != "" {
