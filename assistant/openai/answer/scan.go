@@ -126,9 +126,9 @@ func plainPrefix(s []byte) int {
 	return n
 }
 
-// special sets the highest bit of the first byte in x that does not stand for itself in a string, and is 0 where there
-// is none. What it sets in later bytes means nothing. For the borrow of such a subtraction see "Determine if a word has
-// a byte less than n" in Bit Twiddling Hacks.
+// special returns 0 if all eight bytes of x stand for themselves in a string. Otherwise the lowest bit that it sets is
+// in the first byte that does not. A subtraction sets the highest bit of a byte that is less than what is subtracted,
+// and may borrow from those above it, whose bits mean nothing then.
 func special(x uint64) uint64 {
 	const each, highest = 0x0101010101010101, 0x8080808080808080
 	quote, slash := x^each*'"', x^each*'\\'
@@ -184,7 +184,7 @@ func (s *scanner) word(word string) {
 	s.pos = end
 }
 
-// skip takes a value that means nothing, with no more than depth others around those within it.
+// skip takes a value that means nothing. It fails where more than depth objects and lists stand in each other.
 func (s *scanner) skip(depth int) {
 	switch c := s.peek(); {
 	case c == '"':
@@ -195,14 +195,12 @@ func (s *scanner) skip(depth int) {
 		s.word("true")
 	case c == 'f':
 		s.word("false")
-	case depth == 0:
-		s.fail()
-	case c == '{':
+	case c == '{' && depth > 0:
 		for s.open('{'); s.more('}'); {
 			s.name()
 			s.skip(depth - 1)
 		}
-	case c == '[':
+	case c == '[' && depth > 0:
 		for s.open('['); s.more(']'); {
 			s.skip(depth - 1)
 		}
@@ -211,7 +209,7 @@ func (s *scanner) skip(depth int) {
 	}
 }
 
-// number takes a number.
+// number takes a number, and fails at anything else.
 func (s *scanner) number() {
 	s.option('-', '-')
 	if !s.option('0', '0') {

@@ -44,7 +44,7 @@ func (s *scanner) choice(c *choice) {
 			s.once(&found)
 			s.delta(&c.Delta.V)
 		case "index":
-			s.take('0') // which no other digit follows: neither a comma nor an end
+			s.take('0') // more fails where this is the start of another number
 		case "message", "text", "finish_reason", "usage", "error":
 			s.null()
 		default:
