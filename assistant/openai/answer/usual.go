@@ -5,9 +5,9 @@ import "github.com/go-json-experiment/json/jsontext"
 // Nearly all events of an answer are alike: a piece of text, and members that mean nothing. They are scanned. All others
 // are decoded, and so is a usual event in which anything is unusual.
 
-// scan reads a chunk that has one choice with a delta, whose members are text or null. Its strings are parts of data.
-// It reports false for any other, and for one in which a member that this package reads is of another kind or is
-// there twice.
+// scan reads a chunk that has one choice, and in its delta text or null. Its strings are parts of data.
+// It reports false for any other, and for one in which a member that this package reads is of another kind. Of strings
+// that are there twice the last counts, as it does for the decoder.
 func (c *choice) scan(data []byte) bool {
 	c.Delta.V.Content.Value, c.Delta.V.ReasoningContent.Value, c.Delta.V.Reasoning.Value = nil, nil, nil
 	s := scanner{data: data}
@@ -51,20 +51,17 @@ func (s *scanner) choice(c *choice) {
 			s.skip(maxSkipped)
 		}
 	}
-	if !found {
-		s.fail()
-	}
 }
 
 func (s *scanner) delta(m *message) {
 	for s.open('{'); s.more('}'); {
 		switch string(s.name()) {
 		case "content":
-			s.piece(&m.Content.Value)
+			m.Content.Value = s.textOrNull()
 		case "reasoning_content":
-			s.piece(&m.ReasoningContent.Value)
+			m.ReasoningContent.Value = s.textOrNull()
 		case "reasoning":
-			s.piece(&m.Reasoning.Value)
+			m.Reasoning.Value = s.textOrNull()
 		case "refusal", "tool_calls", "function_call", "usage":
 			s.null()
 		default:
@@ -73,26 +70,17 @@ func (s *scanner) delta(m *message) {
 	}
 }
 
-// piece takes a text or null into value. It fails where a text is there already.
-func (s *scanner) piece(value *jsontext.Value) {
-	if *value != nil {
-		s.fail()
-		return
-	}
-	*value = s.textOrNull()
-}
-
 // scanDelta reads an event of the Responses API whose delta is text, and returns its type and its delta, with their
-// quotes. They are parts of data. The other members mean nothing to the events of that kind. It returns nil for any
-// other event, and for one in which a member is there twice.
+// quotes. They are parts of data. The other members mean nothing to events of that kind. It returns nil for any other
+// event.
 func scanDelta(data []byte) (kind, delta jsontext.Value) {
 	s := scanner{data: data}
 	for s.open('{'); s.more('}'); {
 		switch string(s.name()) {
 		case "type":
-			s.piece(&kind)
+			kind = s.textOrNull()
 		case "delta":
-			s.piece(&delta)
+			delta = s.textOrNull()
 		default:
 			s.skip(maxSkipped)
 		}

@@ -43,7 +43,8 @@ var unusual = []string{
 	`{"choices":[{"delta":{"content":"X"},"delta":{"reasoning":"Hm"}}]}`, `{"choices":[{"delta":{"conten\u0074":"Tide"}}]}`,
 	`{"choices":[{"delta":{"content":"Tide"},"finish_reason":"stop"}]}`, `{"choices":[{"delta":{"content":"Tide"},"finish_reason":"stop","finish_reason":null}]}`,
 	`{"choices":[{"delta":{"content":"Tide"}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}`, `{"choices":[{"delta":{"content":"Tide"}}],"error":{"message":"no"}}`,
-	`{"choices":[{"delta":{"content":"Tide"},"error":"no"}],"x_groq":{"error":"no"}}`, `{"choices":[{"delta":{"content":"Tide","tool_calls":[{}]}}]}`,
+	`{"choices":[{"delta":{"content":"Tide"},"error":"no"}]}`, `{"choices":[{"delta":{"content":"Tide"}}],"x_groq":{"error":"no"}}`,
+	`{"choices":[{"delta":{},"message":{"content":"Tide"}}]}`, `{"choices":[{"delta":{},"usage":{"prompt_tokens":1,"completion_tokens":2}}]}`, `{"choices":[{"delta":{"usage":{"prompt_tokens":1,"completion_tokens":2}}}]}`, `{"choices":[{"delta":{"function_call":{"name":"f"}}}]}`, `{"choices":[{"delta":{"content":"Tide","tool_calls":[{}]}}]}`,
 	`{"choices":[{"delta":{"content":"","refusal":"No."}}]}`, `{"choices":[{"delta":{"content":[{"type":"text","text":"Tide"}]}}]}`, `{"choices":[{"delta":{"content":7}}]}`,
 	`{"choices":[{"delta":null,"message":{"content":"Tide"}}]}`, `{"choices":[{"text":"Tide"}]}`, `{"choices":[{"delta":{}}]}`, `{"choices":[null]}`, `{"choices":null}`,
 	`{"choices":[{"delta":{"reasoning_content":"\n"}}]}`, `{"choices":[{"delta":{"reasoning_content":" ","reasoning":"Hm"}}]}`, `{"choices":[{"delta":{"reasoning_content":"","reasoning":" "}}]}`,
@@ -52,13 +53,21 @@ var unusual = []string{
 	`{"choices":[{"delta":{"content":"<think>Hm</think>"}}]}` + "\n" + `{"choices":[{"delta":{"content":"Tide"}}]}`, `{"choices":[{"delta":{"content":" \u200b"}}]}` + "\n" + `{"choices":[{"delta":{"content":"Tide"}}]}`,
 	`{"choices":[{"delta":{"content":"X"}}]`, `{"choices":[{"delta":{"content":"X"}}]}}`, `{"choices":[{"delta":{"content":"X"}},]}`, `{"choices":[{"delta":{"content":"X"},}]}`, `{"choices":[{"delta":{"content":"X"}}],}`, `{,"choices":[{"delta":{"content":"X"}}]}`,
 	`{"choices":[{"delta":{"content":"X"}} {}]}`, `{"choices" [{"delta":{"content":"X"}}]}`, `{"choices":[{"delta":{"content":"X\q"}}]}`, `{"choices":[{"delta":{"content":"X\u12"}}]}`, `{"choices":[{"delta":{"content":"X\u12g4"}}]}`, "{\"choices\":[{\"delta\":{\"content\":\"X\x1f\"}}]}",
-	`{"choices":[{"delta":{"content":"X"}}],"n":01}`, `{"choices":[{"delta":{"content":"X"}}],"n":-}`, `{"choices":[{"delta":{"content":"X"}}],"n":1.}`, `{"choices":[{"delta":{"content":"X"}}],"n":1e}`, `{"choices":[{"delta":{"content":"X"}}],"n":.5}`, `{"choices":[{"delta":{"content":"X"}}],"n":+1}`,
+	`{"choices":[{"delta":{"content":"X"}}],"n":01}`, `{"choices":[{"delta":{"content":"X"}}],"n":-}`, `{"choices":[{"delta":{"content":"X"}}],"n":1.}`, `{"choices":[{"delta":{"content":"X"}}],"n":1e}`, `{"choices":[{"delta":{"content":"X"}}],"n":1.5.5}`, "{\"choices\":[{\"delta\":{\"content\":\"X\x1fn\"}}]}", `{"choices":[{"delta":{"content":"X"}}],"n":.5}`, `{"choices":[{"delta":{"content":"X"}}],"n":+1}`,
 	`{"choices":[{"delta":{"content":"Tide"}}],"n":[-0,0.5,1E+9,1e-9,10]}`, `{"choices":[{"delta":{"content":"X"}}],"n":nul}`, `{"choices":[{"delta":{"content":"X"}}],"n":truefalse}`, `{"choices":[{"delta":{"content":"Tide"}}],"n":[true,false,null]}`,
 	`{"choices":[{"delta":{"content":"Tide"}}],"n":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, `{"choices":[{"delta":{"content":"X"}}],"n":{"a":1,"b"}}`, `{"choices":[{"delta":{"content":"X"}}],"n":{1:1}}`, `{"choices":[{"delta":{"content":"X"}}],"n":"x`,
+	`{"choices":[{"delta":{},"text":"Tide"}]}`, "{\"choices\":[{\"delta\":{\"content\":\"X\x1f}}]}", "{\"choices\":[{\"delta\":{\"content\":\"Xx\x00x\"}}]}",
+	deep(`[`, `]`), deep(`{"":`, `}`), `{"type":"response.output_text.delta","delta":"X"}}`,
 	`[{"choices":[{"delta":{"content":"Tide"}}]}]`, `null`, ``, `"`, `{`, `{}`, `[`,
 	`{"type":"response.output_text.delta","delta":7}`, `{"type":"response.output_text.delta","delta":null}`, `{"type":"response.output_text.delta","delta":"X","delta":"Tide"}`, `{"type":"response.refusal.delta","delta":"No."}`,
 	`{"type":"response.created","type":"response.output_text.delta","delta":"Tide"}`, `{"type":"response.output_text.delt\u0061","delta":"Tide"}`, `{"type":null,"delta":"X"}`, `{"delta":"X"}`, `{"type":"response.output_text.delta","delta":"Tide","error":{"message":"no"},"response":{"error":{"message":"no"}}}`,
 	`{"type":"response.output_text.delta","delta":"\ud83c"}` + "\n" + `{"type":"response.output_text.delta","delta":"\udf0a"}`, `{"type":"response.output_text.delta","delta":"X"`,
+}
+
+// deep is a chunk with values that stand deeper in each other than the decoder accepts.
+func deep(begin, end string) string {
+	const depth = 10_001
+	return `{"choices":[{"delta":{"content":"X"}}],"n":` + strings.Repeat(begin, depth) + "1" + strings.Repeat(end, depth) + `}`
 }
 
 // TestUsual checks that usual events are scanned, and need no memory but for their text.
