@@ -94,18 +94,14 @@ func (r *Reader) end(err error) (Event, error) {
 	}
 }
 
-var (
-	byteOrderMark = []byte("\uFEFF")
-	dataField     = []byte("data:")
-)
+var byteOrderMark = []byte("\uFEFF")
 
 // take reads a line. It returns the data of an event that ends with it, or ended before it.
 func (r *Reader) take(line []byte) (data []byte, err error) {
-	if value, ok := bytes.CutPrefix(line, dataField); ok && !r.bare { // as nearly all lines are
-		r.begun = true
-		return r.add(bytes.TrimSpace(value))
+	line = bytes.TrimSpace(line)
+	if rest, ok := bytes.CutPrefix(line, byteOrderMark); ok {
+		line = bytes.TrimSpace(rest)
 	}
-	line = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(line), byteOrderMark))
 	if len(line) == 0 {
 		if len(r.data) > 0 && !r.bare {
 			return r.data, nil
