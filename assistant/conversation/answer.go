@@ -170,8 +170,8 @@ func (c *Conversation) refuseLocked(t *turn, err error) {
 func (t *turn) stream(req assistant.Request, show func(assistant.Event)) (err error) {
 	defer assistant.Catch(&err)
 	for delta, err := range t.assistant.Provider.Stream(t.ctx, req) {
-		if cause := context.Cause(t.ctx); cause != nil {
-			return cause
+		if t.ctx.Err() != nil {
+			return context.Cause(t.ctx)
 		}
 		if err != nil {
 			return err
