@@ -109,7 +109,7 @@ func (c *Conversation) answer(t *turn) {
 	}
 	r := c.record(t)
 	err = t.stream(req, func(e assistant.Event) {
-		if err := c.proven(t.ctx); errors.Is(err, assistant.ErrLost) {
+		if err := c.proven(t); errors.Is(err, assistant.ErrLost) {
 			t.cancel(err)
 		} else if err == nil {
 			r.Add(e)
