@@ -1,0 +1,50 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// usage is what a process has used and holds.
+type usage struct {
+	user, system time.Duration // of its processor time
+	resident     int           // bytes
+}
+
+// ticks is how many there are in a second of /proc/<pid>/stat: USER_HZ, which is 100 on every Linux that Go runs on.
+const ticks = 100
+
+// used looks at a process.
+func used(t testing.TB, pid int) usage {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatalf("look at the server: %v", err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // ends the name, which may have spaces
+	fields := strings.Fields(rest)
+	if len(fields) < 22 {
+		t.Fatalf("look at the server: %s", stat)
+	}
+	number := func(i int) int { // of the field that proc(5) numbers so
+		n, err := strconv.Atoi(fields[i-3])
+		if err != nil {
+			t.Fatalf("look at the server: %v", err)
+		}
+		return n
+	}
+	return usage{
+		user:     time.Duration(number(14)) * time.Second / ticks,
+		system:   time.Duration(number(15)) * time.Second / ticks,
+		resident: number(24) * os.Getpagesize(),
+	}
+}
+
+// since is the processor time from before until u.
+func (u usage) since(before usage) (user, system time.Duration) {
+	return u.user - before.user, u.system - before.system
+}
