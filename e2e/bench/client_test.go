@@ -18,14 +18,14 @@ type client struct {
 	server *server
 	topic  string // of the stored conversation that it follows
 	check  checker
-	first  func() // is called when the first piece has come
+	first  func() // is called when the first piece of an answer has come
 
 	// what it has received within the window
 	pieces    int
 	latencies []uint32 // of each piece, in microseconds
 }
 
-// open opens a client's connection. The user is the owner of its conversations.
+// openClient opens a client's connection. The user is the owner of its conversations.
 func (s *server) openClient(user int) (*client, error) {
 	var raw *harness.Raw
 	var err error
@@ -107,6 +107,14 @@ func (c *client) receive(p plan, w *window) error {
 	return c.check.end(p)
 }
 
+// turn asks for an answer and takes it.
+func (c *client) turn(p plan) error {
+	if err := c.ask(p); err != nil {
+		return err
+	}
+	return c.receive(p, new(window))
+}
+
 // frames takes the frames of an answer.
 func (c *client) frames(w *window) error {
 	for {
@@ -155,7 +163,7 @@ func (c *client) events(w *window) error {
 func (c *client) take(text []byte, w *window) error {
 	now, open := stamp(), w.open.Load()
 	return c.check.take(text, func(sent uint64) {
-		if c.check.next == 1 {
+		if c.check.next == 1 && c.first != nil {
 			c.first()
 		}
 		if open {

@@ -27,50 +27,68 @@ type server struct {
 	caddy *harness.Caddy                                // nil where it is none
 }
 
-func startFloor(t testing.TB) *server {
+func startFloor(t *testing.T) *server {
 	t.Helper()
 	_, upstream := startUpstream(t)
 	addr, pid := startRole(t, "floor", "UPSTREAM="+upstream)
 	return &server{addr: addr, pid: pid}
 }
 
+// startFloorSockets is startFloor for clients that only want sockets.
+func startFloorSockets(t *testing.T) *server {
+	t.Helper()
+	s := startFloor(t)
+	s.open = openSocket
+	return s
+}
+
 // startProxy runs the Caddy under test with nothing but Caddy's own reverse proxy.
-func startProxy(t testing.TB) *server {
+func startProxy(t *testing.T) *server {
 	t.Helper()
 	_, upstream := startUpstream(t)
 	return ofCaddy(harness.Start(t, metered(harness.Site("reverse_proxy "+upstream))), nil)
 }
 
 // startOurs runs the assistant. Its log and its limits are the default ones.
-func startOurs(t testing.TB) *server {
+func startOurs(t *testing.T) *server {
 	t.Helper()
-	return ofCaddy(harness.Start(t, metered(harness.Site(assistant(t)))), openSocket)
+	return ofCaddy(harness.Start(t, metered(harness.Site(assistant(t, sqlite)))), openSocket)
 }
 
-// startKept is startOurs with conversations in SQLite.
-func startKept(t testing.TB) *server {
+// startKept is startOurs for clients whose conversations are stored.
+func startKept(t *testing.T) *server {
 	t.Helper()
 	s := startOurs(t)
 	s.keeps = true
 	return s
 }
 
+// startShared is startKept with conversations in PostgreSQL.
+func startShared(t *testing.T, postgres *harness.Postgres) *server {
+	t.Helper()
+	s := ofCaddy(harness.Start(t, metered(harness.Site(assistant(t, "postgres "+postgres.DSN)))), openSocket)
+	s.keeps = true
+	return s
+}
+
 // startSecure is startOurs by HTTPS.
-func startSecure(t testing.TB, open func(addr, path string) (*harness.Raw, error)) *server {
+func startSecure(t *testing.T, open func(addr, path string) (*harness.Raw, error)) *server {
 	t.Helper()
 	file := harness.Certificate(t)
-	site := "https://{$SITE} {\nbind 127.0.0.1\ntls " + file + " " + file + "\n" + assistant(t) + "}\n"
+	site := "https://{$SITE} {\nbind 127.0.0.1\ntls " + file + " " + file + "\n" + assistant(t, sqlite) + "}\n"
 	return ofCaddy(harness.Start(t, metered(site), "GODEBUG=http2xconnect=1"), open)
 }
 
-func assistant(t testing.TB) string {
+const sqlite = "sqlite {$HOME}/chat.db"
+
+func assistant(t *testing.T, store string) string {
 	t.Helper()
 	baseURL, _ := startUpstream(t)
-	return fmt.Sprintf("assistant %s* {\nstore sqlite {$HOME}/chat.db\nuser {query.user}\nprovider openai {\nbase_url %s\n}\n}\n", harness.AssistantPath, baseURL)
+	return fmt.Sprintf("assistant %s* {\nstore %s\nuser {query.user}\nprovider openai {\nbase_url %s\n}\n}\n", harness.AssistantPath, store, baseURL)
 }
 
 // buildGorilla builds the Caddy of the folder gorilla.
-func buildGorilla(t testing.TB) (binary string) {
+func buildGorilla(t *testing.T) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "gorilla")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./gorilla")
@@ -80,14 +98,14 @@ func buildGorilla(t testing.TB) (binary string) {
 	return binary
 }
 
-func startGorilla(t testing.TB, binary string) *server {
+func startGorilla(t *testing.T, binary string) *server {
 	t.Helper()
 	baseURL, _ := startUpstream(t)
 	return ofCaddy(harness.StartBinary(t, binary, metered(harness.Site("gorilla_chat "+baseURL))), openSocket)
 }
 
 // startNode runs the server of the folder node. Node and its packages must be there: make deps.
-func startNode(t testing.TB) *server {
+func startNode(t *testing.T) *server {
 	t.Helper()
 	baseURL, _ := startUpstream(t)
 	cmd := exec.Command("node", "server.mjs")

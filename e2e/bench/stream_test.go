@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -12,15 +11,16 @@ import (
 type load struct {
 	sockets   int
 	followers int           // sockets that follow the same answer; 0 is 1
-	every     time.Duration // between two pieces of an answer; 0: as fast as they are read
+	every     time.Duration // between two pieces of an answer that outlasts the window
+	pieces    int           // of each answer, one after the other, as fast as they are read; where every is 0
 	warm      time.Duration // from when all answers have begun until the window
 	window    time.Duration
 }
 
-// plan is the answer to ask for: one that outlasts the window, or one of a fixed size after the other.
+// plan is the answer to ask for.
 func (l load) plan() plan {
 	if l.every == 0 {
-		return plan{pieces: 10_000}
+		return plan{pieces: l.pieces}
 	}
 	begin := time.Second + time.Duration(l.sockets)*time.Millisecond // until all have begun
 	return plan{int((begin + l.warm + l.window) / l.every), l.every}
@@ -37,14 +37,11 @@ const (
 	resident   = "resident MB"
 )
 
-// measure runs the load on a server.
-func (l load) measure(t testing.TB, s *server) sample {
+// run runs the load on a server.
+func (l load) run(t *testing.T, s *server) sample {
+	allowFiles(t, 2*l.sockets) // as many to the upstream
 	clients := l.open(t, s)
-	defer func() {
-		for _, c := range clients {
-			drop(c.Raw)
-		}
-	}()
+	defer dropAll(clients)
 	w := &window{ages: l.every > 0}
 	var began, ended sync.WaitGroup
 	for i, c := range clients {
@@ -65,12 +62,15 @@ func (l load) measure(t testing.TB, s *server) sample {
 	w.open.Store(false)
 	after, took := used(t, s.pid), time.Since(opened)
 	w.over.Store(true)
+	if l.every == 0 {
+		dropAll(clients) // there would be no end
+	}
 	ended.Wait()
 	return l.sample(clients, before, after, took)
 }
 
 // open opens the sockets, and lets them follow stored conversations where the server keeps any.
-func (l load) open(t testing.TB, s *server) []*client {
+func (l load) open(t *testing.T, s *server) []*client {
 	clients := make([]*client, l.sockets)
 	followers := max(l.followers, 1)
 	err := inParallel(l.sockets/followers, func(user int) (err error) {
@@ -92,28 +92,30 @@ func (l load) open(t testing.TB, s *server) []*client {
 		return nil
 	})
 	if err != nil {
+		dropAll(clients)
 		t.Fatalf("open sockets: %v", err)
 	}
 	return clients
 }
 
-// converse takes answers until the window is over, and asks for them where it is told to. It calls begun when the
-// first one has begun, or will not.
+// converse takes an answer to its end, or, where nothing paces them, answers until the window is over. It asks for them
+// where it is told to, and calls begun when the first one has begun, or will not.
 func (l load) converse(c *client, w *window, asks bool, begun func()) error {
 	defer begun()
 	p := l.plan()
 	for {
 		if asks {
-			if err := c.ask(p); err != nil {
+			if err := c.ask(p); err != nil && !w.over.Load() {
 				return err
 			}
 		}
 		c.first = begun
-		if err := c.receive(p, w); err != nil {
-			return err
-		}
-		if l.every > 0 || w.over.Load() {
+		err := c.receive(p, w)
+		switch {
+		case l.every == 0 && w.over.Load():
 			return nil
+		case l.every > 0 || err != nil:
+			return err
 		}
 	}
 }
@@ -167,38 +169,4 @@ func inParallel(n int, f func(i int) error) error {
 	close(next)
 	done.Wait()
 	return first
-}
-
-// Names of the rows that others are compared with, or left out.
-const (
-	floorRow = "floor"
-	proxyRow = "reverse_proxy"
-	nodeRow  = "node"
-)
-
-// paced lets many sockets receive answers at a steady pace.
-func paced(gorilla string, l load) scenario {
-	with := func(start func(testing.TB) *server) func(testing.TB) sample {
-		return func(t testing.TB) sample { return l.measure(t, start(t)) }
-	}
-	return scenario{
-		name:  "paced",
-		about: fmt.Sprintf("%d sockets, a piece every %v to each", l.sockets, l.every),
-		columns: []column{
-			{cpu, "%.1f", []string{floorRow, proxyRow}},
-			{userCPU, "%.1f", nil}, {systemCPU, "%.1f", nil},
-			{p50, "%.2f", nil}, {p99, "%.2f", []string{floorRow}},
-			{throughput, "%.2f", nil}, {resident, "%.0f", nil},
-		},
-		rows: []row{
-			{floorRow, with(startFloor)},
-			{proxyRow, with(startProxy)},
-			{"ours", with(startOurs)},
-			{"ours stored", with(startKept)},
-			{"ours TLS", with(func(t testing.TB) *server { return startSecure(t, openSecure) })},
-			{"ours h2", with(func(t testing.TB) *server { return startSecure(t, openStream) })},
-			{"gorilla+sdk", with(func(t testing.TB) *server { return startGorilla(t, gorilla) })},
-			{nodeRow, with(startNode)},
-		},
-	}
 }

@@ -25,7 +25,7 @@ func parsePlan(text string) (p plan, err error) {
 }
 
 // startUpstream runs a model's server until the test ends, and returns its base URL.
-func startUpstream(t testing.TB) (baseURL, addr string) {
+func startUpstream(t *testing.T) (baseURL, addr string) {
 	t.Helper()
 	addr, _ = startRole(t, "upstream")
 	return "http://" + addr + "/v1", addr
@@ -70,27 +70,24 @@ func complete(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "data: [DONE]\n\n")
 }
 
-// send sends the pieces, one in each chunk. Pieces that nothing paces leave several in one write.
+// send sends the pieces, one in each chunk. A piece that is paced leaves at once; others fill net/http's buffer of 4 kB.
 func send(w http.ResponseWriter, r *http.Request, p plan) bool {
-	const together = 32
 	before, after, _ := strings.Cut(event(`"choices":[{"index":0,"delta":{"content":"*"},"logprobs":null,"finish_reason":null}],"obfuscation":"p2kXvQ9dLm"`), "*")
 	wait, stop := pacer(r, p.every)
 	defer stop()
-	var chunks []byte
+	var chunk []byte
 	for n := range p.pieces {
 		if !wait() {
 			return false
 		}
-		chunks = appendPiece(append(chunks, before...), n, stamp())
-		chunks = append(chunks, after...)
-		if p.every == 0 && (n+1)%together != 0 && n+1 != p.pieces {
-			continue
-		}
-		if _, err := w.Write(chunks); err != nil {
+		chunk = appendPiece(append(chunk[:0], before...), n, stamp())
+		chunk = append(chunk, after...)
+		if _, err := w.Write(chunk); err != nil {
 			return false
 		}
-		_ = http.NewResponseController(w).Flush() // the next write tells
-		chunks = chunks[:0]
+		if p.every > 0 {
+			_ = http.NewResponseController(w).Flush() // the next write tells
+		}
 	}
 	return true
 }

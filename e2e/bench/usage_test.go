@@ -19,7 +19,7 @@ type usage struct {
 const ticks = 100
 
 // used looks at a process.
-func used(t testing.TB, pid int) usage {
+func used(t *testing.T, pid int) usage {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
