@@ -1,19 +1,12 @@
 package bench
 
 import (
-	"bufio"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
 )
@@ -25,13 +18,15 @@ type server struct {
 	open  func(addr, path string) (*harness.Raw, error) // opens a WebSocket; nil where clients speak HTTP
 	keeps bool                                          // conversations are stored, and followed
 	caddy *harness.Caddy                                // nil where it is none
+
+	upstream upstream // of its own
 }
 
 func startFloor(t *testing.T) *server {
 	t.Helper()
-	_, upstream := startUpstream(t)
-	addr, pid := startRole(t, "floor", "UPSTREAM="+upstream)
-	return &server{addr: addr, pid: pid}
+	u := startUpstream(t)
+	addr, pid := startRole(t, "floor", "UPSTREAM="+u.addr)
+	return &server{addr: addr, pid: pid, upstream: u}
 }
 
 // startFloorSockets is startFloor for clients that only want sockets.
@@ -45,14 +40,15 @@ func startFloorSockets(t *testing.T) *server {
 // startProxy runs the Caddy under test with nothing but Caddy's own reverse proxy.
 func startProxy(t *testing.T) *server {
 	t.Helper()
-	_, upstream := startUpstream(t)
-	return ofCaddy(harness.Start(t, metered(harness.Site("reverse_proxy "+upstream))), nil)
+	u := startUpstream(t)
+	return ofCaddy(harness.Start(t, metered(harness.Site("reverse_proxy "+u.addr))), u, nil)
 }
 
 // startOurs runs the assistant. Its log and its limits are the default ones.
 func startOurs(t *testing.T) *server {
 	t.Helper()
-	return ofCaddy(harness.Start(t, metered(harness.Site(assistant(t, sqlite)))), openSocket)
+	u := startUpstream(t)
+	return ofCaddy(harness.Start(t, metered(harness.Site(assistant(u, sqlite)))), u, openSocket)
 }
 
 // startKept is startOurs for clients whose conversations are stored.
@@ -66,7 +62,8 @@ func startKept(t *testing.T) *server {
 // startShared is startKept with conversations in PostgreSQL.
 func startShared(t *testing.T, postgres *harness.Postgres) *server {
 	t.Helper()
-	s := ofCaddy(harness.Start(t, metered(harness.Site(assistant(t, "postgres "+postgres.DSN)))), openSocket)
+	u := startUpstream(t)
+	s := ofCaddy(harness.Start(t, metered(harness.Site(assistant(u, "postgres "+postgres.DSN)))), u, openSocket)
 	s.keeps = true
 	return s
 }
@@ -74,17 +71,16 @@ func startShared(t *testing.T, postgres *harness.Postgres) *server {
 // startSecure is startOurs by HTTPS.
 func startSecure(t *testing.T, open func(addr, path string) (*harness.Raw, error)) *server {
 	t.Helper()
+	u := startUpstream(t)
 	file := harness.Certificate(t)
-	site := "https://{$SITE} {\nbind 127.0.0.1\ntls " + file + " " + file + "\n" + assistant(t, sqlite) + "}\n"
-	return ofCaddy(harness.Start(t, metered(site), "GODEBUG=http2xconnect=1"), open)
+	site := "https://{$SITE} {\nbind 127.0.0.1\ntls " + file + " " + file + "\n" + assistant(u, sqlite) + "}\n"
+	return ofCaddy(harness.Start(t, metered(site), "GODEBUG=http2xconnect=1"), u, open)
 }
 
 const sqlite = "sqlite {$HOME}/chat.db"
 
-func assistant(t *testing.T, store string) string {
-	t.Helper()
-	baseURL, _ := startUpstream(t)
-	return fmt.Sprintf("assistant %s* {\nstore %s\nuser {query.user}\nprovider openai {\nbase_url %s\n}\n}\n", harness.AssistantPath, store, baseURL)
+func assistant(u upstream, store string) string {
+	return fmt.Sprintf("assistant %s* {\nstore %s\nuser {query.user}\nprovider openai {\nbase_url %s\n}\n}\n", harness.AssistantPath, store, u.baseURL())
 }
 
 // buildGorilla builds the Caddy of the folder gorilla.
@@ -100,128 +96,37 @@ func buildGorilla(t *testing.T) (binary string) {
 
 func startGorilla(t *testing.T, binary string) *server {
 	t.Helper()
-	baseURL, _ := startUpstream(t)
-	return ofCaddy(harness.StartBinary(t, binary, metered(harness.Site("gorilla_chat "+baseURL))), openSocket)
+	u := startUpstream(t)
+	return ofCaddy(harness.StartBinary(t, binary, metered(harness.Site("gorilla_chat "+u.baseURL()))), u, openSocket)
 }
 
 // startNode runs the server of the folder node. Node and its packages must be there: make deps.
 func startNode(t *testing.T) *server {
 	t.Helper()
-	baseURL, _ := startUpstream(t)
+	u := startUpstream(t)
 	cmd := exec.Command("node", "server.mjs")
 	cmd.Dir = "node"
-	cmd.Env = append(cmd.Environ(), "UPSTREAM="+baseURL)
+	cmd.Env = append(cmd.Environ(), "UPSTREAM="+u.baseURL())
 	addr, pid := startListening(t, cmd)
-	return &server{addr: addr, pid: pid, open: openSocket}
+	return &server{addr: addr, pid: pid, open: openSocket, upstream: u}
 }
 
 // metered is a Caddyfile with Caddy's own metrics on too.
 func metered(site string) string { return "{\nmetrics\n}\n" + site }
 
-func ofCaddy(c *harness.Caddy, open func(addr, path string) (*harness.Raw, error)) *server {
-	return &server{addr: c.Addr, pid: c.Pid(), open: open, caddy: c}
+func ofCaddy(c *harness.Caddy, u upstream, open func(addr, path string) (*harness.Raw, error)) *server {
+	return &server{addr: c.Addr, pid: c.Pid(), open: open, caddy: c, upstream: u}
 }
 
-// openSocket opens a WebSocket by HTTP/1.1.
-func openSocket(addr, path string) (*harness.Raw, error) {
-	raw, err := connect(addr)
-	if err != nil {
-		return nil, err
+// profile writes a profile of a Caddy's admin API into the folder $PROFILE, if there is one, and returns when it has.
+func (s *server) profile(t *testing.T, name, query string) {
+	folder := os.Getenv("PROFILE")
+	if folder == "" || s.caddy == nil {
+		return
 	}
-	return upgrade(raw, addr, path)
+	_, text := harness.Fetch(t, "http://"+s.caddy.Admin+"/debug/pprof/"+name+query, nil)
+	file := filepath.Join(folder, strings.NewReplacer("/", "-", ",", "").Replace(t.Name())+"."+name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Error(err)
+	}
 }
-
-// openSecure is openSocket by HTTPS.
-func openSecure(addr, path string) (*harness.Raw, error) {
-	raw, err := connect(addr)
-	if err != nil {
-		return nil, err
-	}
-	raw.Conn = tls.Client(raw.Conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
-	raw.Reader.Reset(raw.Conn)
-	return upgrade(raw, addr, path)
-}
-
-// connect opens a TCP connection, which must be done with before limit.
-func connect(addr string) (*harness.Raw, error) {
-	raw, err := harness.Connect(&harness.Caddy{Addr: addr})
-	if err != nil {
-		return nil, err
-	}
-	raw.Reader = bufio.NewReaderSize(raw.Conn, 8<<10)
-	return raw, raw.SetDeadline(time.Now().Add(limit))
-}
-
-// limit bounds one measurement: no client waits longer for anything.
-const limit = 3 * time.Minute
-
-func upgrade(raw *harness.Raw, addr, path string) (*harness.Raw, error) {
-	status, err := raw.Answer(harness.Request(&harness.Caddy{Addr: addr}, path) + "\r\n")
-	if err == nil && status != http.StatusSwitchingProtocols {
-		err = fmt.Errorf("no socket: status %d", status)
-	}
-	if err != nil {
-		drop(raw)
-		return nil, err
-	}
-	return raw, nil
-}
-
-// drop ends a connection by a reset, which leaves no port occupied.
-func drop(raw *harness.Raw) {
-	conn := raw.Conn
-	switch c := conn.(type) {
-	case *tls.Conn:
-		conn = c.NetConn()
-	case stream:
-		conn = c.Conn
-	}
-	(&harness.Raw{Conn: conn}).Reset()
-}
-
-// openStream opens a WebSocket by HTTP/2 (RFC 8441), on a connection of its own.
-func openStream(addr, path string) (*harness.Raw, error) {
-	raw, err := connect(addr)
-	if err != nil {
-		return nil, err
-	}
-	s, err := openExtended(raw, "https://"+addr+path)
-	if err != nil {
-		drop(raw)
-		return nil, err
-	}
-	return &harness.Raw{Conn: s, Reader: bufio.NewReaderSize(s, 8<<10)}, nil
-}
-
-func openExtended(raw *harness.Raw, url string) (stream, error) {
-	secure := tls.Client(raw.Conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-	//nolint:staticcheck // http.Transport refuses a header named :protocol
-	conn, err := new(http2.Transport).NewClientConn(secure)
-	if err != nil {
-		return stream{}, err
-	}
-	received, sent := io.Pipe()
-	request, err := http.NewRequest(http.MethodConnect, url, received)
-	if err != nil {
-		return stream{}, err
-	}
-	request.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}
-	response, err := conn.RoundTrip(request)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = errors.New("no socket: " + response.Status)
-	}
-	if err != nil {
-		return stream{}, err
-	}
-	return stream{raw.Conn, response.Body, sent}, nil
-}
-
-// stream is one of HTTP/2 as a connection: that which it is on, but for reading and writing.
-type stream struct {
-	net.Conn
-	received io.Reader
-	sent     io.Writer
-}
-
-func (s stream) Read(p []byte) (int, error)  { return s.received.Read(p) }
-func (s stream) Write(p []byte) (int, error) { return s.sent.Write(p) }

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -35,6 +37,9 @@ const (
 	p99        = "p99 ms"
 	throughput = "k pieces/s"
 	resident   = "resident MB"
+
+	upstreamCPU = "upstream" // what the others have used, who must not be what is measured
+	clientCPU   = "client"
 )
 
 // run runs the load on a server.
@@ -55,18 +60,30 @@ func (l load) run(t *testing.T, s *server) sample {
 	}
 	began.Wait()
 	time.Sleep(l.warm)
-	before := used(t, s.pid)
-	opened := time.Now()
+	before := look(t, s)
 	w.open.Store(true)
+	var profiled sync.WaitGroup
+	profiled.Go(func() { s.profile(t, "profile", fmt.Sprint("?seconds=", max(1, int(l.window.Seconds())))) })
 	time.Sleep(l.window)
 	w.open.Store(false)
-	after, took := used(t, s.pid), time.Since(opened)
+	after := look(t, s)
 	w.over.Store(true)
+	profiled.Wait()
 	if l.every == 0 {
 		dropAll(clients) // there would be no end
 	}
 	ended.Wait()
-	return l.sample(clients, before, after, took)
+	return sampleOf(clients, before, after)
+}
+
+// moment is what the three processes have used at a time.
+type moment struct {
+	time                     time.Time
+	server, upstream, client usage
+}
+
+func look(t *testing.T, s *server) moment {
+	return moment{time.Now(), used(t, s.pid), used(t, s.upstream.pid), used(t, os.Getpid())}
 }
 
 // open opens the sockets, and lets them follow stored conversations where the server keeps any.
@@ -120,20 +137,25 @@ func (l load) converse(c *client, w *window, asks bool, begun func()) error {
 	}
 }
 
-// sample is what the clients have received and the server has used in a window.
-func (l load) sample(clients []*client, before, after usage, took time.Duration) sample {
+// sampleOf is what the clients have received and the processes have used between two moments.
+func sampleOf(clients []*client, before, after moment) sample {
 	pieces := 0
 	var latencies []uint32
 	for _, c := range clients {
 		pieces += c.pieces
 		latencies = append(latencies, c.latencies...)
 	}
-	user, system := after.since(before)
-	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(pieces) }
+	each := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(pieces) }
+	total := func(after, before usage) float64 {
+		user, system := after.since(before)
+		return each(user + system)
+	}
+	user, system := after.server.since(before.server)
 	s := sample{
-		cpu: micros(user + system), userCPU: micros(user), systemCPU: micros(system),
-		throughput: float64(pieces) / took.Seconds() / 1000,
-		resident:   float64(after.resident) / 1e6,
+		cpu: each(user + system), userCPU: each(user), systemCPU: each(system),
+		upstreamCPU: total(after.upstream, before.upstream), clientCPU: total(after.client, before.client),
+		throughput: float64(pieces) / after.time.Sub(before.time).Seconds() / 1000,
+		resident:   float64(after.server.resident) / 1e6,
 	}
 	if len(latencies) > 0 {
 		slices.Sort(latencies)

@@ -24,11 +24,19 @@ func parsePlan(text string) (p plan, err error) {
 	return p, err
 }
 
-// startUpstream runs a model's server until the test ends, and returns its base URL.
-func startUpstream(t *testing.T) (baseURL, addr string) {
+// upstream is a running model's server.
+type upstream struct {
+	addr string
+	pid  int
+}
+
+func (u upstream) baseURL() string { return "http://" + u.addr + "/v1" }
+
+// startUpstream runs a model's server until the test ends.
+func startUpstream(t *testing.T) upstream {
 	t.Helper()
-	addr, _ = startRole(t, "upstream")
-	return "http://" + addr + "/v1", addr
+	addr, pid := startRole(t, "upstream")
+	return upstream{addr, pid}
 }
 
 // serveUpstream is the role of a model's server. It speaks what OpenAI's does for chat completions.
