@@ -128,7 +128,7 @@ bench: caddy ## Benchmarks
 	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -run '^$$' -bench . -benchtime 1x . ./cluster
 
 .PHONY: bench-rig
-bench-rig: caddy e2e/bench/node/node_modules ## Measure the scenarios of RIG in ROUNDS beside other servers, or only the SERVERS that match
+bench-rig: caddy e2e/bench/node/node_modules ## Measure the scenarios of RIG in ROUNDS beside other servers, or only SERVERS (a,b)
 	cd e2e/bench && RIG="$(RIG)" ROUNDS="$(ROUNDS)" SERVERS="$(SERVERS)" ASSISTANT_CADDY="$(CURDIR)/caddy" go test -count=1 -timeout 0 -run '^TestRig$$'
 
 .PHONY: webchat

@@ -82,6 +82,7 @@ func TestRig(t *testing.T) {
 	if err != nil || rounds < 1 {
 		t.Fatalf("ROUNDS: %v", err)
 	}
+	allowFiles(t, 15_000) // of one process: a socket each, or 5,000 and as many to the upstream
 	servers := strings.FieldsFunc(os.Getenv("SERVERS"), func(r rune) bool { return r == ',' })
 	known := scenarios(t)
 	for _, name := range names {

@@ -118,15 +118,17 @@ func ofCaddy(c *harness.Caddy, u upstream, open func(addr, path string) (*harnes
 	return &server{addr: c.Addr, pid: c.Pid(), open: open, caddy: c, upstream: u}
 }
 
-// profile writes a profile of a Caddy's admin API into the folder $PROFILE, if there is one, and returns when it has.
-func (s *server) profile(t *testing.T, name, query string) {
+// profile writes a profile of a Caddy's admin API into the folder $PROFILE, if there is one: then it returns true.
+func (s *server) profile(t *testing.T, name, query string) bool {
+	t.Helper()
 	folder := os.Getenv("PROFILE")
 	if folder == "" || s.caddy == nil {
-		return
+		return false
 	}
 	_, text := harness.Fetch(t, "http://"+s.caddy.Admin+"/debug/pprof/"+name+query, nil)
 	file := filepath.Join(folder, strings.NewReplacer("/", "-", ",", "").Replace(t.Name())+"."+name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Error(err)
 	}
+	return true
 }

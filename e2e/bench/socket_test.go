@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -55,7 +54,6 @@ func createAndFollow(c *client) error {
 }
 
 func measureIdle(t *testing.T, s *server, sockets int, prepare func(*client) error) sample {
-	allowFiles(t, sockets)
 	clients := make([]*client, sockets)
 	open := func(user int) (err error) {
 		if clients[user], err = s.openClient(user); err != nil {
@@ -110,20 +108,6 @@ func dropAll(clients []*client) {
 		if c != nil {
 			drop(c.Raw)
 		}
-	}
-}
-
-// allowFiles raises the limit of open files, for servers that are started from now on too.
-func allowFiles(t *testing.T, sockets int) {
-	t.Helper()
-	need := uint64(sockets) + 2000
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	limit.Cur, limit.Max = max(limit.Cur, need), max(limit.Max, need)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatalf("%d sockets need as many open files, see ulimit -n: %v", sockets, err)
 	}
 }
 

@@ -28,7 +28,6 @@ func storm(sockets int) scenario {
 }
 
 func measureStorm(t *testing.T, sockets, conversations int) sample {
-	allowFiles(t, sockets)
 	s := startKept(t)
 	topics := conversationsOf(t, s, conversations)
 	s.caddy.Stop(t)

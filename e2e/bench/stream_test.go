@@ -44,7 +44,6 @@ const (
 
 // run runs the load on a server.
 func (l load) run(t *testing.T, s *server) sample {
-	allowFiles(t, 2*l.sockets) // as many to the upstream
 	clients := l.open(t, s)
 	defer dropAll(clients)
 	w := &window{ages: l.every > 0}
@@ -62,13 +61,12 @@ func (l load) run(t *testing.T, s *server) sample {
 	time.Sleep(l.warm)
 	before := look(t, s)
 	w.open.Store(true)
-	var profiled sync.WaitGroup
-	profiled.Go(func() { s.profile(t, "profile", fmt.Sprint("?seconds=", max(1, int(l.window.Seconds())))) })
-	time.Sleep(l.window)
+	if !s.profile(t, "profile", fmt.Sprint("?seconds=", l.window.Seconds())) { // which takes as long
+		time.Sleep(l.window)
+	}
 	w.open.Store(false)
 	after := look(t, s)
 	w.over.Store(true)
-	profiled.Wait()
 	if l.every == 0 {
 		dropAll(clients) // there would be no end
 	}
@@ -167,28 +165,34 @@ func sampleOf(clients []*client, before, after moment) sample {
 // percentile is that of sorted microseconds, in milliseconds.
 func percentile(sorted []uint32, n int) float64 { return float64(sorted[(len(sorted)-1)*n/100]) / 1000 }
 
-// inParallel calls f for each number below n, some of them at once, and returns an error if there is one.
+// inParallel calls f for each number below n, some of them at once. After an error it begins no more, and returns it.
 func inParallel(n int, f func(i int) error) error {
 	const workers = 64
-	var first error
-	var mu sync.Mutex
 	next := make(chan int)
+	failed := make(chan error, workers)
 	var done sync.WaitGroup
 	for range min(n, workers) {
 		done.Go(func() {
 			for i := range next {
 				if err := f(i); err != nil {
-					mu.Lock()
-					first = err
-					mu.Unlock()
+					failed <- err
+					return
 				}
 			}
 		})
 	}
-	for i := range n {
-		next <- i
+	var err error
+	for i := 0; i < n && err == nil; i++ {
+		select {
+		case next <- i:
+		case err = <-failed:
+		}
 	}
 	close(next)
 	done.Wait()
-	return first
+	select {
+	case err = <-failed:
+	default:
+	}
+	return err
 }

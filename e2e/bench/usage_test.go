@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -47,4 +48,17 @@ func used(t *testing.T, pid int) usage {
 // since is the processor time from before until u.
 func (u usage) since(before usage) (user, system time.Duration) {
 	return u.user - before.user, u.system - before.system
+}
+
+// allowFiles raises the limit of open files, also for servers that are started from now on.
+func allowFiles(t *testing.T, files uint64) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	limit.Cur, limit.Max = max(limit.Cur, files), max(limit.Max, files)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatalf("the rig needs %d open files, see ulimit -n: %v", files, err)
+	}
 }
