@@ -44,7 +44,7 @@ func paced(gorilla string, l load) scenario {
 			{cpu, "%.1f", []string{floorRow, proxyRow}},
 			{userCPU, "%.1f", nil}, {systemCPU, "%.1f", nil},
 			{p50, "%.2f", nil}, {p99, "%.2f", []string{floorRow}},
-			{throughput, "%.2f", nil}, {resident, "%.0f", nil}, {upstreamCPU, "%.1f", nil}, {clientCPU, "%.1f", nil},
+			{throughput, "%.2f", nil}, {resident, "%.0f", nil}, {upstreamCPU, "%.1f", nil}, {clientCPU, "%.1f", nil}, {strangers, "%.2f", nil},
 		},
 		rows: streaming(gorilla, l.measure),
 	}
@@ -58,7 +58,7 @@ func flat(gorilla string, l load) scenario {
 		columns: []column{
 			{throughput, "%.1f", []string{floorRow, gorillaRow, nodeRow}},
 			{cpu, "%.2f", nil}, {userCPU, "%.2f", nil}, {systemCPU, "%.2f", nil}, {resident, "%.0f", nil},
-			{upstreamCPU, "%.2f", nil}, {clientCPU, "%.2f", nil},
+			{upstreamCPU, "%.2f", nil}, {clientCPU, "%.2f", nil}, {strangers, "%.2f", nil},
 		},
 		rows: streaming(gorilla, l.measure),
 	}

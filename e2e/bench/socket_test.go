@@ -152,6 +152,5 @@ func measureConnects(t *testing.T, s *server, warm, window time.Duration) sample
 	after, took, n := used(t, s.pid), time.Since(began), float64(opened.Load()-from)
 	isOver.Store(true)
 	workers.Wait()
-	user, system := after.since(before)
-	return sample{connects: n / took.Seconds(), perConnect: float64((user + system).Microseconds()) / n}
+	return sample{connects: n / took.Seconds(), perConnect: float64(after.since(before).total().Microseconds()) / n}
 }

@@ -38,8 +38,11 @@ const (
 	throughput = "k pieces/s"
 	resident   = "resident MB"
 
-	upstreamCPU = "upstream" // what the others have used, who must not be what is measured
+	// What must not be what is measured: the time of the rig itself, and how many cores programs had that do not belong
+	// to it.
+	upstreamCPU = "upstream"
 	clientCPU   = "client"
+	strangers   = "strangers' cores"
 )
 
 // run runs the load on a server.
@@ -74,14 +77,15 @@ func (l load) run(t *testing.T, s *server) sample {
 	return sampleOf(clients, before, after)
 }
 
-// moment is what the three processes have used at a time.
+// moment is what the three processes and the machine have used at a time.
 type moment struct {
 	time                     time.Time
 	server, upstream, client usage
+	machine                  time.Duration
 }
 
 func look(t *testing.T, s *server) moment {
-	return moment{time.Now(), used(t, s.pid), used(t, s.upstream.pid), used(t, os.Getpid())}
+	return moment{time.Now(), used(t, s.pid), used(t, s.upstream.pid), used(t, os.Getpid()), busy(t)}
 }
 
 // open opens the sockets, and lets them follow stored conversations where the server keeps any.
@@ -144,16 +148,13 @@ func sampleOf(clients []*client, before, after moment) sample {
 		latencies = append(latencies, c.latencies...)
 	}
 	each := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(pieces) }
-	total := func(after, before usage) float64 {
-		user, system := after.since(before)
-		return each(user + system)
-	}
-	user, system := after.server.since(before.server)
+	took := after.time.Sub(before.time)
+	server, upstream, client := after.server.since(before.server), after.upstream.since(before.upstream), after.client.since(before.client)
 	s := sample{
-		cpu: each(user + system), userCPU: each(user), systemCPU: each(system),
-		upstreamCPU: total(after.upstream, before.upstream), clientCPU: total(after.client, before.client),
-		throughput: float64(pieces) / after.time.Sub(before.time).Seconds() / 1000,
-		resident:   float64(after.server.resident) / 1e6,
+		cpu: each(server.total()), userCPU: each(server.user), systemCPU: each(server.system), resident: float64(after.server.resident) / 1e6,
+		upstreamCPU: each(upstream.total()), clientCPU: each(client.total()),
+		strangers:  (after.machine - before.machine - server.total() - upstream.total() - client.total()).Seconds() / took.Seconds(),
+		throughput: float64(pieces) / took.Seconds() / 1000,
 	}
 	if len(latencies) > 0 {
 		slices.Sort(latencies)

@@ -78,7 +78,7 @@ func complete(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "data: [DONE]\n\n")
 }
 
-// send sends the pieces, one in each chunk. A piece that is paced leaves at once; others fill net/http's buffer of 4 kB.
+// send sends the pieces, one in each chunk and each chunk in a write of its own, as model servers do.
 func send(w http.ResponseWriter, r *http.Request, p plan) bool {
 	before, after, _ := strings.Cut(event(`"choices":[{"index":0,"delta":{"content":"*"},"logprobs":null,"finish_reason":null}],"obfuscation":"p2kXvQ9dLm"`), "*")
 	wait, stop := pacer(r, p.every)
@@ -93,8 +93,8 @@ func send(w http.ResponseWriter, r *http.Request, p plan) bool {
 		if _, err := w.Write(chunk); err != nil {
 			return false
 		}
-		if p.every > 0 {
-			_ = http.NewResponseController(w).Flush() // the next write tells
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return false
 		}
 	}
 	return true

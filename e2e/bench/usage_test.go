@@ -46,8 +46,26 @@ func used(t *testing.T, pid int) usage {
 }
 
 // since is the processor time from before until u.
-func (u usage) since(before usage) (user, system time.Duration) {
-	return u.user - before.user, u.system - before.system
+func (u usage) since(before usage) usage {
+	return usage{user: u.user - before.user, system: u.system - before.system}
+}
+
+func (u usage) total() time.Duration { return u.user + u.system }
+
+// busy is the processor time that the machine has spent on anything.
+func busy(t *testing.T) (sum time.Duration) {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		t.Fatalf("look at the machine: %v", err)
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	var name string
+	var user, nice, system, idle, wait, irq, softirq, steal int
+	if _, err := fmt.Sscan(line, &name, &user, &nice, &system, &idle, &wait, &irq, &softirq, &steal); err != nil {
+		t.Fatalf("look at the machine: %q: %v", line, err)
+	}
+	return time.Duration(user+nice+system+irq+softirq+steal) * time.Second / ticks
 }
 
 // allowFiles raises the limit of open files, also for servers that are started from now on.
