@@ -88,7 +88,7 @@ func TestRig(t *testing.T) {
 	for _, name := range names {
 		i := slices.IndexFunc(known, func(s scenario) bool { return s.name == name })
 		if i < 0 {
-			t.Fatalf("RIG: no scenario %q", name)
+			t.Fatalf("RIG: %q is none of: paced flat growth followers idle connect storm turns", name)
 		}
 		if len(servers) > 0 {
 			known[i].rows = slices.DeleteFunc(known[i].rows, func(r row) bool { return !slices.Contains(servers, r.name) })
