@@ -28,6 +28,8 @@ SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant as
 FUZZTIME ?= 30s
 SOAK     ?= 10m
 CHAOS    ?= 1h
+RIG      ?= paced
+ROUNDS   ?= 5
 
 ##@ Use
 
@@ -124,6 +126,10 @@ bench: caddy ## Benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 	go test -C e2e -run '^$$' -bench . -benchmem ./nats
 	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -run '^$$' -bench . -benchtime 1x . ./cluster
+
+.PHONY: bench-rig
+bench-rig: caddy e2e/bench/node/node_modules ## Measure the scenarios of RIG in ROUNDS beside other servers, or only SERVERS (a,b)
+	cd e2e/bench && RIG="$(RIG)" ROUNDS="$(ROUNDS)" SERVERS="$(SERVERS)" ASSISTANT_CADDY="$(CURDIR)/caddy" go test -count=1 -timeout 0 -run '^TestRig$$'
 
 .PHONY: webchat
 webchat: webchat/node_modules ## Build the chat page from its sources: webchat/src into webchat/dist
