@@ -28,6 +28,8 @@ SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant as
 FUZZTIME ?= 30s
 SOAK     ?= 10m
 CHAOS    ?= 1h
+RIG      ?= paced
+ROUNDS   ?= 5
 
 ##@ Use
 
@@ -71,7 +73,7 @@ check: ## Formatting, linters, go.mod files, known vulnerabilities
 
 .PHONY: unit
 unit: ## Go tests with the race detector, and the seeds of the fuzz targets
-	CGO_ENABLED=1 go test -race -timeout 5m ./...
+	CGO_ENABLED=1 go test -race -timeout 10m ./...
 	go test -C cmd/xbuild ./...
 
 .PHONY: js
@@ -84,7 +86,7 @@ js: $(PACKAGES) ## JavaScript: syntax, the client's types, the chat page's tests
 
 .PHONY: e2e
 e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, AsyncAPI document
-	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 1 -timeout 10m $$(go list -C e2e ./... | grep -v '/cluster$$')
+	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 2 -timeout 15m $$(go list -C e2e ./... | grep -v '/cluster$$')
 
 .PHONY: cluster
 cluster: caddy ## Several nodes on one database, with faults; the long form with CLUSTER=full
@@ -124,6 +126,10 @@ bench: caddy ## Benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 	go test -C e2e -run '^$$' -bench . -benchmem ./nats
 	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -run '^$$' -bench . -benchtime 1x . ./cluster
+
+.PHONY: bench-rig
+bench-rig: caddy e2e/bench/node/node_modules ## Measure the scenarios of RIG in ROUNDS beside other servers, or only SERVERS (a,b)
+	cd e2e/bench && RIG="$(RIG)" ROUNDS="$(ROUNDS)" SERVERS="$(SERVERS)" ASSISTANT_CADDY="$(CURDIR)/caddy" go test -count=1 -timeout 0 -run '^TestRig$$'
 
 .PHONY: webchat
 webchat: webchat/node_modules ## Build the chat page from its sources: webchat/src into webchat/dist

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 )
 
 // Broker carries between the nodes of a [Cluster] what a store is too slow for. Whatever it carries may be lost, come
@@ -19,12 +20,12 @@ type Broker interface {
 	// may replace one that waits, and any may be lost.
 	Announce(s ...Standing)
 	// Call has a node serve a request and returns its reply. [ErrNoNode] says that nothing was done; after any other
-	// error that is unknown. It ends with ctx.
+	// error that is unknown. A broker may repeat a call of which it hears nothing. It ends with ctx.
 	Call(ctx context.Context, to NodeID, request []byte) (reply []byte, err error)
 	// Follow yields what a node's log has after a cursor, as it comes: in order, nothing missing, nothing twice. It
 	// ends without error when the node has released the conversation and all was yielded, with [ErrGone] where the
 	// node's log has not all of it, and with [ErrNoNode] where the node is not reachable, or this broker carries no
-	// logs. Leaving the loop ends it on both sides.
+	// logs. Where ctx ends first, its cause is yielded. Leaving the loop ends it on both sides.
 	Follow(ctx context.Context, holder NodeID, id string, after Cursor) iter.Seq2[Batch, error]
 	// Up reports whether the broker can reach other nodes now.
 	Up() bool
@@ -37,13 +38,14 @@ type Member interface {
 	// Standings takes what another node announces. It returns soon. An empty list means that announcements may have
 	// been lost.
 	Standings(from NodeID, s []Standing)
-	// Serve carries out another node's request.
+	// Serve carries out another node's request. The same one may come twice.
 	Serve(ctx context.Context, from NodeID, request []byte) (reply []byte)
 	// Events yields the log of a conversation that this node holds, as [Broker.Follow] does.
 	Events(ctx context.Context, id string, after Cursor) iter.Seq2[Batch, error]
 }
 
-// WithFallback returns a Broker that uses first and, where that does not reach a node, second. Announcements go both ways.
+// WithFallback returns a Broker that uses first and, where that does not reach a node, second. Announcements go both ways,
+// and so do calls whose reply takes longer than a second: first may not have noticed yet that it reaches nobody.
 func WithFallback(first, second Broker) Broker { return fallback{first, second} }
 
 type fallback struct{ first, second Broker }
@@ -66,12 +68,42 @@ func (f fallback) Announce(s ...Standing) {
 	f.second.Announce(s...)
 }
 
+// replyPatience is how long a call waits for its reply before it goes the other way, too.
+const replyPatience = time.Second
+
 func (f fallback) Call(ctx context.Context, to NodeID, request []byte) ([]byte, error) {
-	reply, err := f.first.Call(ctx, to, request)
-	if errors.Is(err, ErrNoNode) {
-		return f.second.Call(ctx, to, request)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		reply []byte
+		err   error
 	}
-	return reply, err
+	outcomes := make(chan outcome, 2)
+	call := func(b Broker) {
+		reply, err := b.Call(ctx, to, request)
+		outcomes <- outcome{reply, err}
+	}
+	go call(f.first)
+	timer := time.NewTimer(replyPatience)
+	defer timer.Stop()
+	select {
+	case o := <-outcomes:
+		if errors.Is(o.err, ErrNoNode) {
+			return f.second.Call(ctx, to, request)
+		}
+		return o.reply, o.err
+	case <-timer.C:
+	}
+	go call(f.second)
+	o := <-outcomes
+	if o.err == nil {
+		return o.reply, nil
+	}
+	other := <-outcomes
+	if other.err == nil || errors.Is(o.err, ErrNoNode) {
+		return other.reply, other.err
+	}
+	return nil, o.err
 }
 
 func (f fallback) Follow(ctx context.Context, holder NodeID, id string, after Cursor) iter.Seq2[Batch, error] {

@@ -147,8 +147,8 @@ func TestConversationActions(t *testing.T) {
 	page.WaitFor(`$$("#list li").length === 2`)
 	harness.Eval[bool](page, `$("#list li:nth-child(2) a").click(), true`)
 	page.WaitFor(`document.title === "first" && ` + answerText + `?.includes("first")`)
-	page.Run(`$("[aria-current] ~ .rename").click()`)
-	page.Type("input.title", "renamed"+kb.Enter) // what was there is selected
+	page.Run(`$("[aria-current] ~ .rename").click(); $("#search").dispatchEvent(new Event("input"))`) // makes the list anew
+	page.Type("input.title", "renamed"+kb.Enter)                                                      // what was there is selected
 	page.WaitFor(`document.title === "renamed"`)
 	page.Run(`$("[aria-current] ~ .delete").click()`)
 	page.Click("#confirm .confirm")

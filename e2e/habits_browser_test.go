@@ -382,6 +382,10 @@ func TestTheme(t *testing.T) {
 	tab.WaitFor(`$("#status")?.dataset.state === "connected" && ` + colour + " === " + light)
 	page.Click("#more")
 	page.WaitFor(`$("#options")?.matches(":popover-open") && $("#more").ariaExpanded === "true"`)
+	page.Click("#more") // closes it
+	page.WaitFor(`!$("#options") && $("#more").ariaExpanded === "false"`)
+	page.Click("#more")
+	page.WaitFor(`$("#options")?.matches(":popover-open")`)
 	checkAccessible(t, page, "menu")
 	page.Click("#appearance [value=dark]")
 	page.WaitFor(colour + " === " + dark)

@@ -109,7 +109,7 @@ func (c *Conversation) answer(t *turn) {
 	}
 	r := c.record(t)
 	err = t.stream(req, func(e assistant.Event) {
-		if err := c.proven(t.ctx); errors.Is(err, assistant.ErrLost) {
+		if err := c.proven(t); errors.Is(err, assistant.ErrLost) {
 			t.cancel(err)
 		} else if err == nil {
 			r.Add(e)
@@ -170,8 +170,8 @@ func (c *Conversation) refuseLocked(t *turn, err error) {
 func (t *turn) stream(req assistant.Request, show func(assistant.Event)) (err error) {
 	defer assistant.Catch(&err)
 	for delta, err := range t.assistant.Provider.Stream(t.ctx, req) {
-		if cause := context.Cause(t.ctx); cause != nil {
-			return cause
+		if t.ctx.Err() != nil {
+			return context.Cause(t.ctx)
 		}
 		if err != nil {
 			return err

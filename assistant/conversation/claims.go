@@ -159,8 +159,8 @@ func (c *Conversation) tellLocked(change assistant.ChangeKind) {
 
 // proven waits until this node is sure to be taken for alive, where others live: until then it shows nothing, since
 // they may have ended its answers. It returns at once as long as that is certain.
-func (c *Conversation) proven(ctx context.Context) error {
-	if c.claim.Node == 0 {
+func (c *Conversation) proven(t *turn) error {
+	if c.claim.Node == 0 || time.Now().Before(t.proven) {
 		return nil
 	}
 	for {
@@ -169,9 +169,10 @@ func (c *Conversation) proven(ctx context.Context) error {
 		case c.hub.node() != c.claim.Node: // after the lease, which may be another node's
 			return assistant.ErrLost
 		case others == 0 || time.Now().Before(until):
+			t.proven = until
 			return nil
-		case !recorder.Pause(ctx, leasePause):
-			return context.Cause(ctx)
+		case !recorder.Pause(t.ctx, leasePause):
+			return context.Cause(t.ctx)
 		}
 	}
 }

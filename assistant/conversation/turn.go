@@ -59,6 +59,7 @@ type turn struct {
 	pieces     int
 	characters int                      // of text and reasoning
 	observer   assistant.AnswerObserver // nil until it begins and after its end
+	proven     time.Time                // until then its node is sure to be taken for alive
 }
 
 // newTurn is the turn of a question.

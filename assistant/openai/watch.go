@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -23,18 +25,28 @@ type limits struct {
 	first, stall, total time.Duration
 }
 
-// watch cancels its context when the limit of a phase has passed.
+// noRead says that no read is under way whose time is limited.
+const noRead = -1
+
+// watch cancels its context when the limit of a phase has passed. Its methods are for the goroutine that reads the
+// answer, checkSilence for its timer.
 type watch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	limits limits
-	phase  answer.Phase
 	total  *time.Timer
-	timer  *time.Timer // of the phase; while streaming, it runs only during reads
+
+	begin   time.Time
+	reading atomic.Int64 // when the read under way began, in nanoseconds after begin, or noRead
+
+	mu    sync.Mutex // guards the fields below; the reading goroutine, which alone writes them, reads them without it
+	phase answer.Phase
+	timer *time.Timer // of the phase
 }
 
 func newWatch(ctx context.Context, l limits) *watch {
-	w := &watch{limits: l}
+	w := &watch{limits: l, begin: time.Now()}
+	w.reading.Store(noRead)
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.total = w.after(l.total, late("max_duration: no complete answer", l.total))
 	w.timer = w.after(l.first, late("timeout: no piece of the answer", l.first))
@@ -54,12 +66,13 @@ func (w *watch) enter(p answer.Phase) {
 	if p == w.phase {
 		return
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.timer.Stop()
 	w.phase = p
 	switch p {
 	case answer.Streaming:
-		w.timer = w.after(w.limits.stall, late("stall_timeout: nothing received", w.limits.stall))
-		w.timer.Stop()
+		w.timer = time.AfterFunc(w.limits.stall, w.checkSilence)
 	case answer.Finishing:
 		w.timer = w.after(min(finishTime, w.limits.stall), nil) // the answer is complete, so no cause is needed
 	case answer.Draining:
@@ -67,8 +80,29 @@ func (w *watch) enter(p answer.Phase) {
 	}
 }
 
+// checkSilence is run by the timer of [answer.Streaming]. It cancels if the read under way has lasted too long;
+// otherwise it runs again as soon as that can be so. This way a read sets no timer.
+func (w *watch) checkSilence() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase != answer.Streaming || w.ctx.Err() != nil {
+		return
+	}
+	rest := w.limits.stall
+	if began := w.reading.Load(); began != noRead {
+		rest -= time.Since(w.begin) - time.Duration(began)
+	}
+	if rest <= 0 {
+		w.cancel(late("stall_timeout: nothing received", w.limits.stall))
+		return
+	}
+	w.timer.Reset(rest)
+}
+
 // stop cancels the request. It may be called twice.
 func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.timer.Stop()
 	w.total.Stop()
 	w.cancel(nil)
@@ -82,7 +116,7 @@ func (w *watch) explain(err error) error {
 	return err
 }
 
-// reader returns a reader from r that limits silence. Time between reads does not count.
+// reader returns a reader from r that limits silence while an answer streams. Time between reads does not count.
 func (w *watch) reader(r io.Reader) io.Reader { return watchedReader{w, r} }
 
 type watchedReader struct {
@@ -91,9 +125,11 @@ type watchedReader struct {
 }
 
 func (r watchedReader) Read(p []byte) (int, error) {
-	if r.phase == answer.Streaming {
-		r.timer.Reset(r.limits.stall)
-		defer r.timer.Stop()
+	if r.phase != answer.Streaming {
+		return r.r.Read(p)
 	}
-	return r.r.Read(p)
+	r.reading.Store(int64(time.Since(r.begin)))
+	n, err := r.r.Read(p)
+	r.reading.Store(noRead)
+	return n, err
 }

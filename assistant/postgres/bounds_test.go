@@ -180,6 +180,7 @@ func TestOddArguments(t *testing.T) {
 		if err := s.Finish(t.Context(), a.claim, assistant.Ending{At: time.Now(), Messages: []assistant.Message{m}, Events: []assistant.Event{shown}}); err != nil {
 			t.Errorf("%q: %v", arguments, err)
 		}
+		a.seq++
 		page, _, err := s.Messages(t.Context(), "alice", a.claim.ID, "", 1)
 		must(t, err)
 		got := string(page[0].Parts[0].(assistant.ToolCallPart).Arguments)

@@ -26,6 +26,7 @@ type Broker struct {
 	store  *Store
 	listen *pgx.ConnConfig
 	log    *zap.Logger
+	poll   time.Duration // pollEvery, and less in tests
 
 	mu      sync.Mutex
 	session *session // nil = not open
@@ -49,7 +50,7 @@ func (s *Store) Broker(directDSN string, log *zap.Logger) (*Broker, error) {
 	config.OnNotification = nil // pgx keeps them for us
 	// A connection that listens sends nothing, and would not notice that the server is gone.
 	config.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}}).DialContext
-	return &Broker{store: s, listen: config, log: log}, nil
+	return &Broker{store: s, listen: config, log: log, poll: pollEvery}, nil
 }
 
 // session is a broker from Open to Close.

@@ -160,7 +160,7 @@ func (s *session) inboxLoop() {
 		case <-s.inbox:
 			s.empty()
 		case <-timer.C:
-			s.poll()
+			s.look()
 		}
 		if now := time.Now(); now.Sub(swept) > oldCommands {
 			swept = now
@@ -174,11 +174,11 @@ func (s *session) interval() time.Duration {
 	if s.hears.Load() {
 		return inboxEvery
 	}
-	return pollEvery
+	return s.poll
 }
 
-// poll looks, without being woken, at what others may have sent.
-func (s *session) poll() {
+// look looks, without being woken, at what others may have sent.
+func (s *session) look() {
 	_, others := s.store.Lease()
 	hears := s.hears.Load()
 	if !hears || others > 0 || !s.works.Load() {

@@ -174,7 +174,7 @@ func (s *session) listenUntilDeaf() {
 			raise(s.listening)
 		case !arrives:
 			s.log.Warn("notifications do not arrive, as behind a pooler in transaction mode: the store is looked at instead; "+
-				"broker postgres <dsn>, with a DSN that leads to the server directly, is faster", zap.Duration("every", pollEvery))
+				"broker postgres <dsn>, with a DSN that leads to the server directly, is faster", zap.Duration("every", s.poll))
 			return
 		case !s.hears.Swap(true):
 			s.log.Info("listening to other nodes")

@@ -34,6 +34,7 @@ func brokersOf(t testing.TB, dsn, direct string, log *zap.Logger) brokertest.Clu
 			next++
 			b, err := stores[next%2].Broker(direct, log)
 			must(t, err)
+			b.poll /= 10
 			return b
 		},
 		ID: func() assistant.NodeID {

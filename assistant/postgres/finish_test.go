@@ -10,7 +10,7 @@ import (
 
 // end is an end of the answer, whose events are those pieces and then the end itself.
 func (a *streaming) end(finish assistant.FinishReason, status assistant.Status, pieces ...string) assistant.Ending {
-	at := time.Now().UTC().Truncate(time.Millisecond)
+	at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 	events := a.pieces(pieces...)
 	events = append(events, assistant.Event{Seq: a.seq + 1 + uint64(len(pieces)), Kind: assistant.KindCompleted, Run: a.answer,
 		Body: assistant.Completed{FinishReason: finish, At: at}})

@@ -151,13 +151,10 @@ func (s *Store) finishAgain(ctx context.Context, c assistant.Claim, e assistant.
 	return translate(ctx, err)
 }
 
-// hasOther reports whether a log has another event of the number of one of these, or more.
+// hasOther reports whether the last call has stored events that begin with the number of the first of these, and go on in
+// another way.
 func (s *Store) hasOther(ctx context.Context, tx pgx.Tx, c assistant.Claim, events []assistant.Event) (bool, error) {
 	ours, err := assistant.NewBatch("", events)
-	if err != nil {
-		return false, err
-	}
-	want, err := ours.Events() // as they are when they are read back
 	if err != nil {
 		return false, err
 	}
@@ -167,21 +164,15 @@ func (s *Store) hasOther(ctx context.Context, tx pgx.Tx, c assistant.Claim, even
 		return false, err
 	}
 	stored, err := pgx.CollectRows(rows, pgx.RowToStructByPos[assistant.Batch])
+	if err != nil || len(stored) != 1 || stored[0].First != ours.First {
+		return false, err
+	}
+	has, err := stored[0].Events()
 	if err != nil {
 		return false, err
 	}
-	for _, b := range stored {
-		has, err := b.Events()
-		if err != nil {
-			return false, err
-		}
-		for _, e := range has {
-			if e.Seq > ours.Last || e.Seq >= ours.First && !reflect.DeepEqual(e, want[e.Seq-ours.First]) {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
+	want, err := ours.Events() // as they are when they are read back
+	return len(has) > len(want) || err == nil && !reflect.DeepEqual(has, want[:len(has)]), err
 }
 
 // beginAnew takes a conversation over whose answer has ended: its log begins anew with that.

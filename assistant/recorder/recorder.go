@@ -4,7 +4,9 @@ package recorder
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -41,45 +43,46 @@ type Config struct {
 	Logger *zap.Logger
 }
 
-// Recorder stores an answer on a goroutine of its own, so that the model does not wait for the disk. Add and End are
-// called by one goroutine.
+// Recorder stores an answer beside the model, which does not wait for the disk. Add and End are called by one goroutine.
 type Recorder struct {
 	Config
 
-	failing bool // the last call failed; of the goroutine that flushes
+	timer   *time.Timer  // flushes
+	isDue   atomic.Bool  // it runs: something is to be stored
+	bytes   atomic.Int64 // of text that was added since the last flush
+	failing atomic.Bool  // the last call failed
+
+	flushing chan struct{} // holds one while events are being stored
+	ended    bool          // under flushing
 
 	mu      sync.Mutex
 	pending []assistant.Event // of a strict recorder: not stored yet, in order
-	bytes   int               // of text that was added since the last flush
-
-	dirty chan struct{} // holds one: something is to be stored
-	full  chan struct{} // holds one: flushBytes are
-	stop  chan struct{}
-	done  chan struct{}
 }
 
 // Start begins to record. [Recorder.End] must be called.
 func Start(c Config) *Recorder {
-	r := &Recorder{Config: c, dirty: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
-	go r.loop()
+	r := &Recorder{Config: c, flushing: make(chan struct{}, 1)}
+	r.timer = time.AfterFunc(math.MaxInt64, r.run)
 	return r
 }
 
 // Add takes the next event of the answer.
 func (r *Recorder) Add(e assistant.Event) {
-	if !r.Strict {
+	if r.Strict {
+		r.mu.Lock()
+		r.pending = append(r.pending, e)
+		r.mu.Unlock()
+	} else {
 		r.Show(e)
 	}
-	r.mu.Lock()
-	if r.Strict {
-		r.pending = append(r.pending, e)
-	}
-	r.bytes += len(e.Text)
-	isFull := r.bytes >= flushBytes
-	r.mu.Unlock()
-	stream.Wake(r.dirty)
-	if isFull {
-		stream.Wake(r.full)
+	added := int64(len(e.Text))
+	bytes := r.bytes.Add(added)
+	isFull := bytes >= flushBytes && !r.failing.Load() // a store that fails gets its time
+	switch wasDue := r.isDue.Swap(true); {
+	case !wasDue && r.Strict, isFull && bytes-added < flushBytes:
+		r.timer.Reset(0)
+	case !wasDue:
+		r.timer.Reset(flushDelay)
 	}
 }
 
@@ -87,57 +90,46 @@ func (r *Recorder) Add(e assistant.Event) {
 // answer still owes; otherwise nothing is stored, since the whole answer will be. shown is false where not all was
 // shown: then the answer is not complete, although the model may have said all.
 func (r *Recorder) End() (stored uint64, shown bool) {
-	close(r.stop)
-	<-r.done
+	r.timer.Stop()
+	r.flushing <- struct{}{}
+	r.ended = true
+	<-r.flushing
 	if r.Strict && r.Ctx.Err() == nil {
 		r.flush()
 	}
 	return r.After, !r.Strict || len(r.pending) == 0
 }
 
-func (r *Recorder) loop() {
-	defer close(r.done)
+// run is run by the timer.
+func (r *Recorder) run() {
+	r.flushing <- struct{}{}
+	defer func() { <-r.flushing }()
 	defer func() {
 		if v := recover(); v != nil { // the answer goes on from memory
+			r.ended = true
 			r.Logger.Error("recorder panicked", zap.Any("panic", v), zap.Stack("stack"))
 		}
 	}()
-	timer := time.NewTimer(flushDelay)
-	defer timer.Stop()
-	for {
-		select {
-		case <-r.dirty:
-		case <-r.stop:
-			return
-		}
-		if !r.Strict {
-			timer.Reset(flushDelay)
-			full := r.full
-			if r.failing {
-				full = nil // a store that fails gets its time
-			}
-			select {
-			case <-timer.C:
-			case <-full:
-			case <-r.stop:
-				return
-			}
-		}
-		r.flush()
+	if r.ended {
+		return
+	}
+	r.isDue.Store(false) // before the events are read: what is added meanwhile is due again
+	r.bytes.Store(0)
+	if r.flush() && !r.isDue.Swap(true) {
+		r.timer.Reset(flushDelay)
 	}
 }
 
-// flush stores what is not stored yet. What the store does not take is offered again; in strict mode the answer ends
-// when the store keeps refusing.
-func (r *Recorder) flush() {
+// flush stores what is not stored yet, and reports whether it is to be offered again: what the store does not take is. In
+// strict mode the answer ends when the store keeps refusing.
+func (r *Recorder) flush() (again bool) {
 	var err error
 	if r.Strict {
 		err = r.flushStrict()
 	} else {
 		err = r.flushLog()
 	}
-	wasFailing := r.failing
-	r.failing = err != nil
+	wasFailing := r.failing.Swap(err != nil)
 	switch {
 	case err == nil:
 	case errors.Is(err, assistant.ErrLost), errors.Is(err, assistant.ErrNotFound): // it will never take it
@@ -148,15 +140,13 @@ func (r *Recorder) flush() {
 		if !wasFailing { // once, not for each try
 			r.Logger.Warn("store part of an answer", zap.Error(err))
 		}
-		stream.Wake(r.dirty)
+		return true
 	}
+	return false
 }
 
 // flushLog stores what was shown.
 func (r *Recorder) flushLog() error {
-	r.mu.Lock()
-	r.bytes = 0
-	r.mu.Unlock()
 	if !r.Log.Holds(r.After) {
 		return nil // the whole answer will be stored at its end
 	}
@@ -207,7 +197,7 @@ func (r *Recorder) flushStrict() error {
 	}
 	r.After = events[len(events)-1].Seq
 	r.mu.Lock()
-	r.pending, r.bytes = r.pending[len(pending):], 0
+	r.pending = r.pending[len(pending):]
 	r.mu.Unlock()
 	return nil
 }

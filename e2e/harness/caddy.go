@@ -36,6 +36,7 @@ type Caddy struct {
 	t       testing.TB
 	secure  bool     // the site is reached by HTTPS
 	wrap    []string // a command that runs its arguments, before the binary
+	binary  string   // in place of the one under test
 	env     []string
 	started bool
 	cmd     *exec.Cmd
@@ -61,8 +62,20 @@ func Start(t testing.TB, caddyfile string, env ...string) *Caddy {
 // StartIn is [Start] under a command that becomes the one in its arguments, such as setpriv.
 func StartIn(t testing.TB, wrap []string, caddyfile string, env ...string) *Caddy {
 	t.Helper()
-	c, err := launch(t, wrap, caddyfile, env)
-	if err != nil {
+	c := New(t)
+	c.wrap = wrap
+	if err := c.launch(caddyfile, env); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// StartBinary is [Start] for another Caddy than the one under test.
+func StartBinary(t testing.TB, binary, caddyfile string, env ...string) *Caddy {
+	t.Helper()
+	c := New(t)
+	c.binary = binary
+	if err := c.launch(caddyfile, env); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -72,17 +85,17 @@ func StartIn(t testing.TB, wrap []string, caddyfile string, env ...string) *Cadd
 // the log says why.
 func StartOrRefuse(t testing.TB, caddyfile string, env ...string) (*Caddy, error) {
 	t.Helper()
-	return launch(t, nil, caddyfile, env)
+	c := New(t)
+	return c, c.launch(caddyfile, env)
 }
 
-func launch(t testing.TB, wrap []string, caddyfile string, env []string) (*Caddy, error) {
-	t.Helper()
-	c := New(t)
-	c.wrap, c.env = wrap, env
+func (c *Caddy) launch(caddyfile string, env []string) error {
+	c.t.Helper()
+	c.env = env
 	if err := os.WriteFile(filepath.Join(c.Home, "Caddyfile"), []byte(caddyfile), 0o600); err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	return c, c.run()
+	return c.run()
 }
 
 // run starts the process and waits until it serves.
@@ -171,7 +184,11 @@ func (c *Caddy) Command(env []string, args ...string) *exec.Cmd {
 func (c *Caddy) command(wrap, env []string, args ...string) *exec.Cmd {
 	c.t.Helper()
 	// The test's context would kill the process before it is asked to stop.
-	line := slices.Concat(wrap, []string{Binary(c.t)}, args)
+	binary := c.binary
+	if binary == "" {
+		binary = Binary(c.t)
+	}
+	line := slices.Concat(wrap, []string{binary}, args)
 	cmd := exec.CommandContext(context.Background(), line[0], line[1:]...)
 	cmd.Dir = c.Home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it ends with the test, whatever becomes of that

@@ -23,13 +23,14 @@ type Postgres struct {
 
 	bin, folder, port string
 	as                []string // what runs a command as another user than root, whom PostgreSQL refuses
+	settings          []string
 	cmd               *exec.Cmd
 }
 
-// StartPostgres runs a server until the test ends.
-func StartPostgres(t testing.TB) *Postgres {
+// StartPostgres runs a server until the test ends. It does not wait for the disk, unless settings such as "fsync=on" say so.
+func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
-	p := &Postgres{bin: postgresPrograms(t)}
+	p := &Postgres{bin: postgresPrograms(t), settings: settings}
 	var err error
 	if p.folder, err = os.MkdirTemp("", "postgres-test-"); err != nil { //nolint:usetesting // t.TempDir lets nobody else in
 		t.Fatal(err)
@@ -98,9 +99,13 @@ func (p *Postgres) commandOf(path string, args ...string) *exec.Cmd {
 // Start runs the server and returns when it accepts connections.
 func (p *Postgres) Start(t testing.TB) {
 	t.Helper()
-	p.cmd = p.command("postgres", "-D", p.folder+"/data", "-p", p.port, "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories="+p.folder, "-c", "fsync=off", "-c", "full_page_writes=off",
-		"-c", "max_connections=500") // each handler of each node has up to 17
+	args := []string{"-D", p.folder + "/data", "-p", p.port, "-c", "listen_addresses=127.0.0.1",
+		"-c", "unix_socket_directories=" + p.folder, "-c", "fsync=off", "-c", "full_page_writes=off",
+		"-c", "max_connections=500"} // each handler of each node has up to 17
+	for _, setting := range p.settings {
+		args = append(args, "-c", setting)
+	}
+	p.cmd = p.command("postgres", args...)
 	said, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()

@@ -32,13 +32,14 @@ var Protocols = []string{"HTTP/1.1", "HTTP/2", "HTTP/3"}
 // is trusted by nobody.
 func StartSecure(t testing.TB, directives string) *Caddy {
 	t.Helper()
-	file := writeCertificate(t)
+	file := Certificate(t)
 	c := Start(t, "https://{$SITE} {\nbind 127.0.0.1\ntls "+file+" "+file+"\n"+directives+"\n}\n", "GODEBUG=http2xconnect=1")
 	c.secure = true
 	return c
 }
 
-func writeCertificate(t testing.TB) string {
+// Certificate is a file with a certificate for 127.0.0.1, which nobody trusts, and its key.
+func Certificate(t testing.TB) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

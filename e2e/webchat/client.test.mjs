@@ -212,6 +212,45 @@ test('an answer is made again, also over a cut', async () => {
   assert.equal(heard('answer').at(-1).isOwn, true);
 });
 
+test('of two requests to make an answer again the second is refused', async () => {
+  connect({ conversation: 'c' });
+  joined({ messages: [asked('x'), answer] });
+  const first = client.regenerate();
+  await assert.rejects(client.regenerate(), { reason: 'busy', retryable: true });
+  assert.equal(sent.filter(({ action }) => action === 'regenerate').length, 1);
+  receive(start(1), piece('Or so.', 2), end(3));
+  assert.equal((await first).text, 'Or so.');
+});
+
+test('a request to make an answer again that was lost in a cut is an error', async () => {
+  connect({ conversation: 'c' });
+  joined({ messages: [asked('x'), answer], seq: 4 });
+  const again = client.regenerate();
+  cut();
+  client.wake();
+  open();
+  receive({ action: 'subscribed', topic, payload: { epoch: 'e', seq: 4, recovered: true, streaming: null }, ref: last('subscribe').ref });
+  await assert.rejects(again, { reason: 'connection_lost', retryable: true });
+  const next = client.regenerate();
+  cut();
+  client.wake();
+  open();
+  receive({ action: 'subscribed', topic, payload: { epoch: 'e', seq: 5, recovered: true, streaming: 'a' }, ref: last('subscribe').ref });
+  receive(start(5), piece('Or so.', 6), end(7));
+  assert.equal((await next).text, 'Or so.');
+});
+
+test('what waits is given up when the client disconnects', async () => {
+  connect({ conversation: 'c' });
+  joined({ messages: [asked('x'), answer] });
+  const waiting = [client.list(), client.ask('Why?'), client.regenerate()];
+  client.disconnect();
+  assert.deepEqual(
+    await Promise.all(waiting.map((promise) => promise.then(() => '', ({ reason }) => reason))),
+    ['disconnected', 'disconnected', 'busy'],
+  );
+});
+
 test('what cannot be made again says so', async () => {
   connect({ conversation: 'c' });
   joined();
@@ -261,6 +300,15 @@ test('a server that keeps nothing answers over the socket alone', async () => {
   cut();
   await assert.rejects(lost, { reason: 'connection_lost' });
   await assert.rejects(client.ask('Now?'), { reason: 'connection_lost' });
+});
+
+test('what is asked while the client learns that nothing is kept is asked, too', async () => {
+  connect();
+  client.ask('Why?').catch(() => {});
+  receive({ action: 'error', payload: [{ type: 'union_tag_invalid', loc: ['create_conversation'], msg: 'Unknown' }] });
+  client.ask('And so?').catch(() => {});
+  while (client.isKept) await new Promise((resolve) => setImmediate(resolve)); // tutorial.js is being loaded
+  assert.deepEqual(sent.filter(({ action }) => action === 'assistant_message').map(({ payload }) => payload), ['Why?', 'And so?']);
 });
 
 test('why a connection is refused is told, and a question waits until it is accepted', async () => {

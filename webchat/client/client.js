@@ -5,8 +5,8 @@ import { limitsOf, refusalOf } from './handshake.js';
 import { isUnknownAction, randomID, StoredConversation } from './stored.js';
 /** @import { Answer, ClientFrame, ClientOptions, ClientView, Message, Notice, Problem, Rejection, ServerFrame, StoredTurnView, Usage } from './types.d.ts' */
 
-/** Why connections are closed, by the code of RFC 6455, section 7.4. */
-const losses = { 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
+/** Why connections are closed, by the code of RFC 6455, section 7.4; 0 is what we do ourselves. */
+const losses = { 0: 'disconnected', 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
 
 /** A question or another request that failed. */
 export class AssistantError extends Error {
@@ -95,6 +95,7 @@ export class Client extends EventTarget {
   /** Questions under way are given up; a stored conversation's answers are not. */
   disconnect() {
     this.#connection.close();
+    this.#lost(0, 'disconnected');
     this.#giveUp('disconnected');
   }
 
@@ -129,12 +130,11 @@ export class Client extends EventTarget {
 
   /** @returns {Promise<Answer>} */
   regenerate() {
-    if (this.busy) return Promise.reject(new AssistantError({ reason: 'busy', retryable: true }));
-    if (!(this.conversation instanceof StoredConversation && this.conversation.regenerate())) {
-      return Promise.reject(new AssistantError({ reason: 'nothing_to_regenerate' }));
-    }
-    this.#again = deferred();
-    return this.#again.promise;
+    const again = deferred();
+    if (this.busy || this.#again) again.reject(new AssistantError({ reason: 'busy', retryable: true }));
+    else if (this.conversation instanceof StoredConversation && this.conversation.regenerate()) this.#again = again;
+    else again.reject(new AssistantError({ reason: 'nothing_to_regenerate' }));
+    return again.promise;
   }
 
   stop() {
@@ -281,6 +281,7 @@ export class Client extends EventTarget {
       this.#view.restored?.();
       if (this.#again && !this.busy) this.#last?.recall(); // made again while there was no connection
     },
+    resumed: () => this.#again && this.#stored.problem({ reason: 'connection_lost', retryable: true }), // it was not heard
     titled: (about) => {
       this.#view.titled?.(about);
       this.#tell('conversationchange', { id: about.conversation_id, title: about.title });
@@ -292,12 +293,13 @@ export class Client extends EventTarget {
       this.#view.gone?.(problem, conversationId);
       this.#tell('error', { error: new AssistantError(problem), isOwn: false });
     },
-    fallback: (questions) => this.#fallBack(questions),
+    fallback: (unsent) => this.#fallBack(unsent),
   };
 
   // The server keeps nothing: it knows the tutorial's actions alone.
-  async #fallBack(questions) {
+  async #fallBack(unsent) {
     const { Conversation } = await import('./tutorial.js');
+    const questions = unsent();
     this.conversation = new Conversation((frame) => this.send(frame), this.#stored);
     this.#view.fellBack?.();
     this.#view.opened?.();

@@ -124,7 +124,7 @@ export class StoredConversation {
 
   // Once: more such errors may come.
   #fallBack() {
-    if (!this.#isForeign) this.#view.fallback(this.#pending.map(({ id, content }) => ({ id, content })));
+    if (!this.#isForeign) this.#view.fallback(() => this.#pending.map(({ id, content }) => ({ id, content })));
     this.#isForeign = true;
   }
 
@@ -173,10 +173,11 @@ export class StoredConversation {
     this.#say({ action: 'send_message', payload: { content, client_id: id, replaces }, ref: id });
   }
 
-  #subscribed({ epoch, recovered }) {
+  #subscribed({ epoch, seq, recovered }) {
     this.#epoch = epoch;
-    if (recovered) this.#go();
-    else this.#seq = -1; // its snapshot is next
+    if (!recovered) return (this.#seq = -1); // its snapshot is next
+    this.#go();
+    if (seq === this.#seq && !this.busy) this.#view.resumed();
   }
 
   // What is pending may have been heard before the cut; its client_id makes asking again harmless.

@@ -111,14 +111,16 @@ export interface StoredView extends View {
   /** Forgets all turns: what follows replaces them, until `restored`. */
   clear(): void;
   restored(): void;
+  /** A new socket goes on where the last one broke off: nothing has happened meanwhile, and no answer is under way. */
+  resumed(): void;
   /** The conversation has an id, or another title. */
   titled(conversation: Conversation): void;
   /** Turns made within `show` are older than those shown. */
   prepend(show: () => void): void;
   /** There is no such conversation, or no longer. */
   gone(problem: Problem): void;
-  /** The server keeps no conversations; these questions were not asked. */
-  fallback(questions: { id: string; content: string }[]): void;
+  /** The server keeps no conversations; what `unsent` returns was not asked. */
+  fallback(unsent: () => { id: string; content: string }[]): void;
 }
 
 /** What a page shows of a client. Whatever it leaves out is not shown. */

@@ -4,8 +4,13 @@ import { adopt, h, isComposing } from './dom.js';
 import css from './manage.css';
 /** @import { Texts } from './texts.js' */
 
-/** In the place of a link: Enter takes the new title, Escape leaves the old one. @param {Texts} texts @returns {Promise<string>} empty: the old one */
-export function askTitle(link, old, texts) {
+/**
+ * In the place of a conversation's link, if the list has it: Enter takes the new title, Escape leaves the old one.
+ * @param {Element} list @param {string} id @param {string} old @param {Texts} texts @returns {Promise<string> | string} empty: the old one
+ */
+export function askTitle(list, id, old, texts) {
+  const link = list.querySelector(`[data-id="${id}"] a.title`);
+  if (!link) return '';
   const input = h('input', { className: 'title', value: old, maxLength: 200, ariaLabel: texts.say('title') });
   link.replaceWith(input);
   input.select();

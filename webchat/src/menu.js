@@ -6,12 +6,19 @@ import { areKeysOn, keys, switchKeys } from './keys.js';
 import { chooseTheme, chosenTheme, themes } from './theme.js';
 /** @import { Texts } from './texts.js' */
 
+let isClosing = false; // the button was pressed while its menu was open: that closes it, as pressing anything else does
+
 /**
  * @param {HTMLElement} button below which it opens @param {Texts} texts
  * @param {[key: string, action: () => void][]} entries
  * @param {HTMLElement} [page] whose colours can be chosen
  */
 export function showMenu(button, { say }, entries, page) {
+  if (isClosing) {
+    isClosing = false;
+    return;
+  }
+  button.onpointerdown = () => (isClosing = button.ariaExpanded === 'true');
   adopt(button, css);
   const entry = ([key, action]) => h('button', { className: key, onclick: () => (menu.hidePopover(), action()) }, say(key));
   const menu = h('div', { id: 'options', popover: 'auto' }, ...entries.map(entry), ...(page ? [appearance(page, say)] : []));

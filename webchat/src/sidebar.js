@@ -156,17 +156,17 @@ export class Sidebar {
       'li',
       { className: isCurrent ? 'current' : '' },
       link,
-      iconButton('edit', say('rename', { title: name }), { className: 'rename', onclick: () => this.#rename(link, conversation_id, title) }),
+      iconButton('edit', say('rename', { title: name }), { className: 'rename', onclick: () => this.#rename(conversation_id, title) }),
       iconButton('trash', say('delete_title', { title: name }), { className: 'delete', onclick: () => this.#delete(conversation_id, name) }),
     );
     item.dataset.id = conversation_id;
     return item;
   }
 
-  async #rename(link, conversation_id, old) {
+  async #rename(conversation_id, old) {
     const { askTitle } = await import('./manage.js');
     this.#isRenaming = true;
-    const title = await askTitle(link, old, this.#texts);
+    const title = await askTitle(this.list, conversation_id, old, this.#texts);
     this.#isRenaming = false;
     if (title && title !== old) this.#actions.send({ action: 'rename_conversation', payload: { conversation_id, title }, ref: 'rename' });
     this.#show();

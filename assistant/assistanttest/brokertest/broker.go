@@ -21,6 +21,8 @@ import (
 type Options struct {
 	// NoLogs says that Follow always is [assistant.ErrNoNode].
 	NoLogs bool
+	// Repeats says that a call of which nothing is heard for long may be carried out twice.
+	Repeats bool
 	// Bound is how long Call and Follow may take to return [assistant.ErrNoNode]. Default: 1s
 	Bound time.Duration
 	// Ignore are goroutines that belong to the cluster, not to a broker.

@@ -156,7 +156,7 @@ func testCallPanics(t *brokerTest) {
 }
 
 // testCallSlow holds that many calls that take long, longer than a node needs to be found missing, keep none
-// from being served, and that each is carried out once.
+// from being served, and that each is carried out once, unless the broker repeats such calls.
 func testCallSlow(t *brokerTest) {
 	a, b := t.open(), t.open()
 	var served atomic.Int32
@@ -179,7 +179,7 @@ func testCallSlow(t *brokerTest) {
 	time.Sleep(t.options.Bound + t.options.Bound/8) // longer than the bound: the callers must not give up
 	close(leave)
 	wg.Wait()
-	if n := served.Load(); n != 21 {
+	if n := served.Load(); n != 21 && !t.options.Repeats {
 		t.Errorf("21 calls were carried out %d times", n)
 	}
 }

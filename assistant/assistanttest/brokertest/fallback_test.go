@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
@@ -11,7 +13,7 @@ import (
 func TestFallback(t *testing.T) {
 	for name, second := range map[string]*Bus{"logs": {}, "no logs": {NoLogs: true}} {
 		t.Run(name, func(t *testing.T) {
-			TestBroker(t, Options{}, func(*testing.T) Cluster {
+			TestBroker(t, Options{Repeats: true}, func(*testing.T) Cluster {
 				first, then := NewBus(), NewBus()
 				then.NoLogs = second.NoLogs
 				return Cluster{Broker: func() assistant.Broker { return assistant.WithFallback(first.Broker(), then.Broker()) }}
@@ -97,6 +99,34 @@ func TestFallbackCall(t *testing.T) {
 }
 
 // TestFallbackOpen: where the second cannot be opened, the first is closed again.
+// silent is a broker that has not noticed yet that nobody hears it.
+type silent struct{ assistant.Broker }
+
+func (silent) Call(ctx context.Context, _ assistant.NodeID, _ []byte) ([]byte, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// TestFallbackSilent: a call whose first way says nothing takes the second one after a second, and returns what that says.
+func TestFallbackSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := NewBus()
+		holder := OpenNode(t, bus.Broker(), 1)
+		other := OpenNode(t, assistant.WithFallback(silent{NewBus().Broker()}, bus.Broker()), 2)
+		holder.Reply = func(context.Context, assistant.NodeID, []byte) []byte { return []byte("reply") }
+		began := time.Now()
+		if reply, err := other.Call(t.Context(), holder.ID, nil); err != nil || string(reply) != "reply" || time.Since(began) != time.Second {
+			t.Errorf("got %q, %v after %v", reply, err, time.Since(began))
+		}
+		bus.Cut(holder.ID, true)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if _, err := other.Call(ctx, holder.ID, nil); err == nil || errors.Is(err, assistant.ErrNoNode) {
+			t.Errorf("where nobody is reached the error is %v, want that the outcome is unknown", err)
+		}
+	})
+}
+
 func TestFallbackOpen(t *testing.T) {
 	first, second := NewBus(), NewBus()
 	OpenNode(t, second.Broker(), 1)

@@ -69,11 +69,11 @@ func (n *Node) joinLocked() {
 	n.db.nodes[n.id] = n
 }
 
-// Freeze cuts a node from the database, or lets it back: its lease has run out meanwhile.
+// Freeze cuts a node from the database, or lets it back. Its lease runs out meanwhile.
 func (n *Node) Freeze(frozen bool) {
 	n.db.mu.Lock()
 	defer n.db.mu.Unlock()
-	n.isFrozen, n.until = frozen, time.Now()
+	n.isFrozen = frozen
 	if !frozen && n.db.nodes[n.id] != n {
 		n.joinLocked()
 	}
@@ -121,12 +121,15 @@ func (n *Node) Node() assistant.NodeID {
 	return n.id
 }
 
-// Lease returns an hour while the node is not frozen.
+// leaseTime is short, so that little is shown after a Freeze.
+const leaseTime = 100 * time.Millisecond
+
+// Lease renews the lease while the node is not frozen.
 func (n *Node) Lease() (until time.Time, others int) {
 	n.db.mu.Lock()
 	defer n.db.mu.Unlock()
 	if !n.isFrozen {
-		n.until = time.Now().Add(time.Hour)
+		n.until = time.Now().Add(leaseTime)
 	}
 	others = len(n.db.nodes)
 	if n.db.nodes[n.id] == n {

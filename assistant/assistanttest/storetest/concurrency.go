@@ -197,7 +197,8 @@ func testConcurrentDelete(t storeTest) {
 					err = t.beginAfter("alice", c.ID, assistant.Beginning{Last: a.ID, Question: question("Hi", "", 1), Answer: answer(1)})
 				}
 			}
-			if err != nil && !errors.Is(err, assistant.ErrNotFound) {
+			isOther := i == 3 && errors.Is(err, assistant.ErrLost) // the end has the number of another event
+			if err != nil && !errors.Is(err, assistant.ErrNotFound) && !isOther {
 				t.Errorf("caller %d: %v", i, err)
 			}
 		})

@@ -20,23 +20,23 @@ import (
 )
 
 // TestStore checks the whole contract of [assistant.Store]. Each call of open makes an empty store, or
-// fails the test; the suite closes it. What is written to an [assistant.Cluster] is written with its claims, and its
+// fails the test; the suite closes it. Several are open at once. What is written to an [assistant.Cluster] is written with its claims, and its
 // events are numbered without a gap from the cursor of the claim on.
 //
 // A store may hold a NUL in a text as it is or as U+FFFD: PostgreSQL has no other way. It may refuse
 // owners that are not plain text, as long as it never takes one owner for another. The JSON in a part may
 // come back with other spaces and escapes, but with all members, in their order.
-func TestStore(t *testing.T, open func(t *testing.T) assistant.Store) {
+func TestStore(t *testing.T, open func(t *testing.T) assistant.Store) { //nolint:tparallel // its caller decides
 	t.Helper()
 	for _, test := range slices.Concat(conversationTests, messageTests, partTests, concurrencyTests) {
-		t.Run(test.name, func(t *testing.T) {
+		beside(t, test.name, func(t *testing.T) {
 			s := newTest(t, open(t))
 			test.run(s)
 			s.must(s.Close())
 		})
 	}
 	for seed := range uint64(10) {
-		t.Run(fmt.Sprintf("Random/%d", seed), func(t *testing.T) {
+		beside(t, fmt.Sprintf("Random/%d", seed), func(t *testing.T) {
 			playRandom(newTest(t, open(t)), seed, nil)
 		})
 	}
@@ -48,24 +48,32 @@ type Place func(t *testing.T) assistant.Store
 
 // TestDurableStore is [TestStore] for stores that outlive their process. Each call of place makes an
 // empty place.
-func TestDurableStore(t *testing.T, place func(t *testing.T) Place) {
+func TestDurableStore(t *testing.T, place func(t *testing.T) Place) { //nolint:tparallel // its caller decides
 	t.Helper()
 	TestStore(t, func(t *testing.T) assistant.Store {
 		t.Helper()
 		return place(t)(t)
 	})
 	for _, test := range durableTests {
-		t.Run(test.name, func(t *testing.T) {
+		beside(t, test.name, func(t *testing.T) {
 			p := place(t)
 			test.run(newTest(t, p(t)), p)
 		})
 	}
 	for seed := range uint64(5) {
-		t.Run(fmt.Sprintf("ReopenRandom/%d", seed), func(t *testing.T) {
+		beside(t, fmt.Sprintf("ReopenRandom/%d", seed), func(t *testing.T) {
 			p := place(t)
 			playRandom(newTest(t, p(t)), seed, p)
 		})
 	}
+}
+
+// beside runs a test beside the others.
+func beside(t *testing.T, name string, run func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		run(t)
+	})
 }
 
 // storeCase is a test of one sentence or two of the contract.

@@ -55,6 +55,7 @@ const (
 func Read(r io.Reader, t Translator, entered func(Phase)) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
 		events := sse.NewReader(r)
+		defer events.Close()
 		for {
 			var delta assistant.Delta
 			event, err := events.Next()

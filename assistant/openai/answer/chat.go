@@ -45,7 +45,8 @@ type message struct {
 // chat is the translator of chat completions. The finish reason and the usage come in any order.
 type chat struct {
 	progress
-	chunk chunk // the last one; its memory is reused
+	chunk chunk  // the last one that was decoded; its memory is reused
+	usual choice // the last one that was scanned
 }
 
 // Chat returns a translator of chat completions. With thinkTags, what stands between <think> and </think> at the
@@ -60,6 +61,14 @@ func (t *chat) Translate(e sse.Event) (assistant.Delta, error) {
 		t.done = true
 		return assistant.Delta{}, nil
 	}
+	if t.usual.scan(e.Data) && string(e.Name) != "error" {
+		return t.choice(&t.usual)
+	}
+	return t.decode(e)
+}
+
+// decode translates any event.
+func (t *chat) decode(e sse.Event) (assistant.Delta, error) {
 	t.chunk = chunk{Choices: t.chunk.Choices[:0], Usage: t.chunk.Usage, Error: t.chunk.Error}
 	t.chunk.Usage.Value, t.chunk.Error.Value = t.chunk.Usage.Value[:0], t.chunk.Error.Value[:0]
 	if err := json.Unmarshal(asObject(e.Data), &t.chunk, lenient); err != nil {
@@ -139,7 +148,7 @@ func (t *chat) message(m *message) (text, reasoning string) {
 	text, reasoning = t.content(m.Content.Value)
 	refusal := t.textOf(m.Refusal.Value)
 	t.refused = t.refused || refusal != ""
-	if given(m.ReasoningContent.Value) { // some send the same under both names
+	if given(m.ReasoningContent.Value) || len(m.Reasoning.Value) == 0 { // some send the same under both names
 		m.Reasoning = m.ReasoningContent
 	}
 	if thought := t.reasoningOf(m.Reasoning.Value); thought != "" {

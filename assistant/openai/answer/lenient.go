@@ -54,21 +54,12 @@ func plain(value jsontext.Value) string {
 	if value.Kind() != '"' {
 		return string(value)
 	}
-	if inside := value[1 : len(value)-1]; isPlain(inside) {
+	if inside := value[1 : len(value)-1]; bytes.IndexByte(inside, '\\') < 0 && utf8.Valid(inside) {
 		return string(inside)
 	}
-	text, _ := jsontext.AppendUnquote(nil, value) // what is no UTF-8 becomes U+FFFD
+	var short [256]byte                                 // most texts need no other memory
+	text, _ := jsontext.AppendUnquote(short[:0], value) // what is no UTF-8 becomes U+FFFD
 	return string(text)
-}
-
-// isPlain reports whether the inside of a JSON string is its text: ASCII without escapes.
-func isPlain(inside []byte) bool {
-	for _, b := range inside {
-		if b == '\\' || b >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // given reports whether a member says something: it is present and not null, empty, false or 0.
@@ -79,12 +70,22 @@ func given(value jsontext.Value) bool {
 	case '0':
 		return strings.Trim(string(value), "-0.") != ""
 	case '"':
-		return strings.TrimSpace(plain(value)) != ""
+		return !isBlank(value)
 	case '{', '[':
 		return len(bytes.TrimSpace(value[1:len(value)-1])) > 0
 	default:
 		return true
 	}
+}
+
+// isBlank reports whether a JSON string is empty or white space.
+func isBlank(value jsontext.Value) bool {
+	for _, c := range value[1 : len(value)-1] {
+		if c > ' ' && c < utf8.RuneSelf && c != '\\' {
+			return false
+		}
+	}
+	return strings.TrimSpace(plain(value)) == ""
 }
 
 // half is a part of a character that a server has cut in two, for the next string to begin with: the first half of a

@@ -117,6 +117,7 @@ var oddities = []oddity{
 	{name: "a part that is no list", stream: `{"choices":[{"delta":{"content":{"type":"text","text":"Tide"}},"finish_reason":"stop"}]}`, want: whole1},
 	{name: "a part of reasoning", stream: `{"choices":[{"delta":{"content":[{"type":"reasoning","text":"Hm"},{"type":"text","text":"Tide"}]},"finish_reason":"stop"}]}`, want: `reasoning "Hm"; ` + whole1},
 	{name: "reasoning as an object", stream: `{"choices":[{"delta":{"reasoning":{"summary":"Hm"},"content":""}}]}` + "\n" + lastChunk("Tide", "stop"), want: `reasoning "Hm"; ` + whole1},
+	{name: "white space alone in reasoning_content", stream: `{"choices":[{"delta":{"reasoning_content":"Hm."}}]}` + "\n" + `{"choices":[{"delta":{"reasoning_content":"\n\n","reasoning":null}}]}` + "\n" + lastChunk("Tide", "stop"), want: `reasoning "Hm."; reasoning "\n\n"; ` + whole1},
 	{name: "content as a number", stream: textChunk("At ") + "\n" + `{"choices":[{"delta":{"content":6}}]}` + "\n" + lastChunk(".", "stop"), want: `text "At "; text "6"; text "."; finish stop`},
 	{name: "members of other types", stream: `{"choices":[{"delta":{"content":true}},null,7,"x",{"delta":"x"},{"delta":[]}],"usage":"none","id":7}` + "\n" + `{"choices":{"x":1}}` + "\n" + `{"choices":[{"finish_reason":["stop"],"delta":null}]}` + "\n" + lastChunk("Tide", "stop"), want: whole1},
 	{name: "a whole message in a chunk", stream: `{"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Tide"},"finish_reason":"stop"}]}` + "\n[DONE]", want: whole1},

@@ -61,6 +61,19 @@ func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
 	if t.done || isEndMarker(e.Data) { // which some servers send out of habit
 		return assistant.Delta{}, nil
 	}
+	if kind, delta := scanDelta(e.Data); delta != nil && kind != nil {
+		switch string(kind) {
+		case `"response.output_text.delta"`:
+			return t.add(t.textOf(delta), "")
+		case `"response.reasoning_summary_text.delta"`, `"response.reasoning_text.delta"`:
+			return t.add("", t.reasoningOf(delta))
+		}
+	}
+	return t.decode(e)
+}
+
+// decode translates any event.
+func (t *responses) decode(e sse.Event) (assistant.Delta, error) {
 	t.event = event{Type: t.event.Type, Delta: t.event.Delta}
 	t.event.Type.Value, t.event.Delta.Value = t.event.Type.Value[:0], t.event.Delta.Value[:0]
 	if err := json.Unmarshal(asObject(e.Data), &t.event, lenient); err != nil {

@@ -7,7 +7,6 @@
 package sse
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -40,7 +39,7 @@ type Event struct {
 
 // Reader reads events. It ignores ids and comments, and skips events without data.
 type Reader struct {
-	lines   *bufio.Scanner
+	lines   lines
 	name    []byte
 	data    []byte
 	ahead   []byte // data that begins the next event
@@ -50,35 +49,41 @@ type Reader struct {
 	bare    bool   // JSON stands there without events
 }
 
-// NewReader returns a reader of the events in r.
-func NewReader(r io.Reader) *Reader {
-	e := &Reader{lines: bufio.NewScanner(r)}
-	e.lines.Buffer(nil, MaxEvent)
-	e.lines.Split(new(lineEnds).split)
-	return e
+// NewReader returns a reader of the events in r. It reads ahead. Close returns its memory.
+func NewReader(r io.Reader) *Reader { return &Reader{lines: newLines(r)} }
+
+// Close gives the reader's memory to later ones. The last event is not valid any more, and no other follows. It does
+// not close the stream.
+func (r *Reader) Close() {
+	r.lines.free()
+	*r = Reader{lines: r.lines}
 }
 
 // Next returns the next event, or io.EOF at the end. Unlike a browser it also returns an event that the end of the
 // stream has cut: a whole chunk is still useful, and a partial one is not valid JSON.
 func (r *Reader) Next() (Event, error) {
 	r.name, r.data, r.ahead = r.name[:0], append(r.data[:0], r.ahead...), r.ahead[:0]
-	for r.lines.Scan() {
-		line := bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(r.lines.Bytes()), byteOrderMark))
-		if len(line) == 0 && len(r.data) > 0 && !r.bare {
-			return Event{r.name, r.data}, nil
+	for {
+		line, err := r.lines.next()
+		if err != nil {
+			return r.end(err)
 		}
-		ended, err := r.take(line)
+		data, err := r.take(line)
 		switch {
 		case err != nil:
 			return Event{}, err
-		case ended:
-			return Event{r.name, r.data}, nil
+		case data != nil:
+			return Event{r.name, data}, nil
 		}
 	}
-	switch err := r.lines.Err(); {
-	case errors.Is(err, bufio.ErrTooLong):
-		return Event{}, ErrTooLong
-	case err != nil:
+}
+
+// end returns what is left when the stream has ended with err.
+func (r *Reader) end(err error) (Event, error) {
+	switch {
+	case errors.Is(err, ErrTooLong):
+		return Event{}, err
+	case !errors.Is(err, io.EOF):
 		return Event{}, fmt.Errorf("read stream: %w", err)
 	case len(r.data) > 0:
 		return Event{r.name, r.data}, nil
@@ -91,11 +96,18 @@ func (r *Reader) Next() (Event, error) {
 
 var byteOrderMark = []byte("\uFEFF")
 
-// take reads a line. It reports whether the line begins another event, so that the last one has ended.
-func (r *Reader) take(line []byte) (ended bool, err error) {
+// take reads a line. It returns the data of an event that ends with it, or ended before it.
+func (r *Reader) take(line []byte) (data []byte, err error) {
+	line = bytes.TrimSpace(line)
+	if rest, ok := bytes.CutPrefix(line, byteOrderMark); ok {
+		line = bytes.TrimSpace(rest)
+	}
 	if len(line) == 0 {
+		if len(r.data) > 0 && !r.bare {
+			return r.data, nil
+		}
 		r.name = r.name[:0]
-		return false, nil
+		return nil, nil
 	}
 	if r.bare = r.bare || !r.begun && (line[0] == '{' || line[0] == '['); r.bare {
 		return r.add(line)
@@ -117,10 +129,10 @@ func (r *Reader) take(line []byte) (ended bool, err error) {
 		r.begun = true
 	default:
 		if !r.begun {
-			return false, r.skip(line)
+			return nil, r.skip(line)
 		}
 	}
-	return false, nil
+	return nil, nil
 }
 
 // skip passes over a line before the event stream begins.
@@ -134,44 +146,29 @@ func (r *Reader) skip(line []byte) error {
 	return nil
 }
 
-// add adds a line of data. Where no JSON value can go on with it, it begins the next event.
-func (r *Reader) add(line []byte) (ended bool, err error) {
-	if len(r.data) > 0 && len(line) > 0 {
-		last, first := r.data[len(r.data)-1], line[0]
-		if (last == '}' || last == ']') && (first == '{' || first == '[') {
-			r.ahead = append(r.ahead, line...)
-			return true, nil
+// add adds a line of data, and returns what take does. Where no JSON value can go on with it, it begins the next event.
+func (r *Reader) add(line []byte) (data []byte, err error) {
+	switch {
+	case len(line) == 0:
+		return nil, nil
+	case len(r.data) == 0:
+		if !r.bare && r.lines.endsHere() {
+			return line, nil // a whole event, which need not be copied
 		}
+	case closes(r.data) && (line[0] == '{' || line[0] == '['):
+		r.ahead = append(r.ahead, line...)
+		return r.data, nil
+	default:
 		r.data = append(r.data, '\n')
 	}
 	if r.data = append(r.data, line...); len(r.data) > MaxEvent {
-		return false, ErrTooLong
+		return nil, ErrTooLong
 	}
-	return false, nil
+	return nil, nil
 }
 
-// lineEnds splits at LF, CRLF and CR. A CR ends its line at once, without waiting for the next byte, which may
-// come much later.
-type lineEnds struct {
-	afterCR bool
-	looked  int // how much of an unfinished line has been scanned, in bytes
-}
-
-// split is a [bufio.SplitFunc].
-func (l *lineEnds) split(data []byte, atEOF bool) (advance int, line []byte, err error) {
-	start := 0
-	if l.afterCR && len(data) > 0 && data[0] == '\n' {
-		start = 1
-	}
-	fresh, _, found := bytes.Cut(data[start+l.looked:], []byte("\n"))
-	before, _, cr := bytes.Cut(fresh, []byte("\r"))
-	line = data[start : start+l.looked+len(before)]
-	if found || cr || atEOF && len(line) > 0 {
-		l.afterCR, l.looked = cr, 0
-		return min(start+len(line)+1, len(data)), line, nil
-	}
-	if len(data) > 0 {
-		l.afterCR, l.looked = false, len(line)
-	}
-	return start, nil, nil
+// closes reports whether an object or a list may end with data.
+func closes(data []byte) bool {
+	last := data[len(data)-1]
+	return last == '}' || last == ']'
 }

@@ -116,9 +116,71 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestNoProgress checks that a reader that returns nothing is not asked for ever.
+func TestNoProgress(t *testing.T) {
+	if _, err := NewReader(idle{}).Next(); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type idle struct{}
+
+func (idle) Read([]byte) (int, error) { return 0, nil }
+
+// TestReadAhead checks that a stream that comes fast is read in large parts, also beside a line that is still open.
+func TestReadAhead(t *testing.T) {
+	const event = "event: x\ndata: {\"a\":1}\r\n\r\n"
+	source := &repeated{text: strings.Repeat(event, 10_000)}
+	events := NewReader(source)
+	defer events.Close()
+	const n = 10_000
+	for range n {
+		if e, err := events.Next(); string(e.Data) != `{"a":1}` || string(e.Name) != "x" || err != nil {
+			t.Fatalf("got %q, %v", e.Data, err)
+		}
+	}
+	if most := n*len(event)/(bufferSize-len(event)) + 1; source.reads > most {
+		t.Errorf("%d bytes took %d reads, want %d at most", n*len(event), source.reads, most)
+	}
+}
+
+// TestAllocations checks that an event takes no memory of its own, whatever its line ends and its parts.
+func TestAllocations(t *testing.T) {
+	for _, event := range []string{"data: {}\n\n", "event: x\r\ndata: {}\r\n\r\n", "data: {\r\rdata: }\r\r", ": hi\n \ndata: {}\n", `{"a":1}` + "\n"} {
+		events := NewReader(&repeated{text: event})
+		if n := testing.AllocsPerRun(10_000, func() {
+			if _, err := events.Next(); err != nil {
+				t.Error(err)
+			}
+		}); n != 0 {
+			t.Errorf("%q takes %v allocations", event, n)
+		}
+		events.Close()
+	}
+}
+
+// TestClose checks that nothing is read after Close, and that the next reader's memory is nobody else's.
+func TestClose(t *testing.T) {
+	events := NewReader(strings.NewReader("data: a\n\ndata: b\n\n"))
+	if _, err := events.Next(); err != nil {
+		t.Fatal(err)
+	}
+	events.Close()
+	events.Close()
+	if e, err := events.Next(); err == nil {
+		t.Errorf("%q came after Close", e.Data)
+	}
+	one, two := NewReader(strings.NewReader("data: 1\n\n")), NewReader(strings.NewReader("data: 2\n\n"))
+	first, _ := one.Next()
+	second, _ := two.Next()
+	if string(first.Data) != "1" || string(second.Data) != "2" {
+		t.Errorf("got %q and %q", first.Data, second.Data)
+	}
+}
+
 type repeated struct {
-	text, rest string
-	read       int
+	text, rest  string
+	read, reads int
 }
 
 func (r *repeated) Read(p []byte) (int, error) {
@@ -127,7 +189,7 @@ func (r *repeated) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
-	r.read += n
+	r.read, r.reads = r.read+n, r.reads+1
 	return n, nil
 }
 

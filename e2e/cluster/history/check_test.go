@@ -113,6 +113,16 @@ var lawful = map[string]func() History{
 			s.store(append(first, user("two"), answer("C", "v", "stop"))...)
 		})
 	},
+	"a long conversation, of which a node has one message less in memory": func() History {
+		return play(func(s *script, a, b *page) {
+			one(s, a, b)
+			all := append(many(30), user("one"), answer("A", "xyz", "stop"))
+			a.get(Frame{Action: "snapshot", Seq: 7, Messages: all})
+			b.get(Frame{Action: "snapshot", Seq: 7, Messages: all[1:]})
+			b.close()
+			s.store(all...)
+		})
+	},
 	"a stop": func() History {
 		return play(func(s *script, a, b *page) {
 			ref := a.ask("one")
@@ -208,6 +218,13 @@ var unlawful = []crime{
 		return play(func(s *script, a, b *page) {
 			one(s, a, b)
 			s.open("c", "node3").anew("e", 4, &Message{ID: "A", Content: "xyz"}, user("one"))
+		})
+	}},
+	{"I1", "number 7", "two snapshots of one number differ", func() History {
+		return play(func(s *script, a, b *page) {
+			one(s, a, b)
+			a.get(Frame{Action: "snapshot", Seq: 7, Messages: many(30)})
+			b.get(Frame{Action: "snapshot", Seq: 7, Messages: many(31)})
 		})
 	}},
 	{"I2", "number 5 after 3", "an end comes after a hole", func() History {
@@ -398,4 +415,12 @@ func TestViolationsAreFew(t *testing.T) {
 	if found := Check(h, limits); len(found) != maxFound+1 || found[maxFound].What != "and 20 more" {
 		t.Errorf("found %v", found)
 	}
+}
+
+// many are so many messages.
+func many(n int) (messages []Message) {
+	for i := range n {
+		messages = append(messages, user(fmt.Sprint("question ", i)))
+	}
+	return messages
 }

@@ -44,10 +44,25 @@ func (r *reading) compare(seen map[place]sighting, s *stretch, seq uint64, what 
 	switch earlier, ok := seen[at]; {
 	case !ok:
 		seen[at] = sighting{what, s}
-	case earlier.what != what:
+	case !isSame(earlier.what, what):
 		r.broken("number %d is %q for %v and %q for %v", seq, earlier.what, earlier.by, what, s)
 	}
 }
+
+// isSame reports whether two sightings are of the same event. Of two snapshots one may begin with an older message.
+func isSame(a, b string) bool {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	end, isSnapshot := strings.CutPrefix(b, snapshotPrefix)
+	return a == b || isSnapshot && strings.HasPrefix(a, snapshotPrefix) && strings.Count(end, " ") >= minPage && strings.HasSuffix(a, end)
+}
+
+const (
+	snapshotPrefix = "snapshot:"
+	// minPage is half of the messages that a snapshot has of a long conversation, in words of its sighting.
+	minPage = 2 * 25
+)
 
 // text is how far the running answer is.
 func (m mark) text() string {
@@ -64,7 +79,7 @@ func (f shown) what() string {
 		return "a piece of " + f.before.running
 	case "snapshot":
 		var what strings.Builder
-		what.WriteString("snapshot:")
+		what.WriteString(snapshotPrefix)
 		for _, m := range f.Messages {
 			fmt.Fprintf(&what, " %.8s %x", m.ID, hash(m.Content))
 		}
