@@ -101,6 +101,33 @@ func TestHangingStore(t *testing.T) {
 	})
 }
 
+// TestEndOfRequest holds that a request which waits for the store does not hold up the end of its session.
+func TestEndOfRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServerOn(t, patientStore{memory.Open(memory.Config{})}, conversation.Config{Provider: echoes}, nil)
+		p := newPipe()
+		s.serve(p, assistant.Peer{User: "ann"})
+		p.in <- `{"action":"list_conversations"}`
+		synctest.Wait()
+		start := time.Now()
+		if n := session.CloseSockets(s.hub, "ann"); n != 1 {
+			t.Fatalf("%d sockets", n)
+		}
+		<-p.ended
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// patientStore lists nothing before the call is given up.
+type patientStore struct{ assistant.Store }
+
+func (patientStore) List(ctx context.Context, _ string, _ assistant.Conversation, _ int) ([]assistant.Conversation, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
 // hangingStore hangs when it lists.
 type hangingStore struct {
 	assistant.Store

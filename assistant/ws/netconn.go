@@ -117,9 +117,15 @@ type netConn struct {
 // durably blocked in the sense of testing/synctest, since a write may take long. A lock is smaller than a
 // channel, which matters for idle connections.
 type lock struct {
-	mu      sync.Mutex
-	isHeld  bool
-	waiting []chan struct{} // closed when it is their turn
+	mu     sync.Mutex
+	isHeld bool
+	queue  *turn // of those that wait; nil = nobody
+}
+
+// turn is one place in a queue.
+type turn struct {
+	come chan struct{} // closed when it has come
+	next *turn
 }
 
 func (l *lock) Lock() {
@@ -129,22 +135,25 @@ func (l *lock) Lock() {
 		l.mu.Unlock()
 		return
 	}
-	turn := make(chan struct{})
-	l.waiting = append(l.waiting, turn)
+	last := &l.queue
+	for *last != nil {
+		last = &(*last).next
+	}
+	t := &turn{come: make(chan struct{})}
+	*last = t
 	l.mu.Unlock()
-	<-turn
+	<-t.come
 }
 
 func (l *lock) Unlock() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waiting) == 0 {
+	if l.queue == nil {
 		l.isHeld = false
-		l.waiting = nil
 		return
 	}
-	close(l.waiting[0])
-	l.waiting = l.waiting[1:]
+	close(l.queue.come)
+	l.queue = l.queue.next
 }
 
 var corkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
