@@ -19,9 +19,9 @@ type account struct {
 	isQueued bool          // the ledger is to be told of it
 
 	mu     sync.Mutex
-	state  state  // of this node alone: its one share is the account's
-	writes bucket // changes of conversations
-	known  share  // as the ledger had it last, but where isUnsure
+	state  state   // of this node alone: its one share is the account's
+	writes *bucket // changes of conversations; nil = it is full
+	known  *share  // as the ledger had it last, but where isUnsure; nil = it had nothing
 	// isUnsure says that the ledger may have the share in another way.
 	isUnsure bool
 	refused  *refusals     // nil = nothing
@@ -62,10 +62,13 @@ const (
 )
 
 func (a *account) bucket(what counted) *bucket {
-	if what == writes {
-		return &a.writes
+	if what == questions {
+		return &a.state.Questions
 	}
-	return &a.state.Questions
+	if a.writes == nil {
+		a.writes = new(bucket)
+	}
+	return a.writes
 }
 
 // isNew reports whether the account is as good as new. One of which a ledger does not know all is not, where there is one.
@@ -73,7 +76,7 @@ func (a *account) isNew(now time.Time, isShared bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.state.Spent.forget(now)
-	return len(a.state.Spent.Parts) == 0 && a.state.Questions.isFull(now) && a.writes.isFull(now) && a.refused.isOver(now) &&
+	return len(a.state.Spent.Parts) == 0 && a.state.Questions.isFull(now) && (a.writes == nil || a.writes.isFull(now)) && a.refused.isOver(now) &&
 		(!isShared || a.isKnownLocked())
 }
 
@@ -121,7 +124,7 @@ func (a *account) snapshot() (here state, known share) {
 	defer a.mu.Unlock()
 	here = a.state
 	here.Shares = []share{*a.share()}
-	return here, a.known
+	return here, a.knownShare()
 }
 
 // brought notes that the ledger has the share as it is now, which was made of from.
@@ -133,7 +136,7 @@ func (a *account) brought(from, now share) {
 	m.Spent += now.Spent - from.Spent
 	m.Reserved += now.Reserved - from.Reserved
 	m.Sockets += now.Sockets - from.Sockets
-	a.known, a.isUnsure = now, false
+	a.known, a.isUnsure = &now, false
 }
 
 // doubt notes that the ledger may not have the share as it was last told.
@@ -150,7 +153,15 @@ func (a *account) isKnown() bool {
 	return a.isKnownLocked()
 }
 
-func (a *account) isKnownLocked() bool { return !a.isUnsure && a.known.says(*a.share()) }
+func (a *account) isKnownLocked() bool { return !a.isUnsure && a.knownShare().says(*a.share()) }
+
+// knownShare is known, under its lock.
+func (a *account) knownShare() share {
+	if a.known == nil {
+		return share{}
+	}
+	return *a.known
+}
 
 // refusals are what the ledger has refused. For a while it is not asked for the same again, so that a flood of questions
 // or connections does not reach it.

@@ -153,7 +153,7 @@ func (as *Accounts) disconnect(a *account) {
 	a.mu.Lock()
 	m := a.share()
 	m.Sockets--
-	isDue := a.known.Sockets > m.Sockets && as.link.Ctx.Err() == nil // of a node that stops, all are dropped
+	isDue := a.knownShare().Sockets > m.Sockets && as.link.Ctx.Err() == nil // of a node that stops, all are dropped
 	if a.refused != nil {
 		a.refused.taken = refusal{}
 	}

@@ -49,7 +49,8 @@ func (as *Accounts) remind(ago time.Duration) {
 func (a *account) remind(ago time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	isDue := !a.known.isAtRest() && time.Since(a.known.At) >= ago
+	known := a.knownShare()
+	isDue := !known.isAtRest() && time.Since(known.At) >= ago
 	a.isUnsure = a.isUnsure || isDue
 	return isDue
 }

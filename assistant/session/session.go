@@ -49,7 +49,7 @@ type Session struct {
 	ctx       context.Context // ends with the session; its cause is why
 	endCtx    context.CancelCauseFunc
 	closing   atomic.Bool
-	closed    chan struct{} // closed when conn is
+	closed    chan struct{} // closed when conn is; nil before the session's end
 	id        uint64
 	since     time.Time
 
@@ -58,7 +58,7 @@ type Session struct {
 	commands  uint64      // so far
 
 	// crossing from the reader to the writer
-	signal chan struct{} // holds one: something may have to be written
+	signal chan struct{} // holds one: something may have to be written; nil before there can be anything
 
 	// order is held while a command is given and its request noted, and while events become frames. So no
 	// event overtakes the note of the request that it answers. Commands that wait for the store are given
@@ -71,6 +71,10 @@ type Session struct {
 	changing   assistant.RequestKey                   // the request whose command waits for the store
 	list       *feed.Follower                         // of the list of the user's conversations; nil = not followed
 
+	// the writer's
+	streaming bool // a followed answer is under way
+	lagging   bool // more events wait than are written at once
+
 	mu         sync.Mutex // the last to be taken
 	writing    bool       // there is a writer
 	extended   bool       // the client has used ref or topic
@@ -80,10 +84,6 @@ type Session struct {
 	direct     []wire.Frame            // answers that come from no log
 	room       chan struct{}           // holds one: direct answers were taken; nil before the reader has waited for that
 	giveUp     time.Time               // when the writer gives up what is left; zero while the session lasts
-
-	// the writer's
-	streaming bool // a followed answer is under way
-	lagging   bool // more events wait than are written at once
 
 	// counted by reader and writer
 	received, sent traffic
@@ -104,7 +104,6 @@ func Serve(a *conversation.Assistant, conn Conn, peer assistant.Peer) error {
 func New(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Session {
 	s := &Session{
 		assistant: a, hub: a.Hub(), conn: conn, peer: peer, mouth: assistant.NewMouth(), id: sockets.Add(1), since: time.Now(),
-		closed: make(chan struct{}), signal: make(chan struct{}, 1), subs: make(map[string]*subscription),
 	}
 	s.ctx, s.endCtx = context.WithCancelCause(context.Background())
 	if peer.Conversation != "" {
@@ -132,6 +131,9 @@ func (s *Session) enter() error {
 
 // bind follows the conversation that the whole session is about.
 func (s *Session) bind() error {
+	s.mu.Lock()
+	s.prepareLocked()
+	s.mu.Unlock()
 	return s.subscribe(wire.Envelope{}, s.peer.Conversation, nil)
 }
 
@@ -164,16 +166,30 @@ func (s *Session) End(cause error) { s.cancel(cause) }
 
 // cancel ends the session; the first cause counts. It returns at once.
 func (s *Session) cancel(cause error) {
-	s.endCtx(cause)
 	s.mu.Lock()
-	first := !s.ended
-	s.ended = true
-	if first && s.endRequest != nil {
-		s.endRequest(cause)
+	isFirst := !s.ended
+	if isFirst {
+		s.prepareLocked() // to say goodbye
+		s.endLocked(cause)
 	}
 	s.mu.Unlock()
-	if first {
+	if isFirst {
 		s.ending()
+	}
+}
+
+func (s *Session) endLocked(cause error) {
+	s.ended, s.closed = true, make(chan struct{})
+	s.endCtx(cause)
+	if s.endRequest != nil {
+		s.endRequest(cause)
+	}
+}
+
+// prepareLocked makes what a writer needs, and what is followed. A session whose client has asked nothing has neither.
+func (s *Session) prepareLocked() {
+	if s.signal == nil {
+		s.signal, s.subs = make(chan struct{}, 1), make(map[string]*subscription)
 	}
 }
 
@@ -182,21 +198,22 @@ func (s *Session) endQuietly(cause error) bool {
 	s.mu.Lock()
 	isQuiet := !s.ended && !s.writing && len(s.direct)+len(s.subs) == 0 && s.list == nil
 	if isQuiet {
-		s.ended, s.writing = true, true // no writer begins
+		s.writing = true // no writer begins
+		s.endLocked(cause)
 	}
 	s.mu.Unlock()
 	if isQuiet {
-		s.endCtx(cause)
 		s.close()
 	}
 	return isQuiet
 }
 
-// request makes the context of a request, which ends with the session. It is not made of the session's: that would keep
+// requestContext makes the context of a request, which ends with the session. It is not made of the session's: that would keep
 // for as long as the session lasts what it needs to end others.
-func (s *Session) request() (ctx context.Context, done func()) {
+func (s *Session) requestContext() (ctx context.Context, done func()) {
 	ctx, end := context.WithCancelCause(context.Background())
 	s.mu.Lock()
+	s.prepareLocked()
 	if s.endRequest = end; s.ended {
 		end(context.Cause(s.ctx))
 	}
@@ -298,7 +315,7 @@ func (s *Session) receive(data []byte) error {
 	if err := s.awaitRoom(); err != nil {
 		return err
 	}
-	ctx, done := s.request()
+	ctx, done := s.requestContext()
 	defer done()
 	e, err := table.Dispatch(ctx, &request{s: s}, data)
 	if err == nil {
@@ -369,6 +386,7 @@ func (s *Session) reply(e wire.Envelope, f wire.Frame) {
 // push queues a frame for the writer. It never blocks.
 func (s *Session) push(f wire.Frame) {
 	s.mu.Lock()
+	s.prepareLocked()
 	s.direct = append(s.direct, f)
 	s.mu.Unlock()
 	s.wake()
