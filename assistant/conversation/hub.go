@@ -264,15 +264,27 @@ var errQueued = errors.New("too many conversations are to be read")
 
 // enqueue calls read when its turn has come.
 func (h *Hub) enqueue(ctx context.Context, read func() error) error {
+	if err := h.awaitTurn(ctx); err != nil {
+		return err
+	}
+	defer func() { <-h.reading }()
+	return read()
+}
+
+func (h *Hub) awaitTurn(ctx context.Context) error {
+	select {
+	case h.reading <- struct{}{}:
+		return nil
+	default:
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, maxQueued, errQueued)
 	defer cancel()
 	select {
 	case h.reading <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	defer func() { <-h.reading }()
-	return read()
 }
 
 // Open opens a stored conversation of the owner's. Its Close must be called once. One that is missing, or
