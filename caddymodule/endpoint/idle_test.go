@@ -19,7 +19,7 @@ import (
 )
 
 // TestIdleMemory holds what an idle socket by HTTP/1.1 costs in memory, with metrics and access log: heap and stacks, the
-// client's end included. So nothing of its request can have stayed.
+// client's end included. So nothing of its request can have stayed. It also bounds the allocations of opening one.
 func TestIdleMemory(t *testing.T) {
 	s := caddytest.NewSite(t)
 	s.Options = "metrics"
@@ -64,9 +64,21 @@ func TestIdleMemory(t *testing.T) {
 			t.Errorf("an idle socket, %s, costs %d bytes, want at most %d", kind.name, each, bound)
 		}
 	}
+	const most = 410 // allocations, most of them net/http's and Caddy's
+	if each := allocations(func() { open(n, func(net.Conn) {}) }) / n; each > most {
+		t.Errorf("to open a socket takes %d allocations, want at most %d", each, most)
+	}
 	for _, c := range conns {
 		_ = c.Close()
 	}
+}
+
+func allocations(do func()) int {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return int(after.Mallocs - before.Mallocs)
 }
 
 // TestUnrecorded checks that Caddy's recorders are passed over, and that other response writers are not.
