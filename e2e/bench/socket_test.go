@@ -33,8 +33,8 @@ func idle(gorilla string, sockets int) scenario {
 			{floorRow, with(startFloorSockets, nothing)},
 			{gorillaRow, with(func(t *testing.T) *server { return startGorilla(t, gorilla) }, nothing)},
 			{oursRow, with(startOurs, nothing)},
-			{"ours, following an empty conversation", with(startKept, createAndFollow)},
-			{"ours, following an answered conversation", with(startKept, func(c *client) error {
+			{"following an empty conversation", with(startKept, createAndFollow)},
+			{"following an answered conversation", with(startKept, func(c *client) error {
 				if err := createAndFollow(c); err != nil {
 					return err
 				}
