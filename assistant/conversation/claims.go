@@ -47,6 +47,7 @@ func (c *Conversation) hold(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held, c.heldAs = true, claim.Node
+	c.claims++
 	return nil
 }
 

@@ -57,6 +57,7 @@ type Conversation struct {
 	mirror    mirror
 	held      bool                           // this node has the claim
 	heldAs    assistant.NodeID               // as which node
+	claims    int                            // that this node has had
 	remote    map[assistant.NodeID]time.Time // nodes on which it is open, each until then
 	feeds     map[chan struct{}]struct{}     // of other nodes; each is woken when the claim is given back; nil = none
 }

@@ -36,9 +36,15 @@ type away struct {
 func (c *Conversation) obtain(t *turn) (answered bool, err error) {
 	until, at := time.Now().Add(takeOver), c.cursor()
 	for pause := askPause; ; pause = min(2*pause, time.Second) {
-		err := c.take()
+		var err error
+		isAccepted := c.isAccepted(t)
+		if isAccepted {
+			err = c.take()
+		}
 		held, isHeld := errors.AsType[*assistant.HeldError](err)
 		switch {
+		case !isAccepted, err == nil && !c.isAccepted(t):
+			return false, assistant.Refuse(assistant.ReasonDraining) // which its origin takes for errMoved
 		case err == nil:
 			return false, nil
 		case !isHeld:
@@ -62,6 +68,14 @@ func (c *Conversation) obtain(t *turn) (answered bool, err error) {
 			return false, assistant.Refuse(assistant.ReasonBusy)
 		}
 	}
+}
+
+// isAccepted reports whether the claim is the one under which another node's turn was accepted. Under a later one that
+// node may have answered it, and others may have replaced the answer.
+func (c *Conversation) isAccepted(t *turn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return t.origin == 0 || c.held && t.accepted == c.claims
 }
 
 // isAnswered reports whether the turn has had its end or its refusal, or was stopped here.
@@ -257,6 +271,7 @@ func turnOf(c *Conversation, from assistant.NodeID, q *question) *turn {
 func (c *Conversation) serveAsk(from assistant.NodeID, q *question) reply {
 	c.mu.Lock()
 	isHolder, isAnswered, isAccepted := c.held, view.IndexOf(c.view.Messages, q.Run) >= 0, c.isUnendedLocked(q.Run)
+	claim := c.claims
 	c.mu.Unlock()
 	switch {
 	case isAnswered:
@@ -266,7 +281,9 @@ func (c *Conversation) serveAsk(from assistant.NodeID, q *question) reply {
 	case !isHolder, c.hub.Draining(): // the asker's node takes over when this one has let go
 		return reply{Outcome: outcomeNotHeld}
 	}
-	receipt, err := c.ask(turnOf(c, from, q))
+	t := turnOf(c, from, q)
+	t.accepted = claim
+	receipt, err := c.ask(t)
 	switch {
 	case err != nil:
 		return refusal(err)

@@ -659,6 +659,29 @@ func TestNodesBurial(t *testing.T) {
 	}
 }
 
+// TestNodesForwardedAndBuried: a question that waits at a node which loses its claim goes back to the node that has
+// forwarded it, and is answered once.
+func TestNodesForwardedAndBuried(t *testing.T) {
+	onNodes(t, func(t *testing.T, c *cluster) {
+		a, b := c.nodes[0].tab(nil), c.nodes[1].tab(nil)
+		a.ask("A", "")
+		time.Sleep(450 * time.Millisecond)
+		waiting := b.ask("B", "")
+		time.Sleep(100 * time.Millisecond)
+		before := c.nodes[0].store.Claims()
+		c.db.Bury(c.nodes[0].store)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := b.ends[waiting]; !slices.Equal(got, []assistant.FinishReason{assistant.FinishStop}) {
+			t.Errorf("the question that waited ended %v", got)
+		}
+		if n := c.nodes[0].store.Claims() - before; n > 0 || len(c.asked) != 2 {
+			t.Errorf("the node that was buried took %d claims, the model was asked %q", n, c.asked)
+		}
+		c.shows(0, b.texts(), a)
+	})
+}
+
 // TestAloneKeepsClaim: a node without others keeps a claim from one question to the next, gives it back after a while,
 // and at once when another node comes or it ends itself.
 func TestAloneKeepsClaim(t *testing.T) {

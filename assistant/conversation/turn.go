@@ -30,6 +30,7 @@ type turn struct {
 	replaces     string // id of the question that it replaces, with all after it
 	client       limits.Client
 	origin       assistant.NodeID // the node that has forwarded it; 0 = none
+	accepted     int              // the number of the claim under which it was; where origin is not 0
 
 	// under the conversation's lock
 	asker    assistant.Asker        // the last one
