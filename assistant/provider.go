@@ -67,6 +67,9 @@ type Delta struct {
 	FinishReason FinishReason // set once, when the model says that the answer is complete
 	Usage        *Usage       // set at most once: at or after the finish reason, or alone right before the error
 	Fallback     *Fallback    // set alone and before any text: another provider answers
+	// More says that the next value, whatever it is, comes without a wait, so that both can be shown together. It saves
+	// time, and may always be false.
+	More bool
 }
 
 // Fallback says that a provider failed before it sent any text, and which one is asked instead.

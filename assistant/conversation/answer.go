@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
 	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
+	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
 	"github.com/caddy-assistant/caddy-assistant/assistant/view"
 	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
@@ -54,7 +55,7 @@ func (c *Conversation) startNext() (next *turn, isLeft bool) {
 	defer c.hub.end(c.running) // at last: a hub that drains ends mouths once no turn runs
 	c.running.cancel(nil)
 	c.running = nil
-	for len(c.pending) > 0 && c.ctx.Err() == nil && !c.deleted {
+	for len(c.pending) > 0 && c.ctx.Err() == nil && !c.deleted && c.deleting == 0 {
 		t := c.pending[0]
 		c.pending = c.pending[1:]
 		t.assistant.Observer.Waiting(-1)
@@ -63,7 +64,9 @@ func (c *Conversation) startNext() (next *turn, isLeft bool) {
 		}
 		c.refuseLocked(t, assistant.Refuse(assistant.ReasonDraining))
 	}
-	c.dropPendingLocked()
+	if c.deleting == 0 { // who deletes refuses them
+		c.dropPendingLocked()
+	}
 	c.settleLocked()
 	isLeft = c.isHolding
 	c.isHolding = false // whoever works next takes it anew
@@ -104,7 +107,7 @@ func (c *Conversation) answer(t *turn) {
 	c.logContent(t, t.question)
 	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, window.Turn(t.question)), MaxTokens: t.meter.Limit()}
 	if !c.stored() {
-		c.finish(t, t.conclude(t.stream(req, c.show)), 0)
+		c.finish(t, t.conclude(t.stream(req, c.show, c.shown)), 0)
 		return
 	}
 	r := c.record(t)
@@ -113,6 +116,10 @@ func (c *Conversation) answer(t *turn) {
 			t.cancel(err)
 		} else if err == nil {
 			r.Add(e)
+		}
+	}, func() {
+		if !t.assistant.Strict { // whose events come later
+			c.shown()
 		}
 	})
 	kept, shown := r.End()
@@ -130,7 +137,7 @@ func (c *Conversation) answer(t *turn) {
 func (c *Conversation) record(t *turn) *recorder.Recorder {
 	claim := c.claim
 	return recorder.Start(recorder.Config{
-		Log: c.view.Log, After: c.kept, Show: c.show, Strict: t.assistant.Strict, Ctx: t.ctx, Cancel: t.cancel,
+		Log: c.view.Log, After: c.kept, Show: c.show, Shown: func() { c.log().Notify(false) }, Strict: t.assistant.Strict, Ctx: t.ctx, Cancel: t.cancel,
 		Lock: func() func() { c.writing <- struct{}{}; return c.written },
 		Extend: func(events []assistant.Event) error {
 			return c.extend(claim, assistant.Extension{MessageID: t.id, Events: events, ReasoningLive: t.assistant.ReasoningLive})
@@ -166,8 +173,10 @@ func (c *Conversation) refuseLocked(t *turn, err error) {
 	}
 }
 
-// stream is the streaming loop: it asks the provider and shows what it sends.
-func (t *turn) stream(req assistant.Request, show func(assistant.Event)) (err error) {
+// stream is the streaming loop: it asks the provider and shows what it sends. It calls shown where the next piece may
+// take a while.
+func (t *turn) stream(req assistant.Request, show func(assistant.Event), shown func()) (err error) {
+	defer shown()
 	defer assistant.Catch(&err)
 	for delta, err := range t.assistant.Provider.Stream(t.ctx, req) {
 		if t.ctx.Err() != nil {
@@ -177,7 +186,9 @@ func (t *turn) stream(req assistant.Request, show func(assistant.Event)) (err er
 			return err
 		}
 		characters, isCut := t.cut(&delta)
-		t.take(delta, show)
+		if t.take(delta, show); !delta.More {
+			shown()
+		}
 		switch within := t.meter.Add(characters); { // either ends the model's request
 		case isCut:
 			return nil
@@ -288,14 +299,23 @@ func isFault(cause error) bool {
 	return ok
 }
 
-// show appends an event of the running answer.
+// show appends an event of the running answer. Followers learn of it by shown.
 func (c *Conversation) show(e assistant.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if source, ok := e.Body.(assistant.Source); ok {
 		c.running.source = source
 	}
-	c.appendLocked(e)
+	c.applyLocked(e)
+}
+
+// shown lets followers see what show has appended. It is called without locks.
+func (c *Conversation) shown() { c.log().Notify(true) }
+
+func (c *Conversation) log() *stream.Log[assistant.Event] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view.Log
 }
 
 // rescue is deferred by answer: where what is plugged in panics, such as a provider's error, the turn still

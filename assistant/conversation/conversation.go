@@ -50,6 +50,7 @@ type Conversation struct {
 	pending   []*turn    // bounded by ask
 	opened    int        // how often it is open
 	followers []*Follower
+	deleting  int // commands to delete it that are under way
 	deleted   bool
 	alone     *time.Timer // what happens when it is not open for long; nil = nothing
 	ages      stream.Ages // of the log
@@ -229,6 +230,12 @@ func (c *Conversation) dropPendingLocked() {
 
 // appendLocked adds an event to the view.
 func (c *Conversation) appendLocked(e assistant.Event) {
+	c.applyLocked(e)
+	c.view.Log.Notify(false)
+}
+
+// applyLocked is appendLocked without a word to the followers.
+func (c *Conversation) applyLocked(e assistant.Event) {
 	seq := c.view.Apply(e)
 	if c.running == nil || e.Kind == assistant.KindCompleted {
 		c.markLocked(seq)

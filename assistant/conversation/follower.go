@@ -39,6 +39,9 @@ type Listener struct {
 	Mouth   uint64 // in the keys of its commands
 	Wake    func() // called when there may be something to read
 	TooSlow func() // called when the mouth asks for more than it reads, and must end
+	// Work is called in place of Wake where no lock is held, on the goroutine that gives the answer: it may read, and do
+	// what does not wait. nil = Wake.
+	Work func()
 }
 
 // addressed is an event for one mouth alone, which comes after the event of that number.
@@ -70,9 +73,18 @@ func (c *Conversation) Follow(after *assistant.Cursor, l Listener) (*Follower, P
 	defer c.mu.Unlock()
 	p := c.positionLocked(after)
 	f.cursor, f.log = p.Seq, c.view.Log
-	f.unwatch = f.log.Watch(l.Wake)
+	f.watch()
 	c.followers = append(c.followers, f)
 	return f, p
+}
+
+// watch watches the log.
+func (f *Follower) watch() {
+	if l := f.listener; l.Work == nil {
+		f.unwatch = f.log.Watch(l.Wake)
+	} else {
+		f.unwatch = f.log.WatchAndWork(l.Wake, l.Work)
+	}
 }
 
 // positionLocked decides how a follower begins that has seen everything up to the cursor.
@@ -145,7 +157,7 @@ func (f *Follower) Restart(after *assistant.Cursor) Position {
 		f.cursor = p.Seq
 		f.unwatch()
 		f.log = f.conversation.view.Log
-		f.unwatch = f.log.Watch(f.listener.Wake)
+		f.watch()
 	}
 	for i, a := range f.inbox {
 		if isOther {

@@ -177,6 +177,7 @@ func (c *Conversation) applyBatch(b assistant.Batch) error {
 	if err := c.write(c.ctx); err != nil {
 		return err
 	}
+	defer c.shown() // after written
 	defer c.written()
 	if c.users > 0 || c.lingers {
 		return nil // it is ours now
@@ -185,7 +186,7 @@ func (c *Conversation) applyBatch(b assistant.Batch) error {
 }
 
 // applyEvents adds the events that the view does not have yet. It returns [assistant.ErrGone] where some before them
-// are missing. writing is held.
+// are missing. writing is held. Followers learn of them by shown.
 func (c *Conversation) applyEvents(epoch string, events []assistant.Event) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -199,7 +200,7 @@ func (c *Conversation) applyEvents(epoch string, events []assistant.Event) error
 		if replaced, ok := e.Body.(assistant.Replaced); ok && view.IndexOf(c.view.Messages, replaced.From) < 0 {
 			return assistant.ErrGone // older than what is in memory
 		}
-		c.appendLocked(e)
+		c.applyLocked(e)
 		c.seenLocked(e)
 	}
 	return nil
@@ -269,6 +270,7 @@ func (c *Conversation) reach(at assistant.Cursor) error {
 		events, err := c.eventsAfter(have)
 		if err == nil {
 			err = c.applyEvents(have.Epoch, events)
+			c.log().Notify(false)
 		}
 		switch {
 		case errors.Is(err, assistant.ErrGone):

@@ -18,6 +18,8 @@ const (
 	// flushDelay and flushBytes bound what a crash may take of an answer that was shown.
 	flushDelay = 250 * time.Millisecond
 	flushBytes = 2 << 10
+	// flushGrid is at which multiples of it answers are stored, so that those which are due within it have one commit.
+	flushGrid = 20 * time.Millisecond
 	// strictTries is how often a piece is offered to the store before its answer fails.
 	strictTries = 3
 )
@@ -27,8 +29,10 @@ type Config struct {
 	// Log is where the answer is shown, and After the number of its last event that is stored.
 	Log   *stream.Log[assistant.Event]
 	After uint64
-	// Show appends an event to the log.
-	Show func(assistant.Event)
+	// Show appends an event to the log, and Shown says so to those that follow it. A recorder that is not strict leaves
+	// that to the caller of Add.
+	Show  func(assistant.Event)
+	Shown func()
 	// Strict shows events once they are stored. Otherwise they are shown at once and stored soon: a crash may lose
 	// what was shown last, 250 ms or 2 KiB of it.
 	Strict bool
@@ -82,8 +86,14 @@ func (r *Recorder) Add(e assistant.Event) {
 	case !wasDue && r.Strict, isFull && bytes-added < flushBytes:
 		r.timer.Reset(0)
 	case !wasDue:
-		r.timer.Reset(flushDelay)
+		r.timer.Reset(untilFlush())
 	}
+}
+
+// untilFlush is flushDelay, or somewhat less.
+func untilFlush() time.Duration {
+	now := time.Now()
+	return now.Add(flushDelay).Truncate(flushGrid).Sub(now)
 }
 
 // End ends the recording and returns the number of the last event that is stored. It stores and shows what a strict
@@ -116,7 +126,7 @@ func (r *Recorder) run() {
 	r.isDue.Store(false) // before the events are read: what is added meanwhile is due again
 	r.bytes.Store(0)
 	if r.flush() && !r.isDue.Swap(true) {
-		r.timer.Reset(flushDelay)
+		r.timer.Reset(untilFlush())
 	}
 }
 
@@ -195,6 +205,7 @@ func (r *Recorder) flushStrict() error {
 	for _, e := range pending {
 		r.Show(e)
 	}
+	r.Shown()
 	r.After = events[len(events)-1].Seq
 	r.mu.Lock()
 	r.pending = r.pending[len(pending):]

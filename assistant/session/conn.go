@@ -22,6 +22,15 @@ type awaiter interface {
 	Await()
 }
 
+// trier is a [Conn] that can send without waiting, so that whoever has something to say need not wake the writer.
+type trier interface {
+	// CanTry reports whether TrySend can do more than nothing. It never changes.
+	CanTry() bool
+	// TrySend sends messages as far as that needs no wait. If something is left, rest is not nil, and must be called
+	// before anything else is sent: it waits. The messages must not change before that. Errors are permanent.
+	TrySend(messages ...[]byte) (rest func() error, err error)
+}
+
 // Close codes of RFC 6455 section 7.4.1 and its registry.
 const (
 	closeNormal          = 1000

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -32,14 +33,19 @@ type pipe struct {
 	onRecv, onSend, onClose func() // called first, where they are set
 
 	awaited *reception // the reader's
+	tries   bool       // it is a trier
+	tried   int        // calls of TrySend
 
 	mu     sync.Mutex
 	sends  [][]string // the frames of each Send
 	closes []string   // "code reason" of each Close
 }
 
+// pipes counts them: every second one can try.
+var pipes atomic.Uint64
+
 func newPipe() *pipe {
-	return &pipe{in: make(chan string), closed: make(chan struct{}), left: make(chan error, 1), ended: make(chan error, 1)}
+	return &pipe{tries: pipes.Add(1)%2 == 0, in: make(chan string), closed: make(chan struct{}), left: make(chan error, 1), ended: make(chan error, 1)}
 }
 
 func (p *pipe) Recv() ([]byte, error) {
@@ -93,6 +99,16 @@ func (p *pipe) Send(messages ...[]byte) error {
 	}
 	p.sends = append(p.sends, frames)
 	return nil
+}
+
+func (p *pipe) CanTry() bool { return p.tries }
+
+// TrySend is Send where that needs no wait, and mostly.
+func (p *pipe) TrySend(messages ...[]byte) (rest func() error, err error) {
+	if p.tried++; p.gate == nil && p.tried%3 > 0 {
+		return nil, p.Send(messages...)
+	}
+	return func() error { return p.Send(messages...) }, nil
 }
 
 func (p *pipe) Close(code int, reason string) error {

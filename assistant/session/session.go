@@ -4,11 +4,13 @@
 // Start reading at the table in protocol.go: it is the protocol.
 //
 //	Serve ── readLoop ── receive ── Dispatch ── admit ── on… ─► Conversation.Do, direct answers
-//	wake ─── writeLoop ─ collect ◄─ direct answers, followers
+//	wake ─── writeLoop ──┬ collect ◄─ direct answers, followers
+//	work ─── tryWriting ─┘
 //
 // Serve waits for frames on the caller's goroutine, and runs the reader's steps on another one, for which it waits: so an
 // idle session keeps a small stack. A writer exists while there is something to write, and is
-// waited for by the reader. So ping, stop and further questions are served while answers stream. When the
+// waited for by the reader. Where the connection is a [trier], the goroutine that gives an answer is the writer for as
+// long as it need not wait. So ping, stop and further questions are served while answers stream. When the
 // session ends, whatever its client has not read by then is given up after closeFlush.
 package session
 
@@ -72,14 +74,16 @@ type Session struct {
 	list       *feed.Follower                         // of the list of the user's conversations; nil = not followed
 
 	// the writer's
-	streaming bool // a followed answer is under way
-	lagging   bool // more events wait than are written at once
+	trier     trier // nil = none
+	streaming bool  // a followed answer is under way
+	lagging   bool  // more events wait than are written at once
 
-	mu         sync.Mutex // the last to be taken
-	writing    bool       // there is a writer
-	extended   bool       // the client has used ref or topic
-	ended      bool       // cancel was called
-	subs       map[string]*subscription
+	mu         sync.Mutex              // the last to be taken
+	writing    bool                    // there is a writer
+	tries      bool                    // who said last that there is work could have been the writer
+	extended   bool                    // the client has used ref or topic
+	ended      bool                    // cancel was called
+	subs       []*subscription         // replaced, never changed
 	endRequest context.CancelCauseFunc // ends the context of the request under way; nil = there is none
 	direct     []wire.Frame            // answers that come from no log
 	room       chan struct{}           // holds one: direct answers were taken; nil before the reader has waited for that
@@ -106,6 +110,9 @@ func New(a *conversation.Assistant, conn Conn, peer assistant.Peer) *Session {
 		assistant: a, hub: a.Hub(), conn: conn, peer: peer, mouth: assistant.NewMouth(), id: sockets.Add(1), since: time.Now(),
 	}
 	s.ctx, s.endCtx = context.WithCancelCause(context.Background())
+	if t, ok := conn.(trier); ok && t.CanTry() {
+		s.trier = t
+	}
 	if peer.Conversation != "" {
 		s.home = topicOf(peer.Conversation)
 	}
@@ -189,7 +196,7 @@ func (s *Session) endLocked(cause error) {
 // prepareLocked makes what a writer needs, and what is followed. A session whose client has asked nothing has neither.
 func (s *Session) prepareLocked() {
 	if s.signal == nil {
-		s.signal, s.subs = make(chan struct{}, 1), make(map[string]*subscription)
+		s.signal = make(chan struct{}, 1)
 	}
 }
 
@@ -236,7 +243,7 @@ func (s *Session) own() *subscription {
 	sub.follower, _ = sub.conversation.Follow(nil, s.listener())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.subs[""] = sub
+	s.addLocked(sub)
 	return sub
 }
 

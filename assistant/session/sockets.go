@@ -67,8 +67,8 @@ func (s *Session) describe() Socket {
 		Received: s.received.load().Messages, Sent: s.sent.load().Messages}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for topic := range s.subs {
-		if id, ok := strings.CutPrefix(topic, topicPrefix); ok {
+	for _, sub := range s.subs {
+		if id, ok := strings.CutPrefix(sub.topic, topicPrefix); ok {
 			d.Conversations = append(d.Conversations, id)
 		}
 	}

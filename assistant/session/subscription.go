@@ -35,7 +35,11 @@ type subscription struct {
 }
 
 func (s *Session) listener() conversation.Listener {
-	return conversation.Listener{Mouth: s.mouth, Wake: s.wake, TooSlow: func() { s.cancel(conversation.ErrTooSlow) }}
+	l := conversation.Listener{Mouth: s.mouth, Wake: s.wake, TooSlow: func() { s.cancel(conversation.ErrTooSlow) }}
+	if s.trier != nil {
+		l.Work = s.work
+	}
+	return l
 }
 
 // subscribe follows a stored conversation from where its client left off, or anew. What the client is
@@ -52,7 +56,7 @@ func (s *Session) subscribe(e wire.Envelope, id string, from *SubscribePayload) 
 	if s.resubscribe(e, topic, after) {
 		return nil
 	}
-	if len(s.subscriptions(nil)) >= maxSubscriptions {
+	if len(s.subscriptions()) >= maxSubscriptions {
 		return assistant.Refuse(assistant.ReasonBusy)
 	}
 	c, err := s.hub.Open(s.peer.User, id)
@@ -74,7 +78,7 @@ func (s *Session) subscribe(e wire.Envelope, id string, from *SubscribePayload) 
 	}
 	s.beginLocked(sub, p, e)
 	s.mu.Lock()
-	s.subs[topic] = sub
+	s.addLocked(sub)
 	s.mu.Unlock()
 	s.wake()
 	return nil
@@ -130,8 +134,8 @@ func (s *Session) unsubscribe(topic string) {
 
 func (s *Session) unsubscribeLocked(topic string) {
 	s.mu.Lock()
-	sub := s.subs[topic]
-	delete(s.subs, topic)
+	sub := s.followedLocked(topic)
+	s.subs = slices.DeleteFunc(slices.Clone(s.subs), func(other *subscription) bool { return other == sub })
 	s.mu.Unlock()
 	if sub != nil {
 		sub.ended = true
@@ -143,25 +147,34 @@ func (s *Session) unsubscribeLocked(topic string) {
 
 // releaseAll ends all subscriptions: the session is over.
 func (s *Session) releaseAll() {
-	for _, sub := range s.subscriptions(nil) {
+	for _, sub := range s.subscriptions() {
 		s.unsubscribe(sub.topic)
 	}
 	s.unfollowList()
 }
 
-// subscriptions appends the subscriptions to dst.
-func (s *Session) subscriptions(dst []*subscription) []*subscription {
+// subscriptions are those that there are now.
+func (s *Session) subscriptions() []*subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sub := range s.subs {
-		dst = append(dst, sub)
-	}
-	return dst
+	return s.subs
 }
+
+// addLocked adds a subscription. mu is held.
+func (s *Session) addLocked(sub *subscription) { s.subs = append(slices.Clip(s.subs), sub) }
 
 // followed returns the subscription of that topic, nil when there is none.
 func (s *Session) followed(topic string) *subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.subs[topic]
+	return s.followedLocked(topic)
+}
+
+func (s *Session) followedLocked(topic string) *subscription {
+	for _, sub := range s.subs {
+		if sub.topic == topic {
+			return sub
+		}
+	}
+	return nil
 }

@@ -28,13 +28,60 @@ const (
 
 // wake makes the writer look for work, and starts one where there is none. It never blocks.
 func (s *Session) wake() {
+	if s.isFirst(false) {
+		go s.writeLoop(newBatch())
+	}
+}
+
+// work is wake where its caller may be the writer, for as long as nothing needs a wait.
+func (s *Session) work() {
+	if s.isFirst(true) {
+		s.tryWriting()
+	}
+}
+
+// isFirst says that there is work, and reports whether the caller must see to it: there was no writer.
+func (s *Session) isFirst(tries bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stream.Wake(s.signal)
-	if !s.writing {
-		s.writing = true
-		go s.writeLoop()
+	wasWriting := s.writing
+	if s.writing, s.tries = true, tries; wasWriting {
+		stream.Wake(s.signal)
 	}
+	return !wasWriting
+}
+
+// tryWriting is a writer that does not wait. What needs a wait it leaves to another one.
+func (s *Session) tryWriting() {
+	b := newBatch()
+	if s.tryBatch(b) && s.rests() {
+		b.release()
+		return
+	}
+	go s.writeLoop(b)
+}
+
+// tryBatch writes what there is, and reports whether that was possible without a wait.
+func (s *Session) tryBatch(b *batch) (done bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.cancel(s.panicked(v))
+			done = false
+		}
+	}()
+	if s.ctx.Err() != nil || !s.tryCollect(b) {
+		return false
+	}
+	if len(b.ends) == 0 {
+		return true
+	}
+	var err error
+	if b.rest, err = s.trier.TrySend(b.messages()...); err != nil {
+		s.cancel(err)
+		return false
+	}
+	s.sent.add(b.views...)
+	return b.rest == nil
 }
 
 // ending runs when the session's context ends: it gives the writer closeFlush to say goodbye.
@@ -55,31 +102,34 @@ func (s *Session) givenUp() bool {
 
 // writeLoop writes until there is nothing more to expect, or until the session has ended: then it
 // closes the connection, which ends the reader too. Serve waits for that, so no writer outlives Serve.
-func (s *Session) writeLoop() {
+// It begins with what is left of a batch.
+func (s *Session) writeLoop(b *batch) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.cancel(s.panicked(v))
 			s.close()
 		}
 	}()
-	b := &batch{events: make([]assistant.Event, 0, batchEvents)}
+	err := b.finish()
 	for {
 		b.reset()
-		if !s.givenUp() {
+		if err == nil && !s.givenUp() {
 			s.collect(b)
 		}
 		switch {
-		case len(b.ends) > 0:
-			if err := s.conn.Send(b.messages()...); err != nil {
-				s.cancel(err)
-				s.close()
-				return
+		case err == nil && len(b.ends) > 0:
+			if err = s.conn.Send(b.messages()...); err == nil {
+				s.sent.add(b.views...)
 			}
-			s.sent.add(b.views...)
+		case err != nil:
+			s.cancel(err)
+			s.close()
+			return
 		case s.ctx.Err() != nil:
 			s.close()
 			return
 		case !s.await():
+			b.release()
 			return
 		}
 	}
@@ -103,13 +153,7 @@ func (s *Session) close() {
 // await waits for work. It returns false, and the writer is gone, when none is there and no answer is
 // under way: so an idle session costs one goroutine, not two.
 func (s *Session) await() bool {
-	s.mu.Lock()
-	idle := !s.streaming && len(s.signal) == 0
-	if idle {
-		s.writing = false
-	}
-	s.mu.Unlock()
-	if idle {
+	if s.rests() {
 		return false
 	}
 	select {
@@ -119,23 +163,44 @@ func (s *Session) await() bool {
 	return true
 }
 
+// rests reports whether there is no work, and none to wait for. Then the writer is gone.
+func (s *Session) rests() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rests := len(s.signal) == 0 && (!s.streaming || s.tries)
+	s.writing = !rests
+	return rests
+}
+
 // collect fills b with what there is to write now, or as much as one batch may take.
 func (s *Session) collect(b *batch) {
 	s.order.Lock()
 	defer s.order.Unlock()
+	s.collectLocked(b)
+}
+
+// tryCollect is collect; false where that needs a wait.
+func (s *Session) tryCollect(b *batch) bool {
+	if !s.order.TryLock() {
+		return false
+	}
+	defer s.order.Unlock()
+	s.collectLocked(b)
+	return true
+}
+
+func (s *Session) collectLocked(b *batch) {
 	s.takeDirect(b)
 	s.takeList(b)
 	s.streaming = false
 	lagging := false
-	b.subs = s.subscriptions(b.subs[:0])
-	for _, sub := range b.subs {
+	for _, sub := range s.subscriptions() {
 		lagging = s.advance(sub, b) || lagging
 		s.streaming = s.streaming || sub.streaming
 	}
 	if s.lags(lagging); lagging {
 		stream.Wake(s.signal) // there is more, also where nothing of this was for the client
 	}
-	clear(b.subs) // a writer that waits keeps no conversation
 }
 
 // lags reports to the observer when the session begins or ceases to lag.
@@ -287,41 +352,4 @@ func (s *Session) addressed(e assistant.Event, envelope wire.Envelope, b *batch)
 	if ok {
 		b.add(f)
 	}
-}
-
-// batch gathers encoded frames in one buffer.
-type batch struct {
-	events []assistant.Event // room for one read of a log
-	subs   []*subscription
-	buf    []byte
-	ends   []int // where each frame ends in buf
-	views  [][]byte
-}
-
-func (b *batch) full() bool { return len(b.buf) >= maxBatch }
-
-func (b *batch) reset() {
-	if cap(b.buf) > maxBatch {
-		b.buf = nil
-	}
-	b.buf, b.ends = b.buf[:0], b.ends[:0]
-}
-
-// add encodes f. All payloads are of our own types, so that it cannot fail but for a fault of ours.
-func (b *batch) add(f wire.Frame) {
-	buf, err := f.Append(b.buf)
-	if err != nil {
-		panic(err)
-	}
-	b.buf, b.ends = buf, append(b.ends, len(buf))
-}
-
-func (b *batch) messages() [][]byte {
-	b.views = b.views[:0]
-	start := 0
-	for _, end := range b.ends {
-		b.views = append(b.views, b.buf[start:end])
-		start = end
-	}
-	return b.views
 }

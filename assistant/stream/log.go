@@ -35,7 +35,10 @@ type Log[E any] struct {
 	watchers []*watcher // copied on write, so that they can be called without the lock
 }
 
-type watcher struct{ notify func() }
+type watcher struct{ wake, work func() }
+
+// maxWorking is how many watchers may work in one [Log.Notify].
+const maxWorking = 16
 
 // New returns a Log that holds at most maxBytes; size returns the bytes of an entry. The newest entry is
 // always kept, even if it is larger.
@@ -46,9 +49,17 @@ func NewAt[E any](after uint64, maxBytes int, size func(E) int) *Log[E] {
 	return &Log[E]{maxBytes: maxBytes, size: size, dropped: after}
 }
 
-// Append adds e and returns its number.
+// Append adds e, notifies the watchers, and returns its number. Locks may be held that the watchers take.
 func (l *Log[E]) Append(e E) uint64 {
+	seq := l.Put(e)
+	l.Notify(false)
+	return seq
+}
+
+// Put is Append without a word to the watchers: [Log.Notify] must follow soon.
+func (l *Log[E]) Put(e E) uint64 {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	grows := len(l.entries) == cap(l.entries)
 	if l.entries = append(l.entries, e); grows {
 		l.base = l.entries[:0]
@@ -59,13 +70,22 @@ func (l *Log[E]) Append(e E) uint64 {
 		excess -= l.size(l.entries[n])
 	}
 	l.dropLocked(n)
-	seq := l.dropped + uint64(len(l.entries))
+	return l.dropped + uint64(len(l.entries))
+}
+
+// Notify notifies the watchers. mayWork says that the caller holds no lock and has time: then the first watchers work,
+// see [Log.WatchAndWork].
+func (l *Log[E]) Notify(mayWork bool) {
+	l.mu.Lock()
 	watchers := l.watchers
 	l.mu.Unlock()
-	for _, w := range watchers {
-		w.notify()
+	for i, w := range slices.Backward(watchers) { // those first that only wake somebody
+		if mayWork && i < maxWorking {
+			w.work()
+		} else {
+			w.wake()
+		}
 	}
-	return seq
 }
 
 // Prepend puts entries back, in order, whose last one has the number before the first that the log holds. It reports
@@ -92,11 +112,8 @@ func (l *Log[E]) End() {
 	l.mu.Lock()
 	l.ended = true
 	l.dropLocked(len(l.entries))
-	watchers := l.watchers
 	l.mu.Unlock()
-	for _, w := range watchers {
-		w.notify()
-	}
+	l.Notify(false)
 }
 
 // First returns the number before the oldest entry that the log holds.
@@ -179,10 +196,14 @@ func (l *Log[E]) dropLocked(n int) {
 	}
 }
 
-// Watch calls notify after each Append until stop is called; a call already under way may still follow.
-// Calls may come from several goroutines at once; notify must not block.
-func (l *Log[E]) Watch(notify func()) (stop func()) {
-	w := &watcher{notify}
+// Watch calls wake when there are new entries until stop is called; a call already under way may still follow.
+// Calls may come from several goroutines at once; wake must not block.
+func (l *Log[E]) Watch(wake func()) (stop func()) { return l.WatchAndWork(wake, wake) }
+
+// WatchAndWork is Watch with another function for where [Log.Notify] says so. It may read the log at once, on the
+// goroutine of who appends, and do with the entries what does not wait.
+func (l *Log[E]) WatchAndWork(wake, work func()) (stop func()) {
+	w := &watcher{wake, work}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.watchers = append(slices.Clip(slices.Clone(l.watchers)), w)

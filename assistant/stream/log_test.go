@@ -2,9 +2,11 @@ package stream_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -447,5 +449,27 @@ func TestEnd(t *testing.T) {
 	}
 	if err := log.Each(1, func(uint64, string) bool { return true }); !errors.Is(err, stream.ErrGone) {
 		t.Errorf("reading returns %v", err)
+	}
+}
+
+// TestWatchAndWork holds who is told what: nobody by Put, all by Append, and by Notify(true) the first 16 may work,
+// after the others were woken.
+func TestWatchAndWork(t *testing.T) {
+	log := stream.New(1000, length)
+	var calls []string
+	for i := range 20 {
+		log.WatchAndWork(func() { calls = append(calls, fmt.Sprint("wake ", i)) }, func() { calls = append(calls, fmt.Sprint("work ", i)) })
+	}
+	if log.Put("1"); len(calls) > 0 {
+		t.Errorf("Put told %q", calls)
+	}
+	log.Notify(true)
+	if len(calls) != 20 || calls[3] != "wake 16" || calls[4] != "work 15" || calls[19] != "work 0" {
+		t.Errorf("Notify told %q", calls)
+	}
+	calls = nil
+	log.Append("2")
+	if len(calls) != 20 || slices.ContainsFunc(calls, func(c string) bool { return strings.HasPrefix(c, "work") }) {
+		t.Errorf("Append told %q", calls)
 	}
 }

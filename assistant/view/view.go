@@ -72,10 +72,11 @@ func (v *View) Resume(m assistant.Message) {
 // Cursor returns the place of the last event.
 func (v *View) Cursor() assistant.Cursor { return assistant.Cursor{Epoch: v.Epoch, Seq: v.Log.Last()} }
 
-// Apply adds an event to the log, and its effect to the view. It returns the event's number.
+// Apply adds an event to the log, and its effect to the view. It returns the event's number. The log's watchers are
+// still to be notified.
 func (v *View) Apply(e assistant.Event) uint64 {
 	v.Change(&e)
-	return v.Log.Append(e)
+	return v.Log.Put(e)
 }
 
 // Change has the effect of an event that the log is not to have. The snapshot of an [assistant.Replaced] is filled in.

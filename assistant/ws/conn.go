@@ -178,12 +178,43 @@ func (c *Conn) Send(messages ...[]byte) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	c.net.cork()
-	var err error
+	err := c.write(messages)
+	return errors.Join(err, c.net.flush())
+}
+
+// write writes messages to the corked connection.
+func (c *Conn) write(messages [][]byte) (err error) {
 	for i := 0; i < len(messages) && err == nil; i++ {
 		c.ws.EnableWriteCompression(len(messages[i]) >= minDeflated)
 		err = c.ws.WriteMessage(websocket.TextMessage, messages[i])
 	}
-	return errors.Join(err, c.net.flush())
+	return err
+}
+
+// CanTry reports whether TrySend can do more than nothing: over TCP without TLS, on Unix. It never changes.
+func (c *Conn) CanTry() bool { return c.net.raw != nil }
+
+// TrySend is Send as far as that needs no wait, neither for the peer nor for another Send. If something is left, rest is
+// not nil and must be called, which waits; until then no other Send goes on, and the messages must not change. Errors
+// are permanent.
+func (c *Conn) TrySend(messages ...[]byte) (rest func() error, err error) {
+	if !c.sending.TryLock() {
+		return func() error { return c.Send(messages...) }, nil
+	}
+	if !c.net.tryCork() {
+		c.sending.Unlock()
+		return func() error { return c.Send(messages...) }, nil
+	}
+	err = c.write(messages)
+	left, failed := c.net.tryFlush()
+	if left == nil {
+		c.sending.Unlock()
+		return nil, errors.Join(err, failed)
+	}
+	return func() error {
+		defer c.sending.Unlock()
+		return errors.Join(err, left())
+	}, nil
 }
 
 // Close sends a close frame, gives the peer half a second to answer and closes the connection. Where the peer has reset

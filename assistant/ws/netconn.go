@@ -97,18 +97,20 @@ func layers(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
 //
 // Between cork and flush, writes are buffered, so that several frames cost one system call.
 type netConn struct {
-	net.Conn               // nil until the handshake is answered
-	opening  opening       // nil afterwards
-	timeout  time.Duration // how long a write may take
-	early    []byte        // read already, but not by Read: sent together with the handshake, or of first
-	first    [32]byte      // what await has read
-	failed   error         // of await, for the next Read
-	silent   atomic.Int64  // since when a read waits for the peer, see now; 0 = none does
-	isReset  atomic.Bool   // by the peer
-	closing  atomic.Int64  // Unix nanoseconds after which nothing may wait; 0 = open
-	headers                // the reader's
+	net.Conn                 // nil until the handshake is answered
+	raw      syscall.RawConn // of it, for writes that do not wait; nil = there are none
+	opening  opening         // nil afterwards
+	timeout  time.Duration   // how long a write may take
+	early    []byte          // read already, but not by Read: sent together with the handshake, or of first
+	first    [32]byte        // what await has read
+	failed   error           // of await, for the next Read
+	silent   atomic.Int64    // since when a read waits for the peer, see now; 0 = none does
+	isReset  atomic.Bool     // by the peer
+	closing  atomic.Int64    // Unix nanoseconds after which nothing may wait; 0 = open
+	headers                  // the reader's
 
 	mu      lock          // held during writes
+	limit   int64         // the last deadline of a write, see now; 0 = there was none
 	pending *bytes.Buffer // data written since cork; nil = not corked
 	broken  error         // of the first write that failed: half a frame may be out, so nothing may follow
 }
@@ -143,6 +145,17 @@ func (l *lock) Lock() {
 	*last = t
 	l.mu.Unlock()
 	<-t.come
+}
+
+// TryLock is Lock where that needs no wait.
+func (l *lock) TryLock() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isHeld {
+		return false
+	}
+	l.isHeld = true
+	return true
 }
 
 func (l *lock) Unlock() {
@@ -196,10 +209,13 @@ func (c *netConn) writeLocked(p []byte) error {
 	return c.broken
 }
 
-// limitWrite sets the deadline of the next write. It reads closing last and expire sets it first, so that of
-// the two deadlines that of closing remains.
-func (c *netConn) limitWrite() error {
-	err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+// limitWrite sets the deadline of the next write. To TCP the last one may do, which leaves it at least nine tenths of its
+// time. It reads closing last and expire sets it first, so that of the two deadlines that of closing remains.
+func (c *netConn) limitWrite() (err error) {
+	if at := now() + int64(c.timeout); c.raw == nil || c.limit == 0 || at-c.limit > int64(c.timeout/10) {
+		c.limit = at
+		err = c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+	}
 	if ns := c.closing.Load(); ns != 0 {
 		err = c.Conn.SetWriteDeadline(time.Unix(0, ns))
 	}
@@ -209,7 +225,9 @@ func (c *netConn) limitWrite() error {
 // switchProtocols sends gorilla's answer through the response writer and takes over the connection.
 func (c *netConn) switchProtocols(answer []byte) (err error) {
 	c.Conn, c.early, err = c.opening.accept(headersOf(string(answer)))
-	c.opening = nil
+	if c.opening = nil; err == nil {
+		c.raw = rawOf(c.Conn)
+	}
 	return err
 }
 
@@ -300,6 +318,11 @@ func (c *netConn) cork() {
 
 func (c *netConn) flush() error {
 	c.mu.Lock()
+	return c.flushLocked()
+}
+
+// flushLocked writes what is pending, and unlocks mu.
+func (c *netConn) flushLocked() error {
 	defer c.mu.Unlock()
 	pending := c.pending
 	c.pending = nil
@@ -309,6 +332,33 @@ func (c *netConn) flush() error {
 		corkBuffers.Put(pending)
 	}
 	return err
+}
+
+// tryCork is cork; false where that needs a wait.
+func (c *netConn) tryCork() bool {
+	if c.raw == nil || !c.mu.TryLock() {
+		return false
+	}
+	defer c.mu.Unlock()
+	c.pending = corkBuffers.Get().(*bytes.Buffer)
+	return true
+}
+
+// tryFlush is flush as far as that needs no wait. If something is left, rest is not nil and must be called; until then
+// nothing else is written.
+func (c *netConn) tryFlush() (rest func() error, err error) {
+	if !c.mu.TryLock() {
+		return c.flush, nil
+	}
+	if c.broken = cmp.Or(c.broken, c.limitWrite()); c.broken == nil {
+		var n int
+		n, c.broken = tryWrite(c.raw, c.pending.Bytes())
+		c.pending.Next(n)
+	}
+	if c.broken == nil && c.pending.Len() > 0 {
+		return c.flushLocked, nil
+	}
+	return nil, c.flushLocked()
 }
 
 // expire ends every wait at the given time, including those under way.

@@ -54,7 +54,8 @@ const (
 // value is the delta that completes the answer. entered is called after every event.
 func Read(r io.Reader, t Translator, entered func(Phase)) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
-		events := sse.NewReader(r)
+		held := &held{r: r, yield: yield}
+		events := sse.NewReader(held)
 		defer events.Close()
 		for {
 			var delta assistant.Delta
@@ -63,15 +64,48 @@ func Read(r io.Reader, t Translator, entered func(Phase)) iter.Seq2[assistant.De
 				delta, err = t.Translate(event)
 			}
 			if err != nil {
-				end(t, err, yield)
+				if held.release(false) {
+					end(t, err, yield)
+				}
 				return
 			}
 			entered(t.Phase())
-			if delta != (assistant.Delta{}) && !yield(delta, nil) {
-				return
+			if delta != (assistant.Delta{}) {
+				if !held.release(true) {
+					return
+				}
+				held.delta, held.isFull = delta, true
 			}
 		}
 	}
+}
+
+// held holds a delta back until it is known whether another one has come with it: the next one has been read, or more
+// must be read, which may take a while.
+type held struct {
+	r     io.Reader
+	yield func(assistant.Delta, error) bool
+
+	delta  assistant.Delta
+	isFull bool // there is one
+	isOver bool // yield has returned false
+}
+
+// Read implements [io.Reader].
+func (h *held) Read(p []byte) (int, error) {
+	if !h.release(false) {
+		return 0, io.ErrClosedPipe
+	}
+	return h.r.Read(p)
+}
+
+// release yields what is held. It returns false when no more is wanted.
+func (h *held) release(more bool) bool {
+	if h.isFull {
+		h.isFull, h.delta.More = false, more
+		h.isOver = !h.yield(h.delta, nil)
+	}
+	return !h.isOver
 }
 
 // end yields what is left to say: with the finish reason, or before the error.

@@ -2,12 +2,14 @@ package answer
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -236,4 +238,74 @@ func fuzzTranslate(f *testing.F, api string) {
 			t.Errorf("in single bytes it reads\n%s\nand whole\n%s", single, whole)
 		}
 	})
+}
+
+// reads is a reader that returns one text for each Read, and calls before first.
+type reads struct {
+	texts  []string
+	before func()
+}
+
+func (r *reads) Read(p []byte) (int, error) {
+	r.before()
+	if len(r.texts) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.texts[0])
+	r.texts = r.texts[1:]
+	return n, nil
+}
+
+// TestMore holds that a delta says that more comes at once only where that was read with it, and that none is held back
+// while more must be read.
+func TestMore(t *testing.T) {
+	event := func(text string) string {
+		return fmt.Sprintf("data: {\"choices\":[{\"delta\":{\"content\":%q}}]}\n\n", text)
+	}
+	r := &reads{texts: []string{
+		event("a"),
+		event("b") + event("c") + ": nothing\n\n" + event("d") + event("e")[:20],
+		event("e")[20:] + ": nothing\n\ndata: {\"choices\":[]}\n\n",
+		event("f") + "data: [DONE]\n\n",
+	}}
+	var got []string
+	r.before = func() { got = append(got, "read") }
+	for d, err := range Read(r, Chat(false), func(Phase) {}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := cmp.Or(d.Text, string(d.FinishReason))
+		if d.More {
+			text += " more"
+		}
+		got = append(got, text)
+	}
+	want := []string{"read", "a", "read", "b more", "c more", "d", "read", "e", "read", "f", "read", "stop"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// TestNoMoreWanted holds that nothing is read, and nothing yielded, once the loop has ended.
+func TestNoMoreWanted(t *testing.T) {
+	event := "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
+	for n := 1; n <= 4; n++ {
+		r := &reads{texts: []string{event, event + event, event}}
+		over := false
+		r.before = func() {
+			if over {
+				t.Errorf("read after %d", n)
+			}
+		}
+		count := 0
+		for range Read(r, Chat(false), func(Phase) {}) {
+			if count++; count == n {
+				over = true
+				break
+			}
+		}
+		if count != n {
+			t.Errorf("%d deltas, want %d", count, n)
+		}
+	}
 }
