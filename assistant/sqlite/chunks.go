@@ -18,7 +18,7 @@ func (s *Store) Extend(ctx context.Context, c assistant.Claim, e assistant.Exten
 	if err != nil {
 		return fmt.Errorf("encode parts: %w", err)
 	}
-	return s.writer.write(ctx, func(tx tx) error {
+	return s.writer.submit(ctx, &write{ctx: ctx, once: true, done: make(chan struct{}), do: func(tx tx) error {
 		if refused == nil {
 			n, err := tx.exec(`INSERT INTO chunk (message_seq, first, last, parts) SELECT seq, ?4, ?5, ?6 FROM message WHERE `+whereStreaming+`
 				AND coalesce((SELECT ?4 = last + 1 OR ?4 = first AND ?5 >= last FROM chunk WHERE message_seq = message.seq ORDER BY first DESC LIMIT 1), TRUE)
@@ -37,7 +37,7 @@ func (s *Store) Extend(ctx context.Context, c assistant.Claim, e assistant.Exten
 			return err // sql.ErrNoRows is not found
 		}
 		return cmp.Or(refused, chunk.ErrGap)
-	})
+	}})
 }
 
 // whereStreaming finds the answer ?3 in the conversation ?1 of the owner ?2.

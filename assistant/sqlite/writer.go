@@ -36,6 +36,7 @@ type write struct {
 	ctx  context.Context
 	do   func(tx) error
 	soon bool // need not be on the disk
+	once bool // one statement at most changes something: it needs no savepoint
 	err  error
 	done chan struct{}
 }
@@ -182,6 +183,10 @@ func (w *writer) sync(batch []*write) error {
 
 // apply makes one change. It returns only an error that ends the transaction.
 func (w *writer) apply(next *write) error {
+	if next.once {
+		next.err = next.do(tx{w})
+		return nil
+	}
 	if _, err := (tx{w}).exec("SAVEPOINT change"); err != nil {
 		return err
 	}
