@@ -54,7 +54,7 @@ func (c *Conversation) startNext() (next *turn, isLeft bool) {
 	defer c.hub.end(c.running) // at last: a hub that drains ends mouths once no turn runs
 	c.running.cancel(nil)
 	c.running = nil
-	for len(c.pending) > 0 && c.ctx.Err() == nil && !c.deleted {
+	for len(c.pending) > 0 && c.ctx.Err() == nil && !c.deleted && c.deleting == 0 {
 		t := c.pending[0]
 		c.pending = c.pending[1:]
 		t.assistant.Observer.Waiting(-1)
@@ -63,7 +63,9 @@ func (c *Conversation) startNext() (next *turn, isLeft bool) {
 		}
 		c.refuseLocked(t, assistant.Refuse(assistant.ReasonDraining))
 	}
-	c.dropPendingLocked()
+	if c.deleting == 0 { // who deletes refuses them
+		c.dropPendingLocked()
+	}
 	c.settleLocked()
 	isLeft = c.isHolding
 	c.isHolding = false // whoever works next takes it anew

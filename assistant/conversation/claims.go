@@ -178,6 +178,15 @@ func (c *Conversation) proven(t *turn) error {
 	}
 }
 
+// mayBeBuried reports whether another node may have ended the running answer, because this one was taken for dead.
+func (c *Conversation) mayBeBuried() bool {
+	if c.claim.Node == 0 {
+		return false
+	}
+	until, _ := c.hub.store.Lease()
+	return c.hub.node() != c.claim.Node || !time.Now().Before(until)
+}
+
 // leasePause is how long a holder waits before it looks again whether its lease is renewed.
 const leasePause = 50 * time.Millisecond
 

@@ -44,6 +44,8 @@ func (c *Conversation) ask(t *turn) (assistant.Receipt, error) {
 	case twin != nil:
 		twin.join(t.asker)
 		return assistant.Receipt{Run: twin.id}, nil
+	case c.deleting > 0: // which may fail
+		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonBusy)
 	case c.hub.Draining():
 		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonDraining)
 	case t.regenerate && !c.canRegenerateLocked():
@@ -210,8 +212,7 @@ const removeTimeout = 10 * time.Second
 // remove ends everything in the conversation, deletes it from the store and shows that.
 func (c *Conversation) remove(cmd assistant.Delete) error {
 	c.mu.Lock()
-	c.refusePendingLocked()
-	c.deleted = true
+	c.deleting++
 	running := c.running
 	if running != nil {
 		running.cancel(errStopped)
@@ -228,10 +229,12 @@ func (c *Conversation) remove(cmd assistant.Delete) error {
 	err := c.hub.store.Delete(c.hub.lasting(), c.owner, c.id)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.deleting--
 	if err != nil && !errors.Is(err, assistant.ErrNotFound) {
-		c.deleted = false
+		c.refusePendingLocked(assistant.OfStore(err)) // nothing would start them
 		return assistant.OfStore(err)
 	}
+	c.refusePendingLocked(assistant.Refuse(assistant.ReasonUnknownTopic))
 	c.goneLocked(cmd.From)
 	c.hub.Go(c.releaseIdle)
 	c.hub.changed(c.owner, assistant.ChangeDeleted, assistant.Conversation{ID: c.id})
@@ -241,10 +244,10 @@ func (c *Conversation) remove(cmd assistant.Delete) error {
 	return nil
 }
 
-// refusePendingLocked refuses the questions that wait: the conversation is gone.
-func (c *Conversation) refusePendingLocked() {
+// refusePendingLocked refuses the questions that wait.
+func (c *Conversation) refusePendingLocked(err error) {
 	for _, t := range c.pending {
-		c.refuseLocked(t, assistant.Refuse(assistant.ReasonUnknownTopic))
+		c.refuseLocked(t, err)
 	}
 	c.dropPendingLocked()
 }
@@ -262,7 +265,7 @@ func (c *Conversation) vanished() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.deleted {
-		c.refusePendingLocked()
+		c.refusePendingLocked(assistant.Refuse(assistant.ReasonUnknownTopic))
 		c.deleted = true
 	}
 	if t := c.running; t != nil && !t.ended {

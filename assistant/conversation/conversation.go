@@ -50,6 +50,7 @@ type Conversation struct {
 	pending   []*turn    // bounded by ask
 	opened    int        // how often it is open
 	followers []*Follower
+	deleting  int        // commands to delete it that are under way
 	deleted   bool
 	alone     *time.Timer // what happens when it is not open for long; nil = nothing
 	ages      stream.Ages // of the log

@@ -35,8 +35,11 @@ func (c *Conversation) tryFinish(t *turn, err error, kept uint64) error {
 	c.kept = kept
 	at := now()
 	fault := c.storeEnd(t, err, at)
-	if errors.Is(fault, assistant.ErrLost) {
+	switch {
+	case errors.Is(fault, assistant.ErrLost):
 		return fault
+	case errors.Is(fault, assistant.ErrNotFound) && c.mayBeBuried(): // before it was deleted
+		t.finish = assistant.FinishInterrupted
 	}
 	if broken, ok := errors.AsType[*assistant.StoreError](fault); ok {
 		err = broken

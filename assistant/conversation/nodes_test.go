@@ -682,6 +682,30 @@ func TestNodesForwardedAndBuried(t *testing.T) {
 	})
 }
 
+// TestNodesDeletedAfterBurial: where an answer could not be stored before its node was taken for dead, and its
+// conversation was deleted then, the node does not call it complete: others have shown its end already.
+func TestNodesDeletedAfterBurial(t *testing.T) {
+	onNodes(t, func(t *testing.T, c *cluster) {
+		c.piece = 5 * time.Millisecond
+		a := c.nodes[0].tab(nil)
+		run := a.ask("A", "")
+		time.Sleep(22 * time.Millisecond)
+		c.nodes[0].store.Freeze(true) // until after the first try to store the whole answer
+		time.Sleep(40 * time.Millisecond)
+		c.db.Bury(c.nodes[0].store)
+		if err := c.nodes[1].store.Delete(t.Context(), "ann", c.id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		c.nodes[0].store.Freeze(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := a.ends[run]; !slices.Equal(got, []assistant.FinishReason{assistant.FinishInterrupted}) || !a.deleted {
+			t.Errorf("the answer ended %v, deleted: %v", got, a.deleted)
+		}
+	})
+}
+
 // TestAloneKeepsClaim: a node without others keeps a claim from one question to the next, gives it back after a while,
 // and at once when another node comes or it ends itself.
 func TestAloneKeepsClaim(t *testing.T) {

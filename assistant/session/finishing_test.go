@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,42 @@ func TestLateEndGone(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := actions(p.frames(t)); !slices.Contains(got, "conversation_deleted") {
 			t.Errorf("the client got %v", got)
+		}
+	})
+}
+
+// TestDeletionThatFails holds that a question which waits is not told that its conversation is gone before it is, and that
+// the conversation goes on where the store does not delete it.
+func TestDeletionThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &oddStore{Store: memory.Open(memory.Config{})}
+		s := newServerOn(t, store, conversation.Config{Provider: counts(10, time.Second)}, nil)
+		p, topic := s.dialStored()
+		ask := func(ref string) {
+			p.in <- fmt.Sprintf(`{"action":"send_message","topic":%q,"ref":%q,"payload":{"content":"x"}}`, topic, ref)
+			synctest.Wait()
+		}
+		ask("runs")
+		ask("waits")
+		_ = p.frames(t)
+		store.panics.Store("Delete")
+		p.in <- fmt.Sprintf(`{"action":"delete_conversation","payload":{"conversation_id":%q},"ref":"deletes"}`, strings.TrimPrefix(topic, "conversation:"))
+		time.Sleep(time.Second)
+		store.panics.Store("")
+		ask("later")
+		time.Sleep(time.Minute)
+		got := p.frames(t)
+		reasons := make(map[string]string)
+		for _, f := range got {
+			if f.Action == "error" {
+				reasons[f.Ref] = f.Payload.Reason
+			}
+		}
+		if want := map[string]string{"waits": "storage_unavailable", "deletes": "storage_unavailable"}; !maps.Equal(reasons, want) {
+			t.Errorf("refused: %v, want %v", reasons, want)
+		}
+		if last := got[len(got)-1]; last.Ref != "later" || last.Action != "complete_streaming" {
+			t.Errorf("the next question ended with %s", last.text)
 		}
 	})
 }
