@@ -18,8 +18,6 @@ const (
 	// flushDelay and flushBytes bound what a crash may take of an answer that was shown.
 	flushDelay = 250 * time.Millisecond
 	flushBytes = 2 << 10
-	// flushGrid is at which multiples of it answers are stored, so that those which are due within it have one commit.
-	flushGrid = 20 * time.Millisecond
 	// strictTries is how often a piece is offered to the store before its answer fails.
 	strictTries = 3
 )
@@ -86,14 +84,8 @@ func (r *Recorder) Add(e assistant.Event) {
 	case !wasDue && r.Strict, isFull && bytes-added < flushBytes:
 		r.timer.Reset(0)
 	case !wasDue:
-		r.timer.Reset(untilFlush())
+		r.timer.Reset(flushDelay)
 	}
-}
-
-// untilFlush is flushDelay, or somewhat less.
-func untilFlush() time.Duration {
-	now := time.Now()
-	return now.Add(flushDelay).Truncate(flushGrid).Sub(now)
 }
 
 // End ends the recording and returns the number of the last event that is stored. It stores and shows what a strict
@@ -126,7 +118,7 @@ func (r *Recorder) run() {
 	r.isDue.Store(false) // before the events are read: what is added meanwhile is due again
 	r.bytes.Store(0)
 	if r.flush() && !r.isDue.Swap(true) {
-		r.timer.Reset(untilFlush())
+		r.timer.Reset(flushDelay)
 	}
 }
 
