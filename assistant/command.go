@@ -2,10 +2,11 @@ package assistant
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
 )
 
-// Command is something that a mouth wants of a conversation: [Ask], [Regenerate], [Stop], [Rename] or
+// Command is something that a mouth wants of a conversation: [Ask], [Regenerate], [Decide], [Continue], [Stop], [Rename] or
 // [Delete]. It is data; what comes of it are events, and its refusal is an error.
 type Command interface{ command() }
 
@@ -20,7 +21,24 @@ type Ask struct {
 // Regenerate drops the last answer and asks its question again.
 type Regenerate struct{ Asker }
 
-// Stop stops the running answer, or, where Run is set, that answer and no other.
+// Decide decides about a call of a tool that waits for approval. After the last decision the answer goes on, for its Asker.
+type Decide struct {
+	Asker
+	MessageID string
+	CallID    string
+	Approve   bool
+	Arguments json.RawMessage // take the place of the model's; nil = they stay
+	Reason    string          // why it is denied, for the model; "" = none is given
+}
+
+// Continue lets an answer go on that was cut while it called tools. A call of which it is not known whether it was made is
+// made again only if its tool is repeatable.
+type Continue struct {
+	Asker
+	MessageID string
+}
+
+// Stop stops the running answer, or, where Run is set, that answer and no other. One that waits ends, too.
 type Stop struct {
 	From RequestKey
 	Run  string
@@ -37,6 +55,8 @@ type Delete struct{ From RequestKey }
 
 func (Ask) command()        {}
 func (Regenerate) command() {}
+func (Decide) command()     {}
+func (Continue) command()   {}
 func (Stop) command()       {}
 func (Rename) command()     {}
 func (Delete) command()     {}
@@ -46,6 +66,7 @@ type Asker struct {
 	From         RequestKey
 	Peer         Peer
 	Instructions string // the system message, with placeholders filled in; "" = none
+	CanDecide    bool   // it shows calls of tools that wait, and can decide about them
 }
 
 // Receipt says what became of a command that was accepted.

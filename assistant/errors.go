@@ -31,6 +31,8 @@ const (
 	ReasonContentFiltered     Reason = "content_filtered"
 	ReasonEmptyAnswer         Reason = "empty_answer"
 	ReasonToolsUnsupported    Reason = "tools_unsupported"
+	ReasonNotWaiting          Reason = "not_waiting"
+	ReasonNothingToContinue   Reason = "nothing_to_continue"
 	ReasonStorageUnavailable  Reason = "storage_unavailable"
 	ReasonDraining            Reason = "draining"
 	ReasonInternal            Reason = "internal"
@@ -62,6 +64,8 @@ var reasons = []Explanation{
 	{ReasonContentFiltered, false, "The language model's content filter refused the question."},
 	{ReasonEmptyAnswer, true, "The language model sent an answer without text."},
 	{ReasonToolsUnsupported, false, "The language model asked for a tool, which is not available here."},
+	{ReasonNotWaiting, false, "Nothing waits for that decision any more."},
+	{ReasonNothingToContinue, false, "There is nothing to continue."},
 	{ReasonStorageUnavailable, true, "The conversation cannot be stored right now."},
 	{ReasonDraining, true, "The server is restarting. Try again in a moment."},
 	{ReasonInternal, true, "Something went wrong on the server."},

@@ -62,22 +62,25 @@ type Kind uint8
 
 // The kinds of events, each with its Body.
 const (
-	KindAsked     Kind = iota + 1 // Asked: a question was stored
-	KindStarted                   // Started: its answer begins
-	KindFellBack                  // Source: another model answers from now on
-	KindReasoning                 // Text
-	KindPiece                     // Text
-	KindNotice                    // Notice
-	KindFailed                    // Failed: the answer, or what was asked for, failed
-	KindCompleted                 // Completed: the answer's end, once for each KindStarted
-	KindRenamed                   // Renamed: the conversation's title changed
-	KindReplaced                  // Replaced: what came before no longer holds
-	KindDeleted                   // Deleted: the conversation is gone
-	KindJoined                    // no Body, for one mouth alone: what it asked is being answered already, as Run
+	KindAsked      Kind = iota + 1 // Asked: a question was stored
+	KindStarted                    // Started: its answer begins
+	KindFellBack                   // Source: another model answers from now on
+	KindReasoning                  // Text
+	KindPiece                      // Text
+	KindNotice                     // Notice
+	KindFailed                     // Failed: the answer, or what was asked for, failed
+	KindCompleted                  // Completed: the answer's end, once for each KindStarted
+	KindRenamed                    // Renamed: the conversation's title changed
+	KindReplaced                   // Replaced: what came before no longer holds
+	KindDeleted                    // Deleted: the conversation is gone
+	KindJoined                     // no Body, for one mouth alone: what it asked is being answered already, as Run
+	KindToolCall                   // ToolCall: what is known of a call of a tool
+	KindToolArgs                   // ToolArgs: a piece of the arguments of one that is being prepared
+	KindToolResult                 // ToolResult: the end of a call
 )
 
 // Body is what an [Event] says besides its text: [Asked], [Started], [Source], [Notice], [Failed],
-// [Completed], [Renamed], [Replaced] or [Deleted].
+// [Completed], [Renamed], [Replaced], [Deleted], [ToolCall], [ToolArgs] or [ToolResult].
 type Body interface {
 	// size is what the body holds in memory, in bytes.
 	size() int
@@ -94,6 +97,31 @@ type Started struct {
 	At     time.Time `json:"at,omitzero"` // when the question and its answer were stored
 	// ReasoningLive says that the model's reasoning is shown and not stored.
 	ReasoningLive bool `json:"reasoning_live,omitzero"`
+	// Resumed says that the answer has ended before, and goes on.
+	Resumed bool `json:"resumed,omitzero"`
+}
+
+// ToolCall is what is known of a call of a tool. It replaces what was known of it.
+type ToolCall struct {
+	Call ToolCallPart `json:"call"`
+	// ExpiresAt is when a call that waits for approval is denied; zero for others.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// GoesOn says that it was the last one to be decided: the answer goes on.
+	GoesOn bool `json:"goes_on,omitzero"`
+}
+
+// ToolArgs is the next piece of the arguments of a call, which is JSON once it is whole.
+type ToolArgs struct {
+	CallID string `json:"call_id"`
+	Piece  string `json:"piece"`
+}
+
+// ToolResult is what a tool returned, and how long that took.
+type ToolResult struct {
+	Result   ToolResultPart `json:"result"`
+	Duration time.Duration  `json:"duration,omitzero"`
+	// GoesOn is as in ToolCall, of a call that is denied.
+	GoesOn bool `json:"goes_on,omitzero"`
 }
 
 // Notice is worth knowing and needs no reaction.
@@ -112,6 +140,8 @@ const (
 	NoticeDraining         NoticeReason = "draining"          // the server stops: reconnect soon
 	NoticeSuperseded       NoticeReason = "superseded"        // a later request with the same client_id gets the rest
 	NoticeNothingToStop    NoticeReason = "nothing_to_stop"   // no such answer was running
+	NoticeToolsUnavailable NoticeReason = "tools_unavailable" // some tools are missing: their server does not answer
+	NoticeToolSteps        NoticeReason = "tool_steps"        // the answer may call no more tools
 )
 
 // Failed says why an answer, or a command, failed.
@@ -149,7 +179,14 @@ func (b Notice) size() int  { return int(unsafe.Sizeof(b)) }
 func (b Failed) size() int  { return int(unsafe.Sizeof(b)) }
 func (b Renamed) size() int { return b.Conversation.size() }
 func (b Deleted) size() int { return int(unsafe.Sizeof(b)) + len(b.ID) }
-func (s Source) size() int  { return int(unsafe.Sizeof(s)) + len(s.Provider) + len(s.Model) }
+func (b ToolCall) size() int {
+	return int(unsafe.Sizeof(b)-unsafe.Sizeof(b.Call)) + b.Call.size()
+}
+func (b ToolArgs) size() int { return int(unsafe.Sizeof(b)) + len(b.CallID) + len(b.Piece) }
+func (b ToolResult) size() int {
+	return int(unsafe.Sizeof(b)-unsafe.Sizeof(b.Result)) + b.Result.size()
+}
+func (s Source) size() int { return int(unsafe.Sizeof(s)) + len(s.Provider) + len(s.Model) }
 func (b Completed) size() int {
 	if b.Usage == nil {
 		return int(unsafe.Sizeof(b))
@@ -164,7 +201,7 @@ func (b Replaced) size() int {
 		n += m.Size()
 	}
 	if s.Running != nil {
-		n += int(unsafe.Sizeof(*s.Running)) + len(s.Running.ID) + len(s.Running.Content) + len(s.Running.Reasoning)
+		n += int(unsafe.Sizeof(*s.Running)) + len(s.Running.ID) + len(s.Running.Content) + len(s.Running.Reasoning) + s.Running.Parts.Size()
 	}
 	return n
 }
@@ -189,7 +226,8 @@ func (e Event) Continues(previous Event) bool {
 
 // kindNames are the kinds in JSON.
 var kindNames = [...]string{KindAsked: "asked", KindStarted: "started", KindFellBack: "fell_back", KindReasoning: "reasoning", KindPiece: "piece",
-	KindNotice: "notice", KindFailed: "failed", KindCompleted: "completed", KindRenamed: "renamed", KindReplaced: "replaced", KindDeleted: "deleted", KindJoined: "joined"}
+	KindNotice: "notice", KindFailed: "failed", KindCompleted: "completed", KindRenamed: "renamed", KindReplaced: "replaced", KindDeleted: "deleted", KindJoined: "joined",
+	KindToolCall: "tool_call", KindToolArgs: "tool_args", KindToolResult: "tool_result"}
 
 // String returns the kind's name in JSON.
 func (k Kind) String() string {
@@ -256,6 +294,12 @@ func (e *Event) unmarshal(data []byte) (cuts []int, err error) {
 		e.Body, err = decodeBody[Completed](j.Body)
 	case KindRenamed:
 		e.Body, err = decodeBody[Renamed](j.Body)
+	case KindToolCall:
+		e.Body, err = decodeBody[ToolCall](j.Body)
+	case KindToolArgs:
+		e.Body, err = decodeBody[ToolArgs](j.Body)
+	case KindToolResult:
+		e.Body, err = decodeBody[ToolResult](j.Body)
 	case KindReplaced:
 		e.Body, err = decodeBody[Replaced](j.Body)
 	case KindDeleted:

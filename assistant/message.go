@@ -78,12 +78,13 @@ const (
 	StatusStopped     Status = "stopped"
 	StatusFailed      Status = "failed"
 	StatusInterrupted Status = "interrupted" // the server died or was shut down in the middle
+	StatusWaiting     Status = "waiting"     // a person has to decide about its calls of tools
 )
 
 // FinishReason says how an answer ended.
 type FinishReason string
 
-// The finish reasons of the protocol. A Provider yields only the first three.
+// The finish reasons of the protocol. A Provider yields only the first three, and FinishToolCalls, which no client sees.
 const (
 	FinishStop          FinishReason = "stop"           // the model was done
 	FinishLength        FinishReason = "length"         // the model reached its token limit
@@ -92,6 +93,8 @@ const (
 	FinishBudget        FinishReason = "budget"         // the user's budget of tokens was used up
 	FinishError         FinishReason = "error"
 	FinishInterrupted   FinishReason = "interrupted" // the server died or was shut down
+	FinishWaiting       FinishReason = "waiting"     // a person has to decide; then the answer goes on
+	FinishToolCalls     FinishReason = "tool_calls"  // the model waits for what tools return
 )
 
 // Usage counts the tokens of one answer.
@@ -100,6 +103,11 @@ type Usage struct {
 	OutputTokens int  `json:"output_tokens" doc:"Tokens of the answer, reasoning included."`
 	TotalTokens  int  `json:"total_tokens" doc:"Sum of both."`
 	Estimated    bool `json:"estimated" doc:"True when the model did not report usage and the server estimated it from the length of the text."`
+}
+
+// Plus returns the sum.
+func (u Usage) Plus(v Usage) Usage {
+	return Usage{u.InputTokens + v.InputTokens, u.OutputTokens + v.OutputTokens, u.TotalTokens + v.TotalTokens, u.Estimated || v.Estimated}
 }
 
 // Snapshot is a conversation as it is after a certain event.
@@ -115,4 +123,5 @@ type Running struct {
 	ID        string
 	Content   string
 	Reasoning string
+	Parts     Parts // what the answer consists of so far; nil where that is text and reasoning
 }

@@ -58,6 +58,8 @@ type AnswerObserver interface {
 	Piece()
 	// FellBack reports that another provider answers.
 	FellBack(f Fallback)
+	// Called reports a call of a tool that has ended.
+	Called(c CallSummary)
 	// Ended is the last call. It always comes.
 	Ended(s AnswerSummary)
 }
@@ -78,8 +80,17 @@ type AnswerSummary struct {
 	Reason       Reason // what clients learned of Err
 	Usage        Usage
 	Pieces       int
+	Steps        int           // how often the model was asked
+	Calls        int           // of tools
 	FirstPiece   time.Duration // until the first piece; 0 = there was none
 	Duration     time.Duration
+}
+
+// CallSummary is what is known of a call of a tool when it has ended.
+type CallSummary struct {
+	Tool     string // its name; "" = the model named one that there is not
+	State    CallState
+	Duration time.Duration // 0 = it was not made
 }
 
 // ProviderFault returns the reason of an error that is a provider's fault; ok is false for any other.
@@ -167,6 +178,7 @@ type noAnswerObserver struct{}
 func (noAnswerObserver) FirstPiece(time.Duration) {}
 func (noAnswerObserver) Piece()                   {}
 func (noAnswerObserver) FellBack(Fallback)        {}
+func (noAnswerObserver) Called(CallSummary)       {}
 func (noAnswerObserver) Ended(AnswerSummary)      {}
 
 var (

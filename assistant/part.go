@@ -3,6 +3,7 @@ package assistant
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -62,9 +63,25 @@ type ToolCallPart struct {
 	Title      string          `json:"title,omitempty" doc:"The tool's name for people."`
 	Arguments  json.RawMessage `json:"arguments" jsonType:"object" doc:"The tool's arguments."`
 	Where      string          `json:"where" doc:"Where the tool runs: server, client or provider."`
-	State      string          `json:"state" doc:"How far the call is: running, waiting, done, failed, denied or unknown."`
-	WaitingFor string          `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval, client or input."`
+	State      CallState       `json:"state"`
+	WaitingFor string          `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval."`
+	Edited     bool            `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
 }
+
+// CallState says how far a call of a tool is.
+type CallState string
+
+// The states of calls. In a store, CallRunning is what came after it was decided that the call is made, and before its
+// end was known.
+const (
+	CallPreparing CallState = "preparing" // the model still writes the arguments; never stored
+	CallWaiting   CallState = "waiting"   // for a person
+	CallRunning   CallState = "running"
+	CallDone      CallState = "done"
+	CallFailed    CallState = "failed"
+	CallDenied    CallState = "denied"
+	CallUnknown   CallState = "unknown" // it is not known whether the call was made
+)
 
 // ToolResultPart is what a tool returned.
 type ToolResultPart struct {
@@ -207,6 +224,80 @@ func (ps Parts) join(of func(Part) (string, bool)) string {
 		return texts[0]
 	}
 	return strings.Join(texts, "")
+}
+
+// With returns the parts with one more. A call, or a result, takes the place of what was known of it.
+func (ps Parts) With(p Part) Parts {
+	if i := slices.IndexFunc(ps, func(was Part) bool { return Replaces(p, was) }); i >= 0 {
+		ps = slices.Clone(ps)
+		ps[i] = p
+		return ps
+	}
+	return append(slices.Clip(ps), p)
+}
+
+// Replaces reports whether a part says anew what another one has said: of the same call, or of its result.
+func Replaces(p, was Part) bool {
+	switch p := p.(type) {
+	case ToolCallPart:
+		was, ok := was.(ToolCallPart)
+		return ok && was.CallID == p.CallID
+	case ToolResultPart:
+		was, ok := was.(ToolResultPart)
+		return ok && was.CallID == p.CallID
+	}
+	return false
+}
+
+// CallIndex returns where the call of that id is, -1 when it is not there.
+func (ps Parts) CallIndex(id string) int {
+	return slices.IndexFunc(ps, func(p Part) bool { c, ok := p.(ToolCallPart); return ok && c.CallID == id })
+}
+
+// Calls returns the calls in a state.
+func (ps Parts) Calls(state CallState) (calls []ToolCallPart) {
+	for _, p := range ps {
+		if c, ok := p.(ToolCallPart); ok && c.State == state {
+			calls = append(calls, c)
+		}
+	}
+	return calls
+}
+
+// Result returns the result of the call of that id; ok is false where there is none.
+func (ps Parts) Result(id string) (r ToolResultPart, ok bool) {
+	for _, p := range ps {
+		if r, ok = p.(ToolResultPart); ok && r.CallID == id {
+			return r, true
+		}
+	}
+	return r, false
+}
+
+// HasCalls reports whether the parts are more than text and reasoning.
+func (ps Parts) HasCalls() bool {
+	return slices.ContainsFunc(ps, func(p Part) bool { _, ok := p.(ToolCallPart); return ok })
+}
+
+// Cut returns the parts of an answer that has ended: a call that was being prepared is none, and of one that was running
+// it is not known whether it was made.
+func (ps Parts) Cut() (cut Parts) {
+	if !ps.HasCalls() {
+		return ps
+	}
+	for _, p := range ps {
+		if c, ok := p.(ToolCallPart); ok {
+			if c.State == CallPreparing {
+				continue
+			}
+			if c.State == CallRunning {
+				c.State = CallUnknown
+			}
+			p = c
+		}
+		cut = append(cut, p)
+	}
+	return cut
 }
 
 // Size is what the parts hold in memory, in bytes.

@@ -45,13 +45,15 @@ type Request struct {
 	Instructions string
 	// Turns are the earlier questions and answers and, last, the question to answer.
 	Turns []Turn
+	// Tools are what the model may call; nil = nothing.
+	Tools []Tool
 	// MaxTokens is how many tokens the answer may have, reasoning included; 0 is no limit. A provider tells its service,
 	// where that takes a limit, unless its own is lower.
 	MaxTokens int
 }
 
 // Turn is one side's message in a [Request]. As in a [Message], Content is the text, and Parts is nil where
-// that is all.
+// that is all. The last one is the question, or an answer whose calls have ended: the model goes on from there.
 type Turn struct {
 	Role    Role // RoleUser or RoleAssistant
 	Content string
@@ -67,9 +69,17 @@ type Delta struct {
 	FinishReason FinishReason // set once, when the model says that the answer is complete
 	Usage        *Usage       // set at most once: at or after the finish reason, or alone right before the error
 	Fallback     *Fallback    // set alone and before any text: another provider answers
+	Calls        *[]CallPiece // the next pieces of calls of tools
 	// More says that the next value, whatever it is, comes without a wait, so that both can be shown together. It saves
 	// time, and may always be false.
 	More bool
+}
+
+// CallPiece is the next piece of a call of a tool. After the last one comes [FinishToolCalls].
+type CallPiece struct {
+	Index     int    // tells the calls of one step apart
+	ID, Name  string // with the first piece of an Index; the ID may be ""
+	Arguments string // the next piece of a JSON object
 }
 
 // Fallback says that a provider failed before it sent any text, and which one is asked instead.

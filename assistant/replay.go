@@ -16,6 +16,10 @@ func Replay(messages []Message, usual Source) []Event {
 				events = append(events, Event{Kind: KindPiece, Run: a.ID, Text: p.Text})
 			case ReasoningPart:
 				events = append(events, Event{Kind: KindReasoning, Run: a.ID, Text: p.Text})
+			case ToolCallPart:
+				events = append(events, Event{Kind: KindToolCall, Run: a.ID, Body: ToolCall{Call: p}})
+			case ToolResultPart:
+				events = append(events, Event{Kind: KindToolResult, Run: a.ID, Body: ToolResult{Result: p}})
 			}
 		}
 		if a.Reason != "" {

@@ -77,12 +77,15 @@ type Store interface {
 	// answer come one after the other.
 	Extend(ctx context.Context, c Claim, e Extension) error
 	// Finish gives messages that are stored their final form, all or nothing: ID, Role, ClientID and
-	// CreatedAt stay, the rest is replaced. They are an answer that was begun and, where
-	// its status changes too, its question. The conversation's UpdatedAt becomes that of the ending. Where a call whose
+	// CreatedAt stay, the rest is replaced, and what Extend has stored is dropped. They are an answer that was begun and, where
+	// its status changes too, its question. An answer with the status streaming goes on: Extend adds to it. The conversation's UpdatedAt becomes that of the ending. Where a call whose
 	// outcome was unknown has stored other events of the same numbers, a [Cluster] begins the log anew with the last
 	// of these, and returns [ErrLost].
 	Finish(ctx context.Context, c Claim, e Ending) error
 
+	// Waiting returns at most limit conversations, of any owner, that were last updated before t and whose answer has the
+	// status waiting.
+	Waiting(ctx context.Context, t time.Time, limit int) ([]Owned, error)
 	// DeleteBefore removes at most limit conversations, of any owner, that were last updated before t and
 	// have no answer streaming. It returns them: fewer than limit once none is left.
 	DeleteBefore(ctx context.Context, t time.Time, limit int) (deleted []Owned, err error)
@@ -147,7 +150,8 @@ type Extension struct {
 	ReasoningLive bool
 }
 
-// Parts returns the text and reasoning of the events that belongs to the message, neighbours of one kind joined.
+// Parts returns what of the events belongs to the message, neighbours of one kind joined. A call of a tool may come
+// several times: the last one counts.
 func (e Extension) Parts() (parts Parts) {
 	for rest := e.Events; len(rest) > 0; {
 		first, n := rest[0], 1
@@ -163,6 +167,12 @@ func (e Extension) Parts() (parts Parts) {
 			parts = append(parts, TextPart{text.String()})
 		case first.Kind == KindReasoning && !e.ReasoningLive:
 			parts = append(parts, ReasoningPart{text.String()})
+		case first.Kind == KindToolCall:
+			if call := first.Body.(ToolCall).Call; call.State != CallPreparing {
+				parts = append(parts, call)
+			}
+		case first.Kind == KindToolResult:
+			parts = append(parts, first.Body.(ToolResult).Result)
 		}
 	}
 	return parts

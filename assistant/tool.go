@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 )
 
 // Tools is where tools come from. It is safe for concurrent use.
@@ -97,4 +99,33 @@ type Input struct {
 	Message string          `json:"message" doc:"What the tool asks, as text."`
 	Schema  json.RawMessage `json:"schema,omitempty" jsonType:"object" doc:"The JSON Schema of the answer: a flat object of strings, numbers, booleans and choices."`
 	URL     string          `json:"url,omitempty" doc:"A page that the person is asked to open instead. It is never opened by itself."`
+}
+
+// maxForModel is how much of a result a model gets, in bytes.
+const maxForModel = 32 << 10
+
+// ForModel returns the result as a model gets it: its middle is left out where it is long.
+func (p ToolResultPart) ForModel() string {
+	text := p.Content
+	if len(text) <= maxForModel {
+		return text
+	}
+	head, tail := strings.ToValidUTF8(text[:maxForModel/2], ""), strings.ToValidUTF8(text[len(text)-maxForModel/2:], "")
+	return fmt.Sprintf("%s\n[… %d bytes left out …]\n%s", head, len(text)-len(head)-len(tail), tail)
+}
+
+// OutcomeUnknown is what a model is told of a call of which nobody knows whether it was made.
+const OutcomeUnknown = "It is not known whether this was done."
+
+// ArgumentsError says what is wrong with the arguments of a call.
+type ArgumentsError struct {
+	Path    []string // to what is wrong, from the arguments on
+	Problem string
+}
+
+func (e *ArgumentsError) Error() string {
+	if len(e.Path) == 0 {
+		return e.Problem
+	}
+	return strings.Join(e.Path, ".") + " " + e.Problem
 }

@@ -47,6 +47,7 @@ func (FinishReason) Values() iter.Seq2[string, string] {
 		value(FinishBudget, "the user's budget of tokens is spent"),
 		value(FinishError, "it failed; an `error` came before"),
 		value(FinishInterrupted, "the server was stopped in the middle"),
+		value(FinishWaiting, "a person has to decide about calls of tools; then the answer goes on, with another `streaming_start`"),
 	)
 }
 
@@ -62,6 +63,8 @@ func (NoticeReason) Values() iter.Seq2[string, string] {
 		value(NoticeDraining, "the server stops: reconnect soon"),
 		value(NoticeSuperseded, "the rest of the answer goes to a later request with the same `client_id`"),
 		value(NoticeNothingToStop, "no such answer was running"),
+		value(NoticeToolsUnavailable, "the server of some tools does not answer: the model does without"),
+		value(NoticeToolSteps, "the model has called tools as often as it may, and ends without more"),
 	)
 }
 
@@ -76,6 +79,22 @@ func (Role) Values() iter.Seq2[string, string] {
 	)
 }
 
+// Doc describes the states of calls.
+func (CallState) Doc() string { return "How far a call of a tool is." }
+
+// Values lists the states of calls.
+func (CallState) Values() iter.Seq2[string, string] {
+	return values(
+		value(CallPreparing, "the model still writes the arguments"),
+		value(CallWaiting, "a person has to decide"),
+		value(CallRunning, "it is being made"),
+		value(CallDone, "the tool has returned"),
+		value(CallFailed, "the tool has failed, or could not be called"),
+		value(CallDenied, "a person has denied it, or nobody has decided in time"),
+		value(CallUnknown, "it is not known whether the call was made; it is not made again"),
+	)
+}
+
 // Doc describes statuses.
 func (Status) Doc() string { return "How far the message is." }
 
@@ -87,6 +106,7 @@ func (Status) Values() iter.Seq2[string, string] {
 		value(StatusStopped, "the answer was stopped; its text so far is kept"),
 		value(StatusFailed, "the answer failed; of a question: its answer failed before any text"),
 		value(StatusInterrupted, "the server was stopped in the middle; the text so far is kept"),
+		value(StatusWaiting, "a person has to decide about the answer's calls of tools"),
 	)
 }
 

@@ -99,7 +99,7 @@ func (c *Chain) Stream(ctx context.Context, req assistant.Request) iter.Seq2[ass
 			if ended, used, err = c.ask(ctx, req, c.links[i], a, spent, yield); ended {
 				return
 			}
-			spent = sum(spent, used)
+			spent = spent.Plus(used)
 			faults, from, why = append(faults, err), i, err
 		}
 		end(yield, spent, joint(faults))
@@ -141,7 +141,7 @@ func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *atte
 			err = fault
 			break
 		}
-		if !begun && (d.Text != "" || d.Reasoning != "" || d.FinishReason != "") {
+		if !begun && (d.Text != "" || d.Reasoning != "" || d.Calls != nil || d.FinishReason != "") {
 			begun = true
 			c.answered(l, a)
 		}
@@ -154,7 +154,7 @@ func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *atte
 				used = *d.Usage
 				continue
 			}
-			d.Usage = new(sum(spent, *d.Usage))
+			d.Usage = new(spent.Plus(*d.Usage))
 		}
 		if !yield(d, nil) {
 			return true, used, nil
@@ -167,7 +167,7 @@ func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *atte
 		yield(assistant.Delta{}, context.Cause(ctx))
 		return true, used, nil
 	case ctx.Err() != nil:
-		end(yield, sum(spent, used), context.Cause(ctx))
+		end(yield, spent.Plus(used), context.Cause(ctx))
 		return true, used, nil
 	}
 	c.failed(l, a, err)
@@ -175,19 +175,11 @@ func (c *Chain) ask(ctx context.Context, req assistant.Request, l *link, a *atte
 	case begun:
 		yield(assistant.Delta{}, err)
 	case assistant.Describe(err).Reason == assistant.ReasonContentFiltered:
-		end(yield, sum(spent, used), err)
+		end(yield, spent.Plus(used), err)
 	default:
 		return false, used, err
 	}
 	return true, used, nil
-}
-
-// sum adds what was used.
-func sum(a, b assistant.Usage) assistant.Usage {
-	return assistant.Usage{
-		InputTokens: a.InputTokens + b.InputTokens, OutputTokens: a.OutputTokens + b.OutputTokens,
-		TotalTokens: a.TotalTokens + b.TotalTokens, Estimated: a.Estimated || b.Estimated,
-	}
 }
 
 // end yields the error, and before it what was spent although nothing was shown.

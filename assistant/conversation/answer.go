@@ -12,14 +12,14 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"github.com/caddy-assistant/caddy-assistant/assistant/stream"
 	"github.com/caddy-assistant/caddy-assistant/assistant/view"
-	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
 )
 
 // work answers until no question is left. It is the one goroutine of a busy conversation:
 //
 //	work ─ answer ─┬─ begin     find the question and the history, store, show the start
-//	               ├─ stream    Provider.Stream ─► take ─► recorder ─► show, store
+//	               ├─ run ─┬─ stream    Provider.Stream ─► take ─► recorder ─► show, store
+//	               │       └─ call      calls of tools, and what they return; then stream again
 //	               └─ finish    store the whole answer, show its end
 func (c *Conversation) work() {
 	for t := c.running; t != nil; t = c.next() {
@@ -78,9 +78,16 @@ func (c *Conversation) answer(t *turn) {
 	defer close(t.done)
 	defer t.meter.Drop() // what has not begun costs nothing
 	defer c.rescue(t)
+	if t.resumed || c.opens(t) {
+		c.give(t)
+	}
+}
+
+// opens obtains the conversation and begins the turn. It reports whether an answer is to be given.
+func (c *Conversation) opens(t *turn) bool {
 	answered, err := c.obtain(t)
 	if answered {
-		return
+		return false
 	}
 	if err == nil {
 		err = c.begin(t)
@@ -89,38 +96,44 @@ func (c *Conversation) answer(t *turn) {
 	case errors.Is(err, assistant.ErrLost): // and nothing was shown
 		c.letGo(true)
 		c.refuse(t, assistant.Refuse(assistant.ReasonBusy))
-		return
 	case errors.Is(err, errAnswered):
 		c.replayOwn(t)
-		return
 	case errors.Is(err, assistant.ErrDuplicate):
 		c.replay(t)
-		return
 	case err != nil:
 		if !assistant.IsRefusal(err) {
 			t.assistant.Logger.Warn("question not accepted", append(assistant.FaultFields(err), zap.String("conversation_id", c.id))...)
 		}
 		c.refuse(t, err)
-		return
 	}
+	return err == nil
+}
+
+// give gives the answer of a turn whose start was shown, or that goes on.
+func (c *Conversation) give(t *turn) {
 	t.observer = t.assistant.Observer.Answering(assistant.AnswerStart{Peer: c.askerOf(t).Peer, ConversationID: c.id, MessageID: t.id, Source: t.source})
-	c.logContent(t, t.question)
-	req := assistant.Request{Instructions: t.instructions, Turns: append(t.history, window.Turn(t.question)), MaxTokens: t.meter.Limit()}
+	if !t.resumed {
+		c.logContent(t, t.question)
+	}
 	if !c.stored() {
-		c.finish(t, t.conclude(t.stream(req, c.show, c.shown)), 0)
+		c.finish(t, t.conclude(c.run(t, output{c.show, c.shown, func() error { return nil }})), 0)
 		return
 	}
 	r := c.record(t)
-	err = t.stream(req, func(e assistant.Event) {
-		if err := c.proven(t); errors.Is(err, assistant.ErrLost) {
-			t.cancel(err)
-		} else if err == nil {
-			r.Add(e)
-		}
-	}, func() {
-		if !t.assistant.Strict { // whose events come later
-			c.shown()
-		}
+	err := c.run(t, output{
+		show: func(e assistant.Event) {
+			if err := c.proven(t); errors.Is(err, assistant.ErrLost) {
+				t.cancel(err)
+			} else if err == nil {
+				r.Add(e)
+			}
+		},
+		shown: func() {
+			if !t.assistant.Strict { // whose events come later
+				c.shown()
+			}
+		},
+		sync: r.Sync,
 	})
 	kept, shown := r.End()
 	if !shown {
@@ -173,11 +186,18 @@ func (c *Conversation) refuseLocked(t *turn, err error) {
 	}
 }
 
-// stream is the streaming loop: it asks the provider and shows what it sends. It calls shown where the next piece may
-// take a while.
-func (t *turn) stream(req assistant.Request, show func(assistant.Event), shown func()) (err error) {
-	defer shown()
+// output is where the events of an answer go.
+type output struct {
+	show  func(assistant.Event)
+	shown func()       // called where the next event may take a while
+	sync  func() error // returns when what was shown is durable
+}
+
+// stream is the streaming loop: it asks the provider and shows what it sends.
+func (t *turn) stream(req assistant.Request, o output) (err error) {
+	defer o.shown()
 	defer assistant.Catch(&err)
+	t.steps++
 	for delta, err := range t.assistant.Provider.Stream(t.ctx, req) {
 		if t.ctx.Err() != nil {
 			return context.Cause(t.ctx)
@@ -186,10 +206,15 @@ func (t *turn) stream(req assistant.Request, show func(assistant.Event), shown f
 			return err
 		}
 		characters, isCut := t.cut(&delta)
-		if t.take(delta, show); !delta.More {
-			shown()
+		t.take(delta, o.show)
+		written, err := t.write(delta.Calls, o.show)
+		if err != nil {
+			return err
 		}
-		switch within := t.meter.Add(characters); { // either ends the model's request
+		if !delta.More {
+			o.shown()
+		}
+		switch within := t.meter.Add(characters + written); { // either ends the model's request
 		case isCut:
 			return nil
 		case !within && t.finish == "":
@@ -289,8 +314,16 @@ func (t *turn) conclude(err error) error {
 	if t.finish == assistant.FinishError {
 		t.reason = assistant.Describe(err).Reason
 	}
-	t.usage = t.meter.Pay(t.usage)
+	t.pay()
 	return err
+}
+
+// pay pays for all that the model was asked.
+func (t *turn) pay() {
+	if t.usage != nil {
+		t.usage = new(t.spent.Plus(*t.usage))
+	}
+	t.usage = t.meter.Pay(t.usage)
 }
 
 // isFault reports whether a turn was cancelled because its store broke.
@@ -330,7 +363,7 @@ func (c *Conversation) rescue(t *turn) {
 	if !t.shown {
 		t.meter.Drop()
 	}
-	t.usage = t.meter.Pay(t.usage)
+	t.pay()
 	switch {
 	case !t.shown:
 		c.logEnd(t, err)

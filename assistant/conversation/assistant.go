@@ -64,6 +64,16 @@ type Config struct {
 	// ReasoningLive shows a model's reasoning while it streams, and does not store it. Otherwise it is stored
 	// with its answer.
 	ReasoningLive bool
+	// Tools are what models may call. Default: none.
+	Tools assistant.Tools
+	// MaxSteps is how often a model is asked for one answer. Each time but the last it may call tools. Default: 8.
+	MaxSteps int
+	// MaxParallel is how many calls of one answer are made at once. Default: 4.
+	MaxParallel int
+	// ToolTimeout bounds a call of a tool. Default: 30 s.
+	ToolTimeout time.Duration
+	// ApprovalTimeout is how long a call of a tool waits for approval. Then it is denied. Default: 24 h.
+	ApprovalTimeout time.Duration
 	// Observer follows what happens. Default: [assistant.NoObserver].
 	Observer assistant.Observer
 }
@@ -90,6 +100,10 @@ func New(hub *Hub, c Config) *Assistant {
 	if c.Budget.Tokens > 0 {
 		c.Context = min(c.Context, c.Budget.Input()) // or a long conversation could never go on
 	}
+	c.MaxSteps = cmp.Or(c.MaxSteps, 8)
+	c.MaxParallel = cmp.Or(c.MaxParallel, 4)
+	c.ToolTimeout = cmp.Or(c.ToolTimeout, 30*time.Second)
+	c.ApprovalTimeout = cmp.Or(c.ApprovalTimeout, 24*time.Hour)
 	c.FinishAlone = cmp.Or(c.FinishAlone, 5*time.Minute)
 	c.ResumeWindow = cmp.Or(c.ResumeWindow, defaultResumeWindow)
 	a := &Assistant{Config: c, hub: hub}

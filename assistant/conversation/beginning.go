@@ -30,6 +30,9 @@ func (c *Conversation) begin(t *turn) error {
 
 // tryBegin is begin. It returns [assistant.ErrStale] where what is in memory is not what the store has.
 func (c *Conversation) tryBegin(t *turn) error {
+	if err := c.supersede(t); err != nil {
+		return err
+	}
 	b, err := c.beginning(t)
 	if err == nil {
 		err = c.recall(t, b)

@@ -193,7 +193,7 @@ const leasePause = 50 * time.Millisecond
 // lose ends a turn whose claim is lost: the store has ended its answer, and the view becomes what the store has.
 func (c *Conversation) lose(t *turn) {
 	t.finish, t.reason = assistant.FinishInterrupted, ""
-	t.usage = t.meter.Pay(t.usage)
+	t.pay()
 	c.logEnd(t, assistant.ErrLost)
 	c.mu.Lock()
 	t.ended = true

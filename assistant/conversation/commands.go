@@ -12,8 +12,8 @@ import (
 )
 
 // Do gives the conversation a command. An [assistant.Ask] or [assistant.Regenerate] returns at once, without a call of
-// the store, and so does an [assistant.Stop] of an answer that is known to run; what comes of it are events. A rename or a deletion returns when it is
-// stored. A command that is not accepted returns an [*assistant.RefusalError], and a broken store an
+// the store, and so does an [assistant.Stop] of an answer that is known to run; what comes of it are events. A rename, a decision or a deletion
+// returns when it is stored. A command that is not accepted returns an [*assistant.RefusalError], and a broken store an
 // [*assistant.StoreError].
 func (c *Conversation) Do(ctx context.Context, cmd assistant.Command) (assistant.Receipt, error) {
 	switch cmd := cmd.(type) {
@@ -21,6 +21,10 @@ func (c *Conversation) Do(ctx context.Context, cmd assistant.Command) (assistant
 		return c.ask(newTurn(c, cmd))
 	case assistant.Regenerate:
 		return c.ask(newTurnOf(c, cmd.Asker))
+	case assistant.Decide:
+		return c.decide(ctx, decisionOf(cmd))
+	case assistant.Continue:
+		return c.decide(ctx, continuing(cmd))
 	case assistant.Stop:
 		return c.stop(cmd)
 	case assistant.Rename:
@@ -64,15 +68,23 @@ func (c *Conversation) ask(t *turn) (assistant.Receipt, error) {
 		t.assistant.Observer.Waiting(1)
 		return assistant.Receipt{Run: t.id, Queued: len(c.pending) > 1 || !c.running.ended}, nil
 	case !c.startLocked(t):
-	case !c.hub.Go(c.work):
-		t.cancel(nil)
-		c.running = nil
-		c.hub.end(t)
+	case !c.launchLocked(t):
 	default:
 		return assistant.Receipt{Run: t.id}, nil
 	}
 	t.uncount()
 	return assistant.Receipt{}, assistant.Refuse(assistant.ReasonDraining)
+}
+
+// launchLocked starts the answering goroutine for the running turn; false, and the turn is none, when the server stops.
+func (c *Conversation) launchLocked(t *turn) bool {
+	if c.hub.Go(c.work) {
+		return true
+	}
+	t.cancel(nil)
+	c.running = nil
+	c.hub.end(t)
+	return false
 }
 
 // twinLocked finds a question with that client id that waits or is being answered.
@@ -108,6 +120,10 @@ func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
 	receipt, err := c.stopHere(cmd)
 	if err == nil {
 		return receipt, nil
+	}
+	if run := c.waiting(); run != "" && (cmd.Run == "" || cmd.Run == run) {
+		c.hub.Go(func() { _, _ = c.decide(c.hub.lasting(), ending(run, cmd.From, deniedByStop)) }) // or it has ended
+		return assistant.Receipt{Run: run}, nil
 	}
 	if !c.runsElsewhere() { // it may be faster than what other nodes say
 		if err := c.freshen(0); err != nil {

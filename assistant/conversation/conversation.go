@@ -50,7 +50,8 @@ type Conversation struct {
 	pending   []*turn    // bounded by ask
 	opened    int        // how often it is open
 	followers []*Follower
-	deleting  int // commands to delete it that are under way
+	deleting  int                             // commands to delete it that are under way
+	settled   map[string]assistant.RequestKey // calls of the last answer that were decided, and by which command; nil = none
 	deleted   bool
 	alone     *time.Timer // what happens when it is not open for long; nil = nothing
 	ages      stream.Ages // of the log

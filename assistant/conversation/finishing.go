@@ -75,7 +75,7 @@ func (c *Conversation) end(t *turn, err error, at time.Time) (assistant.Ending, 
 	c.view.Running.Text.Join()
 	shown := *c.view.Running
 	shown.Reason = t.reason
-	answer, status := shown.Ended(assistant.Completed{FinishReason: t.finish, Usage: t.usage})
+	answer, status := shown.Ended(assistant.Completed{FinishReason: t.finish, Usage: t.whole()})
 	question := t.question
 	question.Status = status
 	return assistant.Ending{At: at, Messages: []assistant.Message{question, answer}, Events: c.unstored(t.ending(err, at))}, answer

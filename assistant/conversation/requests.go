@@ -14,6 +14,7 @@ const (
 	requestAsk      = "ask"
 	requestStop     = "stop"
 	requestRename   = "rename"
+	requestDecide   = "decide"   // about calls of tools
 	requestRefused  = "refused"  // a question that had been accepted
 	requestAnswered = "answered" // or it was answered before
 	requestPresence = "presence" // the conversation is open on that node
@@ -31,6 +32,7 @@ type request struct {
 	Title        string               `json:"title,omitempty"`
 	Was          *string              `json:"was,omitempty"`
 	Question     *question            `json:"question,omitempty"`
+	Decision     *decision            `json:"decision,omitempty"`
 	Failed       *assistant.Failed    `json:"failed,omitempty"`
 	Operation    json.RawMessage      `json:"operation,omitempty"`
 }
@@ -132,6 +134,11 @@ func (h *Hub) serve(ctx context.Context, from assistant.NodeID, r request) reply
 			return reply{Outcome: outcomeNotHeld}
 		}
 		return reply{Outcome: outcomeAccepted}
+	case requestDecide:
+		if r.Decision != nil {
+			c.present(from)
+			return c.serveDecision(ctx, *r.Decision)
+		}
 	case requestRename:
 		if !c.holds() {
 			return reply{Outcome: outcomeNotHeld}

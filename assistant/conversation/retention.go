@@ -82,3 +82,51 @@ func (h *Hub) removed(gone assistant.Owned) {
 	h.vanished(gone)
 	h.changed(gone.Owner, assistant.ChangeDeleted, assistant.Conversation{ID: gone.ID})
 }
+
+// Expire begins to deny calls of tools that have waited for approval longer than the settings say, every minute, until ctx is
+// done or the Hub is closed.
+func (h *Hub) Expire(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.ctx, cancel)
+	begun := h.Go(func() {
+		defer cancel()
+		defer stop()
+		ticker := time.NewTicker(time.Minute)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			if a := h.Using(); a != nil {
+				h.expire(ctx, time.Now().Add(-a.ApprovalTimeout))
+			}
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	if !begun {
+		cancel()
+	}
+}
+
+// expire denies what has waited since before t.
+func (h *Hub) expire(ctx context.Context, t time.Time) {
+	waiting, err := h.store.Waiting(ctx, t, sweepPage)
+	if err != nil {
+		if ctx.Err() == nil {
+			h.log.Warn("look for calls that wait for approval", zap.Error(err))
+		}
+		return
+	}
+	for _, w := range waiting {
+		c, err := h.Open(w.Owner, w.ID)
+		if err != nil {
+			continue
+		}
+		if run := c.waiting(); run != "" {
+			if _, err := c.decide(ctx, ending(run, assistant.RequestKey{}, deniedByTime)); err != nil && !assistant.IsRefusal(err) {
+				h.log.Warn("deny a call that nobody has decided", zap.String("conversation_id", w.ID), zap.Error(err))
+			}
+		}
+		c.Close()
+	}
+}

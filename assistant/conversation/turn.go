@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -44,7 +45,9 @@ type turn struct {
 
 	// set before it is shown
 	history []assistant.Turn
-	trimmed bool // the model does not receive all of the history
+	trimmed bool             // the model does not receive all of the history
+	resumed bool             // its answer was begun before, and goes on
+	earlier *assistant.Usage // of an answer that goes on: until then; nil = none
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
@@ -53,6 +56,11 @@ type turn struct {
 
 	// the answering goroutine's
 	meter      limits.Meter
+	toolbox    toolbox
+	drafts     []draft         // calls that the model writes
+	steps      int             // how often the model was asked, also before the answer went on
+	calls      int             // of tools, that have ended
+	spent      assistant.Usage // of the steps before this one
 	finish     assistant.FinishReason
 	reason     assistant.Reason // why it failed; "" = it did not
 	usage      *assistant.Usage
@@ -138,7 +146,15 @@ func (t *turn) ending(err error, at time.Time) (events []assistant.Event) {
 	if t.finish == assistant.FinishError {
 		events = append(events, t.event(assistant.KindFailed, assistant.Describe(err)))
 	}
-	return append(events, t.event(assistant.KindCompleted, assistant.Completed{FinishReason: t.finish, Usage: t.usage, At: at}))
+	return append(events, t.event(assistant.KindCompleted, assistant.Completed{FinishReason: t.finish, Usage: t.whole(), At: at}))
+}
+
+// whole is the usage of the whole answer, also before it went on.
+func (t *turn) whole() *assistant.Usage {
+	if t.earlier == nil || t.usage == nil {
+		return cmp.Or(t.usage, t.earlier)
+	}
+	return new(t.earlier.Plus(*t.usage))
 }
 
 // event is an event of the turn's answer.
@@ -148,7 +164,7 @@ func (t *turn) event(kind assistant.Kind, body assistant.Body) assistant.Event {
 
 // summary is what the observer and the log learn of an answer's end.
 func (t *turn) summary(err error) assistant.AnswerSummary {
-	s := assistant.AnswerSummary{Source: t.source, FinishReason: t.finish, Usage: *t.usage, Pieces: t.pieces, FirstPiece: t.waited, Duration: time.Since(t.started)}
+	s := assistant.AnswerSummary{Source: t.source, FinishReason: t.finish, Usage: *t.usage, Pieces: t.pieces, Steps: t.steps, Calls: t.calls, FirstPiece: t.waited, Duration: time.Since(t.started)}
 	if t.finish == assistant.FinishError {
 		s.Err, s.Reason = err, assistant.Describe(err).Reason
 	}
@@ -164,7 +180,7 @@ func (c *Conversation) logEnd(t *turn, err error) {
 	}
 	fields := append(c.fieldsOf(t), zap.Inline(end.Source), zap.String("message_id", t.id), zap.String("finish_reason", string(end.FinishReason)),
 		zap.Int("input_tokens", end.Usage.InputTokens), zap.Int("output_tokens", end.Usage.OutputTokens), zap.Bool("estimated", end.Usage.Estimated),
-		zap.Int("pieces", end.Pieces), zap.Duration("first_piece", end.FirstPiece), zap.Duration("duration", end.Duration))
+		zap.Int("pieces", end.Pieces), zap.Int("steps", end.Steps), zap.Int("calls", end.Calls), zap.Duration("first_piece", end.FirstPiece), zap.Duration("duration", end.Duration))
 	if t.finish != assistant.FinishError {
 		t.assistant.Logger.Info("answer ended", append(fields, zap.NamedError("cause", err))...)
 		return

@@ -266,6 +266,15 @@ func (o *Opening) Finish(ctx context.Context, c assistant.Claim, e assistant.End
 	return s.Finish(ctx, c, e)
 }
 
+// Waiting finds what waits for a person.
+func (o *Opening) Waiting(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
+	s, err := o.Opened(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Waiting(ctx, t, limit)
+}
+
 // DeleteBefore removes old conversations.
 func (o *Opening) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
 	s, err := o.Opened(ctx)

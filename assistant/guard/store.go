@@ -161,6 +161,10 @@ func (s *Guarded) Finish(ctx context.Context, c assistant.Claim, e assistant.End
 	return err
 }
 
+func (s *Guarded) Waiting(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
+	return call(s, ctx, "waiting", func(ctx context.Context) ([]assistant.Owned, error) { return s.Store.Waiting(ctx, t, limit) })
+}
+
 func (s *Guarded) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
 	return call(s, ctx, "delete_before", func(ctx context.Context) ([]assistant.Owned, error) { return s.Store.DeleteBefore(ctx, t, limit) })
 }

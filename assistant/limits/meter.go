@@ -81,6 +81,16 @@ func (m *Meter) Failed(u assistant.Usage) {
 	m.before.OutputTokens += u.OutputTokens
 }
 
+// Next goes on with another request for the same answer, after one that has used what was reported, or else as much as was
+// counted. input is that of the next request, in tokens. It returns what was used, and whether the budget has had it.
+func (m *Meter) Next(reported *assistant.Usage, input int) (used assistant.Usage, within bool) {
+	output := TokensIn(m.output)
+	used = *cmp.Or(reported, &assistant.Usage{InputTokens: m.input, OutputTokens: output, TotalTokens: m.input + output, Estimated: true})
+	m.Failed(used)
+	m.input, m.output = input, 0
+	return used, m.Add(0)
+}
+
 // Add counts so many characters of the model's, and reports whether the budget has had it. What is reserved may be
 // exceeded while the budget has more.
 func (m *Meter) Add(characters int) (within bool) {
@@ -219,6 +229,20 @@ func (as *Accounts) settle(a *account, reserved, used, notAsked int) {
 // Tokens estimates how many tokens a text has: one for every four characters, which is about right for
 // English.
 func Tokens(text string) int { return TokensIn(utf8.RuneCountInString(text)) }
+
+// TokensOf is Tokens for a message or a turn: its text, and its parts where it is more than that.
+func TokensOf(content string, parts assistant.Parts) int {
+	n := utf8.RuneCountInString(content)
+	for _, part := range parts {
+		switch p := part.(type) {
+		case assistant.ToolCallPart:
+			n += len(p.Name) + utf8.RuneCount(p.Arguments)
+		case assistant.ToolResultPart:
+			n += utf8.RuneCountInString(p.ForModel())
+		}
+	}
+	return TokensIn(n)
+}
 
 // TokensIn estimates how many tokens so many characters are.
 func TokensIn(characters int) int { return (characters + 3) / 4 }

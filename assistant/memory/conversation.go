@@ -76,9 +76,9 @@ func (m *message) read() assistant.Message {
 	read := m.Message
 	read.Usage = clone(m.Usage)
 	if m.streams() {
-		parts := make([]assistant.Parts, len(m.chunks))
-		for i, c := range m.chunks {
-			parts[i] = c.Parts
+		parts := []assistant.Parts{m.AllParts()}
+		for _, c := range m.chunks {
+			parts = append(parts, c.Parts)
 		}
 		read.SetParts(chunk.Join(parts...))
 	}

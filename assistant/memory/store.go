@@ -166,6 +166,21 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	return err
 }
 
+// Waiting implements assistant.Store.
+func (s *Store) Waiting(ctx context.Context, t time.Time, limit int) (waiting []assistant.Owned, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	for _, c := range s.conversations {
+		if len(waiting) < limit && c.UpdatedAt.Before(t) && slices.ContainsFunc(c.messages, func(m *message) bool { return m.Status == assistant.StatusWaiting }) {
+			waiting = append(waiting, assistant.Owned{Owner: c.owner, ID: c.ID})
+		}
+	}
+	return waiting, nil
+}
+
 // DeleteBefore implements assistant.Store. It looks at all conversations of all owners.
 func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) (deleted []assistant.Owned, err error) {
 	s.mu.Lock()

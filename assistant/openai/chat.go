@@ -34,6 +34,10 @@ func newChat(c Config) *chat {
 func (a *chat) request(req assistant.Request) (path string, params any) {
 	p := a.params
 	p.Messages = messages(req)
+	for _, tool := range req.Tools {
+		p.Tools = append(p.Tools, sdk.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{
+			Name: tool.Name, Description: optional(nonempty(tool.Description)), Parameters: schemaOf(tool)}))
+	}
 	switch limit := lowest(a.maxTokens, req); {
 	case limit == 0:
 	case a.isNewer:
@@ -50,7 +54,9 @@ func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
 		list = append(list, sdk.SystemMessage(req.Instructions))
 	}
 	for _, turn := range turnsOf(req) {
-		if turn.Role == assistant.RoleAssistant {
+		if turn.Role == assistant.RoleAssistant && turn.Parts.HasCalls() {
+			list = append(list, chatSteps(turn.Parts)...)
+		} else if turn.Role == assistant.RoleAssistant {
 			list = append(list, sdk.AssistantMessage(turn.Content))
 		} else {
 			list = append(list, sdk.UserMessage(turn.Content))
@@ -59,4 +65,24 @@ func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
 	return list
 }
 
-func (a *chat) translator() answer.Translator { return answer.Chat(a.thinkTags) }
+// chatSteps are the messages of an answer that has called tools: of each step what the model said and called, and then
+// what each call returned.
+func chatSteps(parts assistant.Parts) (list []sdk.ChatCompletionMessageParamUnion) {
+	for _, s := range stepsOf(parts) {
+		m := sdk.ChatCompletionAssistantMessageParam{}
+		if s.text != "" {
+			m.Content.OfString = sdk.String(s.text)
+		}
+		for _, c := range s.calls {
+			m.ToolCalls = append(m.ToolCalls, sdk.ChatCompletionMessageToolCallUnionParam{OfFunction: &sdk.ChatCompletionMessageFunctionToolCallParam{
+				ID: c.CallID, Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: c.Name, Arguments: string(c.Arguments)}}})
+		}
+		list = append(list, sdk.ChatCompletionMessageParamUnion{OfAssistant: &m})
+		for _, c := range s.calls {
+			list = append(list, sdk.ToolMessage(resultOf(parts, c), c.CallID))
+		}
+	}
+	return list
+}
+
+func (a *chat) translator(tools bool) answer.Translator { return answer.Chat(a.thinkTags, tools) }

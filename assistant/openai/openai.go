@@ -91,7 +91,7 @@ func (p *Provider) answer(ctx context.Context, req assistant.Request, yield func
 		return w.explain(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	t := p.api.translator()
+	t := p.api.translator(len(req.Tools) > 0)
 	for delta, err := range answer.Read(w.reader(res.Body), t, w.enter) {
 		switch {
 		case ctx.Err() != nil:

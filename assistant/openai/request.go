@@ -29,8 +29,8 @@ const (
 type api interface {
 	// request returns the path to post a question to, below the base URL, and the SDK's parameters.
 	request(req assistant.Request) (path string, params any)
-	// translator returns a new translator for one answer.
-	translator() answer.Translator
+	// translator returns a new translator for one answer; tools says that the model may call some.
+	translator(tools bool) answer.Translator
 }
 
 func newAPI(c Config) api {

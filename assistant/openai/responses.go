@@ -42,16 +42,49 @@ func (a *responsesAPI) request(req assistant.Request) (path string, params any) 
 	if limit := lowest(a.maxTokens, req); limit > 0 {
 		p.MaxOutputTokens = sdk.Int(max(limit, minOutputTokens))
 	}
+	for _, tool := range req.Tools {
+		p.Tools = append(p.Tools, responses.ToolUnionParam{OfFunction: &responses.FunctionToolParam{
+			Name: tool.Name, Description: optional(nonempty(tool.Description)), Parameters: schemaOf(tool), Strict: sdk.Bool(false)}})
+	}
 	for _, turn := range turnsOf(req) {
+		if turn.Role == assistant.RoleAssistant && turn.Parts.HasCalls() {
+			p.Input.OfInputItemList = append(p.Input.OfInputItemList, responsesSteps(turn.Parts)...)
+			continue
+		}
 		role := responses.EasyInputMessageRoleUser
 		if turn.Role == assistant.RoleAssistant {
 			role = responses.EasyInputMessageRoleAssistant
 		}
-		item := responses.ResponseInputItemParamOfMessage(turn.Content, role)
-		item.OfMessage.Type = responses.EasyInputMessageTypeMessage // OpenAI can do without, llama.cpp cannot
-		p.Input.OfInputItemList = append(p.Input.OfInputItemList, item)
+		p.Input.OfInputItemList = append(p.Input.OfInputItemList, inputMessage(turn.Content, role))
 	}
 	return "responses", p
 }
 
-func (a *responsesAPI) translator() answer.Translator { return answer.Responses(a.thinkTags) }
+func inputMessage(text string, role responses.EasyInputMessageRole) responses.ResponseInputItemUnionParam {
+	item := responses.ResponseInputItemParamOfMessage(text, role)
+	item.OfMessage.Type = responses.EasyInputMessageTypeMessage // OpenAI can do without, llama.cpp cannot
+	return item
+}
+
+// responsesSteps are the items of an answer that has called tools: of each step what the model said and called, and then
+// what each call returned.
+func responsesSteps(parts assistant.Parts) (items responses.ResponseInputParam) {
+	for _, s := range stepsOf(parts) {
+		if s.text != "" {
+			items = append(items, inputMessage(s.text, responses.EasyInputMessageRoleAssistant))
+		}
+		for _, c := range s.calls {
+			items = append(items, responses.ResponseInputItemParamOfFunctionCall(string(c.Arguments), c.CallID, c.Name))
+		}
+		for _, c := range s.calls {
+			output := responses.ResponseInputItemParamOfFunctionCallOutput(resultOf(parts, c))
+			output.OfFunctionCallOutput.CallID = sdk.String(c.CallID)
+			items = append(items, output)
+		}
+	}
+	return items
+}
+
+func (a *responsesAPI) translator(tools bool) answer.Translator {
+	return answer.Responses(a.thinkTags, tools)
+}

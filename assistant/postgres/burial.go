@@ -2,12 +2,15 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
 const (
@@ -149,11 +152,11 @@ func (s *Store) takeOver(ctx context.Context, tx pgx.Tx, ids []string) (answers 
 	if err != nil {
 		return 0, err
 	}
-	texts := make(map[int64][]assistant.Event)
+	parts := make(map[int64]assistant.Parts)
 	for _, answer := range cut {
-		texts[answer.seq] = answer.text
+		parts[answer.seq] = answer.parts
 	}
-	if err := interrupt(ctx, tx, s.in(`assistant.message`), texts); err != nil {
+	if err := interrupt(ctx, tx, s.in(`assistant.message`), parts); err != nil {
 		return 0, err
 	}
 	epochs := make([]string, len(ids))
@@ -185,44 +188,49 @@ func collect[T any](ctx context.Context, tx pgx.Tx, statement string, args ...an
 type cutAnswer struct {
 	seq              int64 // of its message
 	conversation, id string
-	at               time.Time         // the conversation's UpdatedAt, which stays
-	text             []assistant.Event // what is stored of it
+	at               time.Time       // the conversation's UpdatedAt, which stays
+	parts            assistant.Parts // what is stored of it
 }
 
-// streaming returns the answers that stream in these conversations. Where the text of one cannot be read, it has what comes
+// streaming returns the answers that stream in these conversations. Where a part of one cannot be read, it has what comes
 // before: nothing keeps an answer from its end.
 func (s *Store) streaming(ctx context.Context, tx pgx.Tx, ids []string) (answers []cutAnswer, err error) {
-	rows, err := tx.Query(ctx, s.in(`SELECT m.seq, m.conversation_id, m.id, (SELECT updated_at FROM assistant.conversation c WHERE c.id = m.conversation_id), `+streamed+`
+	rows, err := tx.Query(ctx, s.in(`SELECT m.seq, m.conversation_id, m.id, (SELECT updated_at FROM assistant.conversation c WHERE c.id = m.conversation_id), content, parts, `+streamed+`
 		FROM assistant.message m WHERE conversation_id = ANY($1) AND status = 'streaming'`), ids)
 	if err != nil {
 		return nil, err
 	}
 	var a cutAnswer
-	var stored *string
-	_, err = pgx.ForEachRow(rows, []any{&a.seq, &a.conversation, &a.id, &a.at, &stored}, func() error {
-		text, fault := textEvents(stored)
-		if fault != nil {
+	var parts, stored *string
+	var m assistant.Message
+	_, err = pgx.ForEachRow(rows, []any{&a.seq, &a.conversation, &a.id, &a.at, &m.Content, &parts, &stored}, func() error {
+		var fault error
+		if m.Parts = nil; parts != nil {
+			fault = json.Unmarshal([]byte(*parts), &m.Parts)
+		}
+		added, err := partEvents(stored)
+		if fault = errors.Join(fault, err); fault != nil {
 			s.log.Error("what is stored of an answer cannot be read", zap.Int64("message", a.seq), zap.Error(fault))
 		}
-		a.text = text
+		a.parts = chunk.Join(m.AllParts(), partsOf(added))
 		answers = append(answers, a)
 		return nil
 	})
 	return answers, err
 }
 
-// interrupt gives messages the text of these events, and marks them interrupted.
-func interrupt(ctx context.Context, tx pgx.Tx, table string, texts map[int64][]assistant.Event) error {
+// interrupt gives messages these parts, and marks them interrupted.
+func interrupt(ctx context.Context, tx pgx.Tx, table string, answers map[int64]assistant.Parts) error {
 	var b pgx.Batch
-	for answer, events := range texts {
+	for answer, parts := range answers {
 		var m assistant.Message
-		m.SetParts(partsOf(events))
-		parts, err := partsColumn(m.Parts)
+		m.SetParts(parts.Cut())
+		column, err := partsColumn(m.Parts)
 		if err != nil {
 			return err
 		}
 		b.Queue(`UPDATE `+table+` SET content = $2, parts = $3, status = 'interrupted', finish_reason = 'interrupted' WHERE seq = $1`,
-			answer, clean(m.Content), parts)
+			answer, clean(m.Content), column)
 	}
 	return tx.SendBatch(ctx, &b).Close()
 }

@@ -68,6 +68,12 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	return err
 }
 
+// Waiting implements assistant.Store.
+func (s *Store) Waiting(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
+	return query(ctx, s, pgx.RowToStructByPos[assistant.Owned], `SELECT owner, id FROM assistant.conversation WHERE updated_at < $1
+		AND id IN (SELECT conversation_id FROM assistant.message WHERE status = 'waiting') ORDER BY updated_at LIMIT $2`, t, max(limit, 0))
+}
+
 // DeleteBefore implements assistant.Store. A conversation that is claimed, as each is in which an answer streams, or that a
 // transaction of another call holds just then, is passed over.
 func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
 // lastEvent is the number of the last event that is stored of the log of a conversation c.
@@ -98,14 +99,14 @@ func (s *Store) rewrite(ctx context.Context, c assistant.Claim, e assistant.Exte
 	return s.atomically(ctx, b)
 }
 
-// streamed is what is stored of a message m that is streaming: its events, as JSON for textEvents.
+// streamed is what has been stored of a message m since it streams: its events, as JSON for partEvents.
 const streamed = `CASE status WHEN 'streaming' THEN (
 	SELECT '[' || string_agg('{"First":' || first || ',"Last":' || last || ',"ReasoningLive":' || reasoning_live || ',"Data":' || data || '}', ',' ORDER BY first) || ']'
 	FROM assistant.event e JOIN assistant.conversation c ON c.id = e.conversation_id AND c.epoch = e.epoch
 	WHERE e.conversation_id = m.conversation_id AND first >= first_event) END`
 
-// textEvents returns the events that make the message's text, of what streamed is.
-func textEvents(stored *string) (text []assistant.Event, err error) {
+// partEvents returns the events that make the message's parts, of what streamed is.
+func partEvents(stored *string) (found []assistant.Event, err error) {
 	if stored == nil {
 		return nil, nil
 	}
@@ -120,26 +121,25 @@ func textEvents(stored *string) (text []assistant.Event, err error) {
 	for _, r := range rows {
 		events, err := assistant.Batch{First: r.First, Last: r.Last, Data: r.Data}.Events()
 		if err != nil {
-			return text, err
+			return found, err
 		}
 		for _, e := range events {
-			if e.Kind == assistant.KindPiece || e.Kind == assistant.KindReasoning && !r.ReasoningLive {
-				text = append(text, e)
+			switch e.Kind {
+			case assistant.KindReasoning:
+				if !r.ReasoningLive {
+					found = append(found, e)
+				}
+			case assistant.KindPiece, assistant.KindToolCall, assistant.KindToolResult:
+				found = append(found, e)
 			}
 		}
 	}
-	return text, nil
+	return found, nil
 }
 
-// partsOf returns what the text of events amounts to, none of it empty.
-func partsOf(text []assistant.Event) assistant.Parts {
-	var events []assistant.Event
-	for _, e := range text {
-		if e.Text != "" {
-			events = append(events, e)
-		}
-	}
-	return assistant.Extension{Events: events}.Parts()
+// partsOf returns what events amount to. No text of it is empty.
+func partsOf(events []assistant.Event) assistant.Parts {
+	return chunk.Join(assistant.Extension{Events: events}.Parts())
 }
 
 // Events implements [assistant.Cluster]. A batch that begins before the cursor is cut there.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
 // messageColumns are a message m and, while it streams, its events.
@@ -24,9 +25,9 @@ func scanMessage(row pgx.CollectableRow) (m assistant.Message, err error) {
 		err = json.Unmarshal([]byte(*parts), &m.Parts)
 	}
 	if err == nil && stored != nil {
-		var text []assistant.Event
-		text, err = textEvents(stored)
-		m.SetParts(partsOf(text))
+		var added []assistant.Event
+		added, err = partEvents(stored)
+		m.SetParts(chunk.Join(m.AllParts(), partsOf(added)))
 	}
 	return m, err
 }

@@ -132,5 +132,9 @@ func succeed(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	return interrupt(ctx, tx, `message`, texts)
+	answers := make(map[int64]assistant.Parts)
+	for answer, events := range texts {
+		answers[answer] = partsOf(events)
+	}
+	return interrupt(ctx, tx, `message`, answers)
 }

@@ -105,15 +105,20 @@ func (s *Store) Finish(ctx context.Context, c assistant.Claim, e assistant.Endin
 // finish queues what the conversation and its messages become.
 func (b *batch) finish(c assistant.Claim, e assistant.Ending) error {
 	b.must(assistant.ErrLost, `UPDATE assistant.conversation c SET updated_at = $5 WHERE `+held, claimed(c, e.At)...)
+	var next *uint64 // event, where these come before
+	if n := len(e.Events); n > 0 {
+		next = new(e.Events[n-1].Seq + 1)
+	}
 	for _, m := range e.Messages {
 		parts, err := partsColumn(m.Parts)
 		if err != nil {
 			return err
 		}
 		b.must(assistant.ErrNotFound, `UPDATE assistant.message
-			SET content = $3, parts = $4, provider = $5, model = $6, status = $7, finish_reason = $8, reason = $9, usage = $10
+			SET content = $3, parts = $4, provider = $5, model = $6, status = $7, finish_reason = $8, reason = $9, usage = $10,
+			first_event = CASE WHEN $7 = 'streaming' THEN coalesce($11, (SELECT 1 + `+lastEvent+` FROM assistant.conversation c WHERE id = $1)) ELSE first_event END
 			WHERE conversation_id = $1 AND id = $2`, c.ID, m.ID,
-			clean(m.Content), parts, clean(m.Provider), clean(m.Model), m.Status, m.FinishReason, m.Reason, m.Usage)
+			clean(m.Content), parts, clean(m.Provider), clean(m.Model), m.Status, m.FinishReason, m.Reason, m.Usage, next)
 	}
 	return nil
 }

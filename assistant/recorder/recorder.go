@@ -88,6 +88,21 @@ func (r *Recorder) Add(e assistant.Event) {
 	}
 }
 
+// Sync stores what was added so far, and returns when that is durable.
+func (r *Recorder) Sync() error {
+	r.flushing <- struct{}{}
+	defer func() { <-r.flushing }()
+	r.isDue.Store(false)
+	r.bytes.Store(0)
+	if r.Strict {
+		return r.flushStrict()
+	}
+	if !r.Log.Holds(r.After) {
+		return errors.New("the answer is too long to be stored before its end")
+	}
+	return r.flushLog()
+}
+
 // End ends the recording and returns the number of the last event that is stored. It stores and shows what a strict
 // answer still owes; otherwise nothing is stored, since the whole answer will be. shown is false where not all was
 // shown: then the answer is not complete, although the model may have said all.

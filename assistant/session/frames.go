@@ -13,7 +13,14 @@ func frameOf(e assistant.Event) wire.Frame {
 	case assistant.Asked:
 		return msgUserMessage.With(userMessagePayload(body.Message))
 	case assistant.Started:
-		return msgStreamingStart.With(StreamingStartPayload{MessageID: e.Run, Model: body.Source.Model})
+		return msgStreamingStart.With(StreamingStartPayload{MessageID: e.Run, Model: body.Source.Model, Resumed: body.Resumed})
+	case assistant.ToolCall:
+		return msgToolCall.With(toolCallPayload(e.Run, body))
+	case assistant.ToolArgs:
+		return msgToolCallArgs.With(ToolCallArgsPayload{e.Run, body.CallID, body.Piece})
+	case assistant.ToolResult:
+		r := body.Result
+		return msgToolResult.With(ToolResultPayload{e.Run, r.CallID, r.Content, r.Structured, r.IsError, r.Truncated, body.Duration.Milliseconds()})
 	case assistant.Source:
 		return msgNotice.With(fallbackNotice(body))
 	case assistant.Notice:
@@ -57,7 +64,20 @@ func userMessagePayload(m assistant.Message) UserMessagePayload {
 func snapshotPayload(s assistant.Snapshot) SnapshotPayload {
 	p := SnapshotPayload{Conversation: s.Conversation, Messages: s.Messages, HasMore: s.HasMore}
 	if r := s.Running; r != nil {
-		p.Streaming = &StreamingAnswer{r.ID, r.Content, r.Reasoning}
+		p.Streaming = &StreamingAnswer{r.ID, r.Content, r.Reasoning, r.Parts}
+	}
+	return p
+}
+
+func toolCallPayload(run string, b assistant.ToolCall) ToolCallPayload {
+	c := b.Call
+	p := ToolCallPayload{MessageID: run, CallID: c.CallID, Name: c.Name, Title: c.Title, Where: c.Where, State: c.State, WaitingFor: c.WaitingFor,
+		Arguments: c.Arguments, Edited: c.Edited}
+	switch c.State {
+	case assistant.CallPreparing:
+		p.Arguments = nil
+	case assistant.CallWaiting:
+		p.Approval = &Approval{Editable: true, ExpiresAt: b.ExpiresAt}
 	}
 	return p
 }

@@ -104,7 +104,7 @@ func (r *request) question(ask assistant.Ask, field ...string) error {
 	if limit := a.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(ask.Text) > limit {
 		return wire.TooLong(limit, at)
 	}
-	if ask.Asker, err = r.s.asker(a, ask.Text); err != nil {
+	if ask.Asker, err = r.s.asker(a, r.envelope, ask.Text); err != nil {
 		return err
 	}
 	return r.s.ask(c, r.envelope, ask.From, ask)
@@ -115,7 +115,7 @@ func (r *request) onRegenerate(context.Context, wire.Null) error {
 	if err != nil {
 		return err
 	}
-	asker, err := r.s.asker(r.s.settings(), "")
+	asker, err := r.s.asker(r.s.settings(), r.envelope, "")
 	if err != nil {
 		return err
 	}
@@ -124,12 +124,52 @@ func (r *request) onRegenerate(context.Context, wire.Null) error {
 
 // asker is this session's client, about to ask this under these settings. A question that the model cannot receive
 // beside its instructions is refused.
-func (s *Session) asker(a *conversation.Assistant, question string) (assistant.Asker, error) {
-	asker := assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions)}
+func (s *Session) asker(a *conversation.Assistant, e wire.Envelope, question string) (assistant.Asker, error) {
+	asker := assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions), CanDecide: e.Extended()}
 	if limits.Tokens(asker.Instructions)+limits.Tokens(question) > a.Context {
 		return asker, assistant.Refuse(assistant.ReasonContextOverflow)
 	}
 	return asker, nil
+}
+
+func (r *request) onDecideToolCall(_ context.Context, p DecideToolCallPayload) error {
+	cmd := assistant.Decide{MessageID: p.MessageID, CallID: p.CallID, Approve: p.Decision == decisionApprove, Arguments: p.Arguments, Reason: p.Reason}
+	at := []string{r.envelope.Action, "payload", "arguments"}
+	if p.Arguments != nil && !cmd.Approve {
+		return invalid(wire.Item{Type: "value_error", Loc: at, Msg: "Value error, a call that is denied has no arguments"})
+	}
+	err := r.decide(func(asker assistant.Asker) assistant.Command {
+		cmd.Asker = asker
+		return cmd
+	})
+	if fault, ok := errors.AsType[*assistant.ArgumentsError](err); ok {
+		return invalid(wire.Item{Type: "json_schema", Loc: append(at, fault.Path...), Msg: fault.Problem})
+	}
+	return err
+}
+
+func invalid(item wire.Item) error { return &wire.ValidationError{Items: []wire.Item{item}} }
+
+func (r *request) onContinueAnswer(_ context.Context, p ContinueAnswerPayload) error {
+	return r.decide(func(asker assistant.Asker) assistant.Command {
+		return assistant.Continue{Asker: asker, MessageID: p.MessageID}
+	})
+}
+
+// decide gives a command after which an answer may go on.
+func (r *request) decide(command func(assistant.Asker) assistant.Command) error {
+	c, err := r.conversation()
+	if err != nil {
+		return err
+	}
+	asker, err := r.s.asker(r.s.settings(), r.envelope, "")
+	if err != nil {
+		return err
+	}
+	r.s.begin(asker.From, r.envelope, cmp.Or(r.envelope.Topic, r.s.home))
+	_, err = c.Do(r.s.ctx, command(asker))
+	r.s.decided(asker.From, err)
+	return err
 }
 
 func (r *request) onStopStreaming(_ context.Context, p *StopStreamingPayload) error {

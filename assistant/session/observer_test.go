@@ -74,6 +74,9 @@ func (w *watcher) LimitsShared(shared bool) {
 func (a *watched) FirstPiece(time.Duration)      { a.called("first") }
 func (a *watched) Piece()                        { a.called("piece") }
 func (a *watched) FellBack(f assistant.Fallback) { a.called("fallback to " + f.Next.Model) }
+func (a *watched) Called(c assistant.CallSummary) {
+	a.called("call of " + c.Tool + " " + string(c.State))
+}
 func (a *watched) Ended(s assistant.AnswerSummary) {
 	a.called("ended")
 	a.do(func() { a.ends = append(a.ends, s) })

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"encoding/json"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -17,6 +19,81 @@ type StreamingStartPayload struct {
 	Content   string `json:"content" doc:"Always empty."`
 	MessageID string `json:"message_id,omitempty" format:"uuid" doc:"The answer's id. Extended frames only."`
 	Model     string `json:"model,omitempty" doc:"The model that answers. Extended frames only."`
+	Resumed   bool   `json:"resumed,omitzero" doc:"True when an answer that has ended before goes on."`
+}
+
+// ToolCallPayload is the payload of tool_call.
+type ToolCallPayload struct {
+	MessageID  string              `json:"message_id" format:"uuid" doc:"The answer's id."`
+	CallID     string              `json:"call_id" doc:"The call's id within the answer."`
+	Name       string              `json:"name" doc:"The tool's name, as the model knows it."`
+	Title      string              `json:"title,omitempty" doc:"The tool's name for people."`
+	Where      string              `json:"where" doc:"Where the tool runs: server."`
+	State      assistant.CallState `json:"state"`
+	WaitingFor string              `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval."`
+	Arguments  json.RawMessage     `json:"arguments,omitempty" jsonType:"object" doc:"All arguments; absent while the model writes them. Text of the model: show it as it is."`
+	Approval   *Approval           `json:"approval,omitempty"`
+	Edited     bool                `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
+}
+
+// Approval is what a call that waits for approval allows.
+type Approval struct {
+	Editable  bool      `json:"editable" doc:"True when the arguments may be changed."`
+	ExpiresAt time.Time `json:"expires_at" doc:"UTC; then it is denied."`
+}
+
+// Doc describes approvals.
+func (Approval) Doc() string { return "What a person may decide." }
+
+// ToolCallArgsPayload is the payload of tool_call_args.
+type ToolCallArgsPayload struct {
+	MessageID string `json:"message_id" format:"uuid" doc:"The answer's id."`
+	CallID    string `json:"call_id" doc:"The call's id within the answer."`
+	Content   string `json:"content" doc:"The next piece of the arguments, which are JSON once they are whole."`
+}
+
+// ToolResultPayload is the payload of tool_result.
+type ToolResultPayload struct {
+	MessageID  string          `json:"message_id" format:"uuid" doc:"The answer's id."`
+	CallID     string          `json:"call_id" doc:"The call's id within the answer."`
+	Content    string          `json:"content" doc:"What the tool returned, as text."`
+	Structured json.RawMessage `json:"structured,omitempty" doc:"The same as JSON."`
+	IsError    bool            `json:"is_error" doc:"True when the tool failed, or was not called."`
+	Truncated  bool            `json:"truncated,omitzero" doc:"True when the result was too long to be kept whole."`
+	DurationMS int64           `json:"duration_ms,omitzero" minimum:"0" doc:"How long the call took, in milliseconds."`
+}
+
+// DecideToolCallPayload is the payload of decide_tool_call.
+type DecideToolCallPayload struct {
+	MessageID string          `json:"message_id" maxLength:"64" doc:"The answer's id."`
+	CallID    string          `json:"call_id" maxLength:"64" doc:"The call's id within the answer."`
+	Decision  Decision        `json:"decision"`
+	Arguments json.RawMessage `json:"arguments,omitempty" jsonType:"object" doc:"Other arguments, for approve; absent = those of the model."`
+	Reason    string          `json:"reason,omitempty" maxLength:"500" doc:"Why it is denied. The model reads it."`
+}
+
+// Decision is what becomes of a call that waits.
+type Decision string
+
+// The decisions.
+const (
+	decisionApprove Decision = "approve"
+	decisionDeny    Decision = "deny"
+)
+
+// Doc describes decisions.
+func (Decision) Doc() string { return "What becomes of the call." }
+
+// Values lists the decisions.
+func (Decision) Values() iter.Seq2[string, string] {
+	return func(yield func(value, meaning string) bool) {
+		_ = yield(string(decisionApprove), "it is made") && yield(string(decisionDeny), "it is not made, and the model is told so")
+	}
+}
+
+// ContinueAnswerPayload is the payload of continue_answer.
+type ContinueAnswerPayload struct {
+	MessageID string `json:"message_id" maxLength:"64" doc:"The answer's id."`
 }
 
 // CompleteStreamingPayload is the payload of complete_streaming.
@@ -95,6 +172,8 @@ type StreamingAnswer struct {
 	MessageID string `json:"message_id" format:"uuid" doc:"The answer's id."`
 	Content   string `json:"content" doc:"The text so far."`
 	Reasoning string `json:"reasoning" doc:"The model's reasoning so far."`
+
+	Parts assistant.Parts `json:"parts,omitempty" doc:"What the answer consists of so far; absent where that is text and reasoning."`
 }
 
 // UserMessagePayload is the payload of user_message.
@@ -136,6 +215,9 @@ var noticeDetails = map[assistant.NoticeReason]string{
 	assistant.NoticeDraining:       "The server restarts. The connection will close and can be opened again.",
 	assistant.NoticeSuperseded:     "The question was sent again: the rest of the answer goes to the later request.",
 	assistant.NoticeNothingToStop:  "No such answer was running.",
+
+	assistant.NoticeToolsUnavailable: "Some tools are not available at the moment.",
+	assistant.NoticeToolSteps:        "The model has called tools as often as it may for one answer.",
 }
 
 func notice(reason assistant.NoticeReason) NoticePayload {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -16,6 +17,13 @@ var (
 	msgStreaming         = wire.Sends("streaming", "Streaming message chunk from assistant.", StreamingPayload{"Python is"})
 	msgCompleteStreaming = wire.Sends("complete_streaming", "Signal that streaming is complete. Sent exactly once for each streaming_start, also after an error or a stop.",
 		CompleteStreamingPayload{MessageID: exampleID, FinishReason: assistant.FinishStop, Usage: &assistant.Usage{InputTokens: 12, OutputTokens: 140, TotalTokens: 152}})
+	msgToolCall = wire.Sends("tool_call", "A call of a tool. It replaces what was known of that call_id. Extended frames only.",
+		ToolCallPayload{MessageID: exampleID, CallID: "call_1", Name: "shop__refund", Title: "Refund an order", Where: "server", State: assistant.CallWaiting, WaitingFor: "approval",
+			Arguments: json.RawMessage(`{"order":"A-7","amount":12.5}`), Approval: &Approval{Editable: true, ExpiresAt: exampleTime.Add(24 * time.Hour)}})
+	msgToolCallArgs = wire.Sends("tool_call_args", "A piece of the arguments of a call that the model writes. Extended frames only.",
+		ToolCallArgsPayload{MessageID: exampleID, CallID: "call_1", Content: `{"order":`})
+	msgToolResult = wire.Sends("tool_result", "What a tool returned: the end of a call. Extended frames only.",
+		ToolResultPayload{MessageID: exampleID, CallID: "call_1", Content: `{"ok":true}`, Structured: json.RawMessage(`{"ok":true}`), DurationMS: 312})
 	msgNotice = wire.Sends("notice", "Information that needs no reaction. Extended frames only.",
 		notice(assistant.NoticeQueued))
 	msgUserMessage = wire.Sends("user_message", "A question in a stored conversation, to all its subscribers.",
@@ -54,7 +62,7 @@ var table = newProtocol()
 
 // newProtocol is the table: what a client may send, who handles it, and what may answer.
 func newProtocol() *wire.Protocol[*request] {
-	turn := []wire.Sendable{msgNotice, msgUserMessage, msgStreamingStart, msgReasoning, msgStreaming, msgCompleteStreaming, msgError, msgInvalid}
+	turn := []wire.Sendable{msgNotice, msgUserMessage, msgStreamingStart, msgReasoning, msgStreaming, msgToolCall, msgToolCallArgs, msgToolResult, msgCompleteStreaming, msgError, msgInvalid}
 	return wire.New((*request).admit,
 		wire.On("ping", (*request).onPing).
 			Doc("Handle ping requests", "Simple ping-pong for connectivity testing").
@@ -74,6 +82,16 @@ func newProtocol() *wire.Protocol[*request] {
 		wire.On("regenerate", (*request).onRegenerate).
 			Doc("Handle regenerate requests", "Drop the last answer and ask its question again.").
 			Takes("Request to answer the last question again.", nil).
+			Tags("chat").
+			Answers(turn...),
+		wire.On("decide_tool_call", (*request).onDecideToolCall).
+			Doc("Handle decisions about calls of tools", "Approve or deny a call that waits, from any socket of the conversation. The first decision counts. When nothing waits any more, the answer goes on with another streaming_start.").
+			Takes("Decision about a call of a tool.", DecideToolCallPayload{MessageID: exampleID, CallID: "call_1", Decision: decisionApprove}).About(exampleTopic).
+			Tags("chat").
+			Answers(turn...),
+		wire.On("continue_answer", (*request).onContinueAnswer).
+			Doc("Handle answers that were cut", "Let an answer go on that was cut while it called tools. A call that may have been made is not made again.").
+			Takes("Request to go on with an answer.", ContinueAnswerPayload{exampleID}).About(exampleTopic).
 			Tags("chat").
 			Answers(turn...),
 		wire.On("stop_streaming", (*request).onStopStreaming).

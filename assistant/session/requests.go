@@ -106,6 +106,17 @@ func (s *Session) finish(key assistant.RequestKey, topic string, answer wire.Fra
 	s.emptyLocked()
 }
 
+// decided ends what begin began for a decision: its events have come, or will.
+func (s *Session) decided(key assistant.RequestKey, err error) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.changing = assistant.RequestKey{}
+	if err != nil {
+		delete(s.asked, key)
+	}
+	s.emptyLocked()
+}
+
 // requestLocked returns the request that an event answers; mine is false where it is none of this session's.
 // The last event of a request ends it. order is held.
 func (s *Session) requestLocked(e assistant.Event) (envelope wire.Envelope, mine bool) {
@@ -113,7 +124,11 @@ func (s *Session) requestLocked(e assistant.Event) (envelope wire.Envelope, mine
 	if key == (assistant.RequestKey{}) {
 		key = s.runs[e.Run]
 	}
-	if envelope, mine = s.asked[key]; mine && s.endsLocked(e, key) {
+	envelope, mine = s.asked[key]
+	if mine && e.Kind == assistant.KindStarted && s.runs[e.Run] != key { // of an answer that goes on
+		s.noteLocked(e.Run, key, envelope)
+	}
+	if mine && s.endsLocked(e, key) {
 		delete(s.asked, key)
 		delete(s.answers, key)
 		maps.DeleteFunc(s.runs, func(_ string, k assistant.RequestKey) bool { return k == key })
@@ -136,6 +151,11 @@ func (s *Session) endsLocked(e assistant.Event, key assistant.RequestKey) bool {
 	switch e.Kind {
 	case assistant.KindCompleted:
 		return true
+	case assistant.KindToolCall: // of a decision after which others are still to be made
+		call := e.Body.(assistant.ToolCall)
+		return e.From == key && !call.GoesOn && call.Call.State != assistant.CallDenied
+	case assistant.KindToolResult:
+		return e.From == key && !e.Body.(assistant.ToolResult).GoesOn
 	case assistant.KindFailed: // before its start: there is no answer to come
 		return e.Seq == 0 && s.runs[e.Run] == key
 	default: // a rename, a deletion

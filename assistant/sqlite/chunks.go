@@ -45,7 +45,7 @@ const whereStreaming = `conversation_id = (SELECT id FROM conversation WHERE id 
 
 // interrupt ends the answers that a process has left which no longer lives: no other can have the file.
 func interrupt(ctx context.Context, tx *sql.Tx) error {
-	found, err := tx.QueryContext(ctx, `SELECT seq, `+chunks+` FROM message WHERE status = 'streaming'`)
+	found, err := tx.QueryContext(ctx, `SELECT seq, content, parts, `+chunks+` FROM message WHERE status = 'streaming'`)
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,7 @@ func interrupt(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	for _, l := range left {
+		l.message.SetParts(l.message.AllParts().Cut())
 		end, err := endingOf(l.message)
 		if err != nil {
 			return err
@@ -74,9 +75,12 @@ type left struct {
 }
 
 func scanLeft(row scanner) (l left, err error) {
-	var stored []byte
-	if err := row.Scan(&l.seq, &stored); err != nil {
+	var parts, stored []byte
+	if err := row.Scan(&l.seq, &l.message.Content, &parts, &stored); err != nil {
 		return l, err
+	}
+	if err := decode(parts, &l.message.Parts); err != nil {
+		return l, fmt.Errorf("decode parts: %w", err)
 	}
 	return l, setStored(&l.message, stored)
 }

@@ -102,6 +102,17 @@ func (s *Store) Delete(ctx context.Context, owner, id string) error {
 	})
 }
 
+// Waiting implements assistant.Store.
+func (s *Store) Waiting(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
+	rows, err := s.reader.QueryContext(ctx, `SELECT owner, id FROM conversation WHERE updated_at < ?
+		AND id IN (SELECT conversation_id FROM message WHERE status = 'waiting') ORDER BY updated_at LIMIT ?`, t.UnixMilli(), max(limit, 0))
+	if err != nil {
+		return nil, translate(ctx, err)
+	}
+	found, err := collect(rows, scanOwned)
+	return found, translate(ctx, err)
+}
+
 // DeleteBefore implements assistant.Store. Other writes wait for it: limit bounds how long.
 func (s *Store) DeleteBefore(ctx context.Context, t time.Time, limit int) ([]assistant.Owned, error) {
 	return writeFor(ctx, s.writer, func(tx tx) ([]assistant.Owned, error) {

@@ -37,7 +37,7 @@ func scanMessage(row scanner) (m assistant.Message, err error) {
 	return m, setStored(&m, stored)
 }
 
-// setStored sets what a message consists of while it streams; other messages have no chunks.
+// setStored adds what has come of a message while it streams; other messages have no chunks.
 func setStored(m *assistant.Message, stored []byte) error {
 	if stored == nil {
 		return nil
@@ -46,7 +46,7 @@ func setStored(m *assistant.Message, stored []byte) error {
 	if err := decode(stored, &all); err != nil {
 		return fmt.Errorf("decode chunks: %w", err)
 	}
-	m.SetParts(chunk.Join(all...))
+	m.SetParts(chunk.Join(append([]assistant.Parts{m.AllParts()}, all...)...))
 	return nil
 }
 

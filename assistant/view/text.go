@@ -14,27 +14,49 @@ type Text struct {
 }
 
 type piece struct {
-	kind assistant.Kind // KindPiece or KindReasoning
+	kind assistant.Kind // KindPiece or KindReasoning; KindToolCall for a part
 	text string
+	part assistant.Part // nil where it is text
 }
 
 // Add adds a piece of text or of reasoning.
-func (a *Text) Add(kind assistant.Kind, text string) { a.pieces = append(a.pieces, piece{kind, text}) }
+func (a *Text) Add(kind assistant.Kind, text string) {
+	a.pieces = append(a.pieces, piece{kind: kind, text: text})
+}
+
+// AddPart adds a part that is neither, as [assistant.Parts.With] does.
+func (a *Text) AddPart(part assistant.Part) {
+	for i, p := range a.pieces {
+		if assistant.Replaces(part, p.part) {
+			a.pieces[i].part = part
+			return
+		}
+	}
+	a.pieces = append(a.pieces, piece{kind: assistant.KindToolCall, part: part})
+}
 
 // Parts returns the answer so far, with its reasoning or without.
 func (a *Text) Parts(withReasoning bool) (parts assistant.Parts) {
-	for _, p := range joined(a.pieces) {
+	pieces := a.pieces
+	if !withReasoning {
+		pieces = slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return p.kind == assistant.KindReasoning })
+	}
+	for _, p := range joined(pieces) {
 		switch {
+		case p.part != nil:
+			parts = append(parts, p.part)
 		case p.kind == assistant.KindPiece:
 			parts = append(parts, assistant.TextPart{Text: p.text})
-		case withReasoning:
+		default:
 			parts = append(parts, assistant.ReasoningPart{Text: p.text})
 		}
 	}
-	if !withReasoning && len(parts) > 1 {
-		return assistant.Parts{assistant.TextPart{Text: a.Text()}}
-	}
 	return parts
+}
+
+// HasParts reports whether the answer is more than text and reasoning.
+func (a *Text) HasParts() bool {
+	return slices.ContainsFunc(a.pieces, func(p piece) bool { return p.part != nil })
 }
 
 // Join makes one text of neighbouring pieces of one kind: it is for an answer that has ended, which is read often.
@@ -42,8 +64,12 @@ func (a *Text) Join() { a.pieces = joined(a.pieces) }
 
 func joined(pieces []piece) (joined []piece) {
 	for rest := pieces; len(rest) > 0; {
+		if rest[0].part != nil {
+			joined, rest = append(joined, rest[0]), rest[1:]
+			continue
+		}
 		kind := rest[0].kind
-		n := slices.IndexFunc(rest, func(p piece) bool { return p.kind != kind })
+		n := slices.IndexFunc(rest, func(p piece) bool { return p.kind != kind || p.part != nil })
 		if n < 0 {
 			n = len(rest)
 		}
@@ -51,7 +77,7 @@ func joined(pieces []piece) (joined []piece) {
 		if n > 1 {
 			text = textOf(rest[:n], kind)
 		}
-		joined, rest = append(joined, piece{kind, text}), rest[n:]
+		joined, rest = append(joined, piece{kind: kind, text: text}), rest[n:]
 	}
 	return joined
 }

@@ -45,6 +45,7 @@ type Answer struct {
 	ReasoningLive bool      // its reasoning does not belong to its message
 	Reason        assistant.Reason
 	Text          Text
+	Usage         *assistant.Usage // of an answer that goes on: until then; nil = none
 }
 
 // New returns the view of a state.
@@ -65,6 +66,8 @@ func (v *View) Resume(m assistant.Message) {
 			v.Running.Text.Add(assistant.KindPiece, p.Text)
 		case assistant.ReasoningPart:
 			v.Running.Text.Add(assistant.KindReasoning, p.Text)
+		default:
+			v.Running.Text.AddPart(part)
 		}
 	}
 }
@@ -96,7 +99,14 @@ func (v *View) Change(e *assistant.Event) {
 		v.Messages = append(v.Messages, body.Message)
 	case assistant.Renamed:
 		v.Info.Title = body.Conversation.Title
+	case assistant.ToolCall:
+		v.part(e.Run, body.Call)
+	case assistant.ToolResult:
+		v.part(e.Run, body.Result)
 	case assistant.Started:
+		if body.Resumed && v.resume(e.Run, body) {
+			return
+		}
 		v.Running = &Answer{ID: e.Run, Source: body.Source, At: body.At, ReasoningLive: body.ReasoningLive}
 		v.Info.UpdatedAt = body.At
 	case assistant.Source:
@@ -114,6 +124,34 @@ func (v *View) Change(e *assistant.Event) {
 	case assistant.Deleted:
 		v.Gone = v.Log.Last() + 1
 	}
+}
+
+// part adds a part to an answer, which runs or waits.
+func (v *View) part(run string, part assistant.Part) {
+	if v.runs(run) {
+		v.Running.Text.AddPart(part)
+		return
+	}
+	if i := v.index(run); i >= 0 {
+		m := v.Messages[i]
+		m.SetParts(m.AllParts().With(part))
+		v.Messages = slices.Clone(v.Messages)
+		v.Messages[i] = m
+	}
+}
+
+// resume makes the last message the running answer again.
+func (v *View) resume(run string, s assistant.Started) bool {
+	last := len(v.Messages) - 1
+	if last < 0 || v.Messages[last].ID != run {
+		return false
+	}
+	m := v.Messages[last]
+	v.Messages = v.Messages[:last:last]
+	v.Resume(m)
+	v.Running.Source, v.Running.ReasoningLive, v.Running.Usage = s.Source, s.ReasoningLive, m.Usage
+	v.Info.UpdatedAt = s.At
+	return true
 }
 
 // runs reports whether the answer of that id is the running one.
@@ -136,7 +174,11 @@ func (v *View) complete(c assistant.Completed) {
 func (a *Answer) Ended(c assistant.Completed) (answer assistant.Message, question assistant.Status) {
 	answer = assistant.Message{ID: a.ID, Role: assistant.RoleAssistant, Provider: a.Source.Provider, Model: a.Source.Model,
 		Status: StatusOf(c.FinishReason), FinishReason: c.FinishReason, Reason: a.Reason, Usage: c.Usage, CreatedAt: a.At}
-	answer.SetParts(a.Text.Parts(!a.ReasoningLive))
+	parts := a.Text.Parts(!a.ReasoningLive)
+	if c.FinishReason != "" {
+		parts = parts.Cut()
+	}
+	answer.SetParts(parts)
 	if c.FinishReason == assistant.FinishError && !a.Text.HasText() {
 		return answer, assistant.StatusFailed
 	}
@@ -154,6 +196,8 @@ func StatusOf(r assistant.FinishReason) assistant.Status {
 		return assistant.StatusFailed
 	case assistant.FinishInterrupted:
 		return assistant.StatusInterrupted
+	case assistant.FinishWaiting:
+		return assistant.StatusWaiting
 	default:
 		return assistant.StatusComplete
 	}
@@ -168,6 +212,9 @@ func (v *View) Snapshot() assistant.Snapshot {
 	}
 	if a := v.Running; a != nil {
 		s.Running = &assistant.Running{ID: a.ID, Content: a.Text.Text(), Reasoning: a.Text.Reasoning()}
+		if a.Text.HasParts() {
+			s.Running.Parts = a.Text.Parts(true)
+		}
 	}
 	return s
 }
@@ -248,7 +295,7 @@ func (v *View) Forget(tokens int, stored bool) {
 // Tokens estimates how many tokens messages have.
 func Tokens(messages []assistant.Message) (n int) {
 	for _, m := range messages {
-		n += limits.Tokens(m.Content)
+		n += limits.TokensOf(m.Content, m.Parts)
 	}
 	return n
 }

@@ -17,7 +17,7 @@ func Select(messages []assistant.Message, used, limit int) (turns []assistant.Tu
 		if !answers(question, answer) {
 			continue
 		}
-		used += limits.Tokens(question.Content) + limits.Tokens(answer.Content)
+		used += limits.TokensOf(question.Content, question.Parts) + limits.TokensOf(answer.Content, answer.Parts)
 		if used > limit {
 			trimmed = true
 			break
@@ -47,13 +47,13 @@ func Turn(m assistant.Message) assistant.Turn {
 }
 
 func answers(question, answer assistant.Message) bool {
-	return question.Role == assistant.RoleUser && answer.Role == assistant.RoleAssistant && !assistant.IsBlank(answer.Content)
+	return question.Role == assistant.RoleUser && answer.Role == assistant.RoleAssistant && (answer.Parts.HasCalls() || !assistant.IsBlank(answer.Content))
 }
 
 // Tokens estimates the tokens of all turns.
 func Tokens(turns []assistant.Turn) (n int) {
 	for _, t := range turns {
-		n += limits.Tokens(t.Content)
+		n += limits.TokensOf(t.Content, t.Parts)
 	}
 	return n
 }

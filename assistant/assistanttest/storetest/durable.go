@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"encoding/json"
+
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
 
@@ -69,11 +71,14 @@ func testReopenInterrupts(t storeTest, place Place) {
 	t.extend("alice", third.ID, &a4, text(" it is."), reasoning("Done?"))
 	t.must(t.begin("bob", fourth.ID, assistant.Beginning{Answer: a5}))
 	t.extend("bob", fourth.ID, &a5, reasoning("Hm"))
+	call := assistant.ToolCallPart{CallID: "call_1", Name: "refund", Arguments: json.RawMessage(`{}`), Where: "server", State: assistant.CallRunning}
+	t.extend("bob", fourth.ID, &a5, call) // it may have been made
 
 	for range 2 { // the second time nothing is to be done
 		t = t.reopen(place)
 		for _, a := range []*assistant.Message{&a2, &a3, &a4, &a5} {
 			a.Status, a.FinishReason = assistant.StatusInterrupted, assistant.FinishInterrupted
+			a.SetParts(a.AllParts().Cut())
 		}
 		t.holds("alice", c.ID, q1, a1, q2, a2)
 		t.holds("", other.ID, q3, a3)

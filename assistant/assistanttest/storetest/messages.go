@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,6 +29,7 @@ var messageTests = []storeCase{
 	{"FinishQuestion", testFinishQuestion},
 	{"FinishNotFound", testFinishNotFound},
 	{"FinishAfterFailure", testFinishAfterFailure},
+	{"GoesOn", testGoesOn},
 	{"MessagesPages", testMessagesPages},
 	{"MessageByClientID", testMessageByClientID},
 	{"Usage", testUsage},
@@ -318,10 +320,10 @@ func testFinishReasons(t storeTest) {
 	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
 	for _, reason := range []assistant.FinishReason{
 		"", assistant.FinishStop, assistant.FinishLength, assistant.FinishContentFilter, assistant.FinishStopped,
-		assistant.FinishBudget, assistant.FinishError, assistant.FinishInterrupted,
+		assistant.FinishBudget, assistant.FinishError, assistant.FinishInterrupted, assistant.FinishWaiting,
 	} {
 		for _, status := range []assistant.Status{
-			assistant.StatusComplete, assistant.StatusStopped, assistant.StatusFailed, assistant.StatusInterrupted,
+			assistant.StatusComplete, assistant.StatusStopped, assistant.StatusFailed, assistant.StatusInterrupted, assistant.StatusWaiting,
 		} {
 			a.FinishReason, a.Status = reason, status
 			t.must(t.end("alice", c.ID, 3, a))
@@ -356,6 +358,53 @@ func testFinishNotFound(t storeTest) {
 	t.same([]conversation{t.load("alice", c.ID), t.load("alice", other.ID)}, before)
 	a.Content, a.Status = "Hel", assistant.StatusStreaming
 	t.extend("alice", c.ID, &a, text("lo")) // still streams
+}
+
+// testGoesOn lets an answer wait for a person, and go on with what it had.
+func testGoesOn(t storeTest) {
+	c, other := t.create("alice", 1), t.create("bob", 1)
+	q, a := t.ask("alice", c.ID, "Hi", "client-1", 2)
+	call := assistant.ToolCallPart{CallID: "call_1", Name: "refund", Arguments: json.RawMessage(`{"order":"A-7"}`), Where: "server", State: assistant.CallRunning}
+	t.extend("alice", c.ID, &a, reasoning("Hm."), text("I "), text("look."), call)
+	t.holds("alice", c.ID, q, a)
+	call.State = assistant.CallDone
+	t.extend("alice", c.ID, &a, call, assistant.ToolResultPart{CallID: "call_1", Content: "ok", Structured: json.RawMessage(`[1]`)})
+	t.holds("alice", c.ID, q, a)
+
+	second := assistant.ToolCallPart{CallID: "call_2", Name: "refund", Arguments: json.RawMessage(`{}`), Where: "server", State: assistant.CallWaiting, WaitingFor: "approval"}
+	a.Parts, a.Status, a.FinishReason = append(a.Parts, second), assistant.StatusWaiting, assistant.FinishWaiting
+	t.must(t.end("alice", c.ID, 3, a))
+	t.holds("alice", c.ID, q, a)
+	t.waits(3)
+	t.waits(4, assistant.Owned{Owner: "alice", ID: c.ID})
+	_, b := t.ask("bob", other.ID, "Hi", "", 2)
+	t.waits(9, assistant.Owned{Owner: "alice", ID: c.ID}) // what streams does not wait
+	t.finish("bob", other.ID, b, "Hello", 2)
+
+	second.State, second.WaitingFor, second.Edited = assistant.CallRunning, "", true
+	a.Parts, a.Status, a.FinishReason = a.Parts.With(second), assistant.StatusStreaming, ""
+	t.must(t.end("alice", c.ID, 4, a))
+	t.holds("alice", c.ID, q, a)
+	t.waits(9)
+	second.State = assistant.CallFailed
+	t.extend("alice", c.ID, &a, second, assistant.ToolResultPart{CallID: "call_2", Content: "no", IsError: true})
+	t.extend("alice", c.ID, &a, text("So "), text("be it."))
+	t.holds("alice", c.ID, q, a)
+	a = t.finish("alice", c.ID, a, "Done", 5)
+	t.holds("alice", c.ID, q, a)
+}
+
+// waits makes sure that these conversations wait since before n seconds after storeEpoch.
+func (t storeTest) waits(n int, want ...assistant.Owned) {
+	t.Helper()
+	got, err := t.Waiting(t.Context(), at(n), 10)
+	t.must(err)
+	t.same(got, want)
+	if len(want) > 0 {
+		got, err = t.Waiting(t.Context(), at(n), 0)
+		t.must(err)
+		t.same(len(got), 0)
+	}
 }
 
 // testFinishAfterFailure ends answers after calls of Extend that have failed, no matter whether those were stored.

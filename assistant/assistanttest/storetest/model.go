@@ -214,6 +214,18 @@ func (s *storeModel) Finish(ctx context.Context, claim assistant.Claim, e assist
 	})
 }
 
+func (s *storeModel) Waiting(ctx context.Context, t time.Time, limit int) (waiting []assistant.Owned, err error) {
+	err = s.all(ctx, func() error {
+		for _, c := range s.conversations {
+			if len(waiting) < limit && c.UpdatedAt.Before(t) && slices.ContainsFunc(c.Messages, func(m assistant.Message) bool { return m.Status == assistant.StatusWaiting }) {
+				waiting = append(waiting, assistant.Owned{Owner: c.owner, ID: c.ID})
+			}
+		}
+		return nil
+	})
+	return waiting, err
+}
+
 func (s *storeModel) DeleteBefore(ctx context.Context, t time.Time, limit int) (deleted []assistant.Owned, err error) {
 	err = s.all(ctx, func() error {
 		s.conversations = slices.DeleteFunc(s.conversations, func(c *modelConversation) bool {

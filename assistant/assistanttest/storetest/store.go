@@ -249,6 +249,12 @@ func eventsOf(answer string, parts assistant.Parts) (events []assistant.Event) {
 		if p.Type() == "reasoning" {
 			e.Kind, e.Text = assistant.KindReasoning, assistant.Parts{p}.Reasoning()
 		}
+		switch p := p.(type) {
+		case assistant.ToolCallPart:
+			e = assistant.Event{Kind: assistant.KindToolCall, Run: answer, Body: assistant.ToolCall{Call: p}}
+		case assistant.ToolResultPart:
+			e = assistant.Event{Kind: assistant.KindToolResult, Run: answer, Body: assistant.ToolResult{Result: p}}
+		}
 		events = append(events, e)
 	}
 	return events
@@ -266,12 +272,15 @@ func (t storeTest) again(owner, id string, a *assistant.Message, n int, before a
 func text(s string) assistant.Part      { return assistant.TextPart{Text: s} }
 func reasoning(s string) assistant.Part { return assistant.ReasoningPart{Text: s} }
 
-// joined returns parts as a streaming message has them: neighbours of one kind are one, none is empty.
+// joined returns parts as a streaming message has them: neighbours of one kind are one, none is empty, and a call is there
+// once.
 func joined(parts assistant.Parts) assistant.Parts {
 	var out assistant.Parts
 	for _, p := range parts {
 		last := len(out) - 1
 		switch {
+		case p.Type() != "text" && p.Type() != "reasoning":
+			out = out.With(p)
 		case assistant.Parts{p}.Text()+assistant.Parts{p}.Reasoning() == "":
 		case last < 0 || out[last].Type() != p.Type():
 			out = append(out, p)

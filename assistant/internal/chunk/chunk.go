@@ -35,8 +35,8 @@ func Of(e assistant.Extension) (Chunk, error) {
 	return c, nil
 }
 
-// Join returns what an answer consists of whose chunks have these texts and reasonings: neighbours of one kind are one part,
-// and none is empty.
+// Join returns what an answer consists of whose chunks have these parts: neighbours of one kind are one part, none is empty,
+// and a call of a tool is there once, as it was last.
 func Join(chunks ...assistant.Parts) (joined assistant.Parts) {
 	var kind string
 	var text strings.Builder
@@ -52,6 +52,13 @@ func Join(chunks ...assistant.Parts) (joined assistant.Parts) {
 	}
 	for _, parts := range chunks {
 		for i, part := range parts {
+			switch part.(type) {
+			case assistant.TextPart, assistant.ReasoningPart:
+			default:
+				end()
+				kind, joined = part.Type(), joined.With(part)
+				continue
+			}
 			piece := parts[i:i+1].Text() + parts[i:i+1].Reasoning()
 			if piece == "" {
 				continue

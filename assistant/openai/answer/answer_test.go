@@ -25,9 +25,9 @@ var update = flag.Bool("update", false, "rewrite testdata")
 
 // translators of the APIs, by name.
 var translators = map[string]func() Translator{
-	"chat":      func() Translator { return Chat(false) },
-	"responses": func() Translator { return Responses(false) },
-	"think":     func() Translator { return Chat(true) },
+	"chat":      func() Translator { return Chat(false, false) },
+	"responses": func() Translator { return Responses(false, false) },
+	"think":     func() Translator { return Chat(true, false) },
 }
 
 // TestStreams reads the streams of testdata, with every line end that the format allows, whole and byte by
@@ -136,7 +136,7 @@ func TestStreamBounds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			size, last := 0, error(nil)
-			for d, err := range Read(test.stream, Chat(false), func(Phase) {}) {
+			for d, err := range Read(test.stream, Chat(false, false), func(Phase) {}) {
 				size, last = size+len(d.Text), err
 			}
 			if !errors.Is(last, test.want) {
@@ -149,7 +149,7 @@ func TestStreamBounds(t *testing.T) {
 	}
 
 	big := strings.Repeat("x", sse.MaxEvent-1000)
-	if got, want := read(strings.NewReader(piece(big)+"data: [DONE]\n\n"), Chat(false)), fmt.Sprintf("text %q\nfinish stop\n", big); got != want {
+	if got, want := read(strings.NewReader(piece(big)+"data: [DONE]\n\n"), Chat(false, false)), fmt.Sprintf("text %q\nfinish stop\n", big); got != want {
 		t.Errorf("an event of nearly the longest size came out as %d bytes, want %d", len(got), len(want))
 	}
 }
@@ -176,7 +176,7 @@ func TestStreamUTF8(t *testing.T) {
 		"second half":    `a\ude00b`,
 	} {
 		stream := `data: {"choices":[{"delta":{"content":"` + content + `"},"finish_reason":"stop"}]}` + "\n\n"
-		got := read(strings.NewReader(stream), Chat(false))
+		got := read(strings.NewReader(stream), Chat(false, false))
 		text, _, _ := strings.Cut(got, "\n")
 		if !strings.HasPrefix(text, `text "a`+"\uFFFD") || !strings.HasSuffix(text, `b"`) || !strings.HasSuffix(got, "finish stop\n") {
 			t.Errorf("%s: got %q", name, got)
@@ -270,7 +270,7 @@ func TestMore(t *testing.T) {
 	}}
 	var got []string
 	r.before = func() { got = append(got, "read") }
-	for d, err := range Read(r, Chat(false), func(Phase) {}) {
+	for d, err := range Read(r, Chat(false, false), func(Phase) {}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +298,7 @@ func TestNoMoreWanted(t *testing.T) {
 			}
 		}
 		count := 0
-		for range Read(r, Chat(false), func(Phase) {}) {
+		for range Read(r, Chat(false, false), func(Phase) {}) {
 			if count++; count == n {
 				over = true
 				break

@@ -93,7 +93,7 @@ var consumers = []struct {
 	name string
 	read func(b *testing.B, body io.ReadCloser)
 }{
-	{"scanned", func(b *testing.B, body io.ReadCloser) { readAll(b, body, Chat(false)) }},
+	{"scanned", func(b *testing.B, body io.ReadCloser) { readAll(b, body, Chat(false, false)) }},
 	{"decoded", func(b *testing.B, body io.ReadCloser) {
 		t := new(chat)
 		readAll(b, body, slowly{t, &t.progress, t.decode})

@@ -3,6 +3,7 @@ package answer
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -45,13 +46,15 @@ type message struct {
 // chat is the translator of chat completions. The finish reason and the usage come in any order.
 type chat struct {
 	progress
-	chunk chunk  // the last one that was decoded; its memory is reused
-	usual choice // the last one that was scanned
+	chunk chunk            // the last one that was decoded; its memory is reused
+	usual choice           // the last one that was scanned
+	open  map[int]openCall // calls, by the index that the service gives
+	begun int              // calls so far
 }
 
 // Chat returns a translator of chat completions. With thinkTags, what stands between <think> and </think> at the
-// start of the text is reasoning.
-func Chat(thinkTags bool) Translator { return &chat{progress: newProgress(thinkTags)} }
+// start of the text is reasoning. tools says that the model may call some.
+func Chat(thinkTags, tools bool) Translator { return &chat{progress: newProgress(thinkTags, tools)} }
 
 func (t *chat) Translate(e sse.Event) (assistant.Delta, error) {
 	if t.done {
@@ -85,7 +88,7 @@ func (t *chat) decode(e sse.Event) (assistant.Delta, error) {
 			if err != nil {
 				return assistant.Delta{}, err
 			}
-			delta.Text, delta.Reasoning = delta.Text+d.Text, delta.Reasoning+d.Reasoning
+			delta.Text, delta.Reasoning, delta.Calls = delta.Text+d.Text, delta.Reasoning+d.Reasoning, d.Calls
 		}
 	}
 	return delta, nil
@@ -139,7 +142,67 @@ func (t *chat) choice(c *choice) (assistant.Delta, error) {
 		}
 	}
 	t.finish(reason, pieces)
+	if err == nil && t.tools {
+		calls := append(t.callPieces(c.Delta.V.ToolCalls.Value), t.callPieces(c.Message.V.ToolCalls.Value)...)
+		err = t.addCalls(&delta, calls)
+	}
 	return delta, err
+}
+
+// toolCall is a piece of a call, or a whole one.
+type toolCall struct {
+	Index    number `json:"index"`
+	ID       member `json:"id"`
+	Function object[struct {
+		Name      member `json:"name"`
+		Arguments member `json:"arguments"`
+	}] `json:"function"`
+}
+
+// callPieces reads the pieces of calls in a message. Where they have no index, each is a call of its own.
+func (t *chat) callPieces(calls jsontext.Value) (pieces []assistant.CallPiece) {
+	if !given(calls) {
+		return nil
+	}
+	var list list[toolCall]
+	if err := json.Unmarshal(calls, &list, lenient); err != nil {
+		return nil
+	}
+	for i := range list {
+		c := &list[i].V
+		p := assistant.CallPiece{Index: int(c.Index), ID: strings.Clone(plain(c.ID.Value)), Name: strings.Clone(plain(c.Function.V.Name.Value))}
+		switch arguments := c.Function.V.Arguments.Value; {
+		case arguments.Kind() == '"':
+			p.Arguments = strings.Clone(plain(arguments))
+		case given(arguments): // an object, of some servers
+			p.Arguments = string(arguments)
+		}
+		pieces = append(pieces, t.place(p))
+	}
+	return pieces
+}
+
+// place gives a piece the index of its call. Some servers give each call the index 0, with another id or at least a name.
+func (t *chat) place(p assistant.CallPiece) assistant.CallPiece {
+	at, isOpen := t.open[p.Index]
+	if !isOpen || p.Name != "" && (p.ID == "" || p.ID != at.id) {
+		if t.open == nil {
+			t.open = make(map[int]openCall)
+		}
+		at = openCall{t.begun, p.ID}
+		t.begun++
+		t.open[p.Index] = at
+	} else {
+		p.Name = ""
+	}
+	p.Index = at.index
+	return p
+}
+
+// openCall is a call whose pieces come.
+type openCall struct {
+	index int
+	id    string
 }
 
 // message returns the text and the reasoning of a message or of a piece of one.

@@ -214,7 +214,7 @@ func TestBreaks(t *testing.T) {
 		{"after the reasoning", `{"choices":[{"delta":{"reasoning":"Hm"}}]}` + "\n" + stopChunk, false},
 	} {
 		body := oddity{stream: test.stream}.body()
-		got := read(io.MultiReader(strings.NewReader(body), iotest.ErrReader(broken)), Chat(false))
+		got := read(io.MultiReader(strings.NewReader(body), iotest.ErrReader(broken)), Chat(false, false))
 		if complete := strings.HasSuffix(got, "finish stop\n"); complete != test.complete {
 			t.Errorf("%s: %s", test.name, got)
 		}
@@ -224,7 +224,7 @@ func TestBreaks(t *testing.T) {
 // TestPhases checks that text after a finish reason leads back to streaming, so that no timer for the end of the
 // answer cuts it.
 func TestPhases(t *testing.T) {
-	tr := Chat(false)
+	tr := Chat(false, false)
 	got := ""
 	for _, data := range []string{lastChunk("a", "stop"), lastChunk("b", "stop"), stopChunk, "[DONE]"} {
 		if _, err := tr.Translate(sse.Event{Data: []byte(data)}); err != nil {
@@ -232,7 +232,7 @@ func TestPhases(t *testing.T) {
 		}
 		got += fmt.Sprint(tr.Phase(), " ")
 	}
-	tr = Chat(false)
+	tr = Chat(false, false)
 	for _, data := range []string{textChunk("a"), stopChunk, textChunk("b"), "[DONE]"} {
 		if _, err := tr.Translate(sse.Event{Data: []byte(data)}); err != nil {
 			t.Fatal(err)

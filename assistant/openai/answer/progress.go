@@ -24,6 +24,8 @@ type progress struct {
 	said                    bool            // text has been shown
 	refused                 bool            // by the model, in the text
 	called                  bool            // a tool
+	tools                   bool            // it may call some
+	calls                   int             // pieces of calls
 
 	ending ending
 	reason string // the finish reason, as it came
@@ -33,11 +35,27 @@ type progress struct {
 	stray  string // the beginning of the first event that means nothing
 }
 
-func newProgress(thinkTags bool) progress {
+func newProgress(thinkTags, tools bool) progress {
+	p := progress{tools: tools}
 	if thinkTags {
-		return progress{tags: new(think.Splitter)}
+		p.tags = new(think.Splitter)
 	}
-	return progress{}
+	return p
+}
+
+// addCalls counts pieces of calls, and adds them to a delta.
+func (p *progress) addCalls(d *assistant.Delta, pieces []assistant.CallPiece) error {
+	if len(pieces) == 0 || !p.tools {
+		return nil
+	}
+	for _, c := range pieces {
+		p.size += len(c.Name) + len(c.Arguments)
+	}
+	if p.calls += len(pieces); p.size > maxAnswer {
+		return ErrTooLong
+	}
+	d.Calls = &pieces
+	return nil
 }
 
 // add counts a piece and returns what of it is to be shown. White space waits until it is known to be a part of
@@ -95,7 +113,7 @@ func (p *progress) Unknown() string {
 
 // complete reports whether a finish reason has said that nothing follows.
 func (p *progress) complete() bool {
-	explains := p.ending == endLength || p.ending == endFilter
+	explains := p.ending == endLength || p.ending == endFilter || p.calls > 0
 	return p.ending != endNone && !p.vague && (p.said || explains)
 }
 
@@ -116,6 +134,8 @@ func (p *progress) verdict(err error) (assistant.FinishReason, error) {
 	switch {
 	case !p.complete() && !p.done && !errors.Is(err, io.EOF):
 		return "", err // it broke off, or is an error that the service reports
+	case p.calls > 0 && (stopped || p.ending == endTools): // some servers say stop
+		return assistant.FinishToolCalls, nil
 	case p.ending == endTools, stopped && p.called && !p.said:
 		return "", ErrTools
 	case p.ending == endFailure:

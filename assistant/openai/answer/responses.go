@@ -37,6 +37,11 @@ type item struct {
 	Type    jsontext.Value `json:"type"`
 	Content jsontext.Value `json:"content"`
 	Summary jsontext.Value `json:"summary"`
+
+	// of a call
+	CallID    jsontext.Value `json:"call_id"`
+	Name      jsontext.Value `json:"name"`
+	Arguments jsontext.Value `json:"arguments"`
 }
 
 // isCall reports whether the item is a call that somebody has to answer; a web_search_call is the service's own.
@@ -49,13 +54,16 @@ func (i item) isCall() bool {
 // ignored.
 type responses struct {
 	progress
-	event event // the last one
-	parts int   // of the reasoning's summary
+	event event           // the last one
+	parts int             // of the reasoning's summary
+	begun map[string]bool // ids of calls
 }
 
 // Responses returns a translator of the Responses API. With thinkTags, what stands between <think> and </think> at the
-// start of the text is reasoning.
-func Responses(thinkTags bool) Translator { return &responses{progress: newProgress(thinkTags)} }
+// start of the text is reasoning. tools says that the model may call some.
+func Responses(thinkTags, tools bool) Translator {
+	return &responses{progress: newProgress(thinkTags, tools)}
+}
 
 func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
 	if t.done || isEndMarker(e.Data) { // which some servers send out of habit
@@ -89,9 +97,12 @@ func (t *responses) decode(e sse.Event) (assistant.Delta, error) {
 		return t.add("", t.reasoningOf(t.event.Delta.Value))
 	case "response.reasoning_summary_part.added":
 		return t.nextPart()
-	case "response.output_item.added", "response.output_item.done":
+	case "response.output_item.added":
 		t.called = t.called || t.event.Item.V.isCall()
 		return assistant.Delta{}, nil
+	case "response.output_item.done":
+		t.called = t.called || t.event.Item.V.isCall()
+		return t.whole(&t.event.Item.V)
 	case "response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled":
 		return t.end(&t.event.Response.V, strings.TrimPrefix(kind, "response."))
 	default:
@@ -115,6 +126,20 @@ func (t *responses) other(e sse.Event, kind string) (assistant.Delta, error) {
 		t.ignore(e.Data)
 	}
 	return assistant.Delta{}, nil
+}
+
+// whole returns a call that is whole, once.
+func (t *responses) whole(it *item) (d assistant.Delta, err error) {
+	id := strings.Clone(plain(it.CallID))
+	if !it.isCall() || plain(it.Type) != "function_call" || t.begun[id] {
+		return d, nil
+	}
+	if t.begun == nil {
+		t.begun = make(map[string]bool)
+	}
+	t.begun[id] = true
+	err = t.addCalls(&d, []assistant.CallPiece{{Index: len(t.begun), ID: id, Name: strings.Clone(plain(it.Name)), Arguments: strings.Clone(plain(it.Arguments))}})
+	return d, err
 }
 
 // nextPart separates the parts of the reasoning's summary. Each part is one or more paragraphs.
@@ -166,9 +191,15 @@ func (t *responses) failed(r *response, status string) error {
 func (t *responses) output(r *response) (assistant.Delta, error) {
 	before := t.pieces
 	var text, reasoning string
+	var calls []assistant.CallPiece
 	for i := range r.Output {
 		it := &r.Output[i].V
 		t.called = t.called || it.isCall()
+		if d, err := t.whole(it); err != nil {
+			return d, err
+		} else if d.Calls != nil {
+			calls = append(calls, *d.Calls...)
+		}
 		switch kind := plain(it.Type); {
 		case before > 0:
 		case kind == "message", kind == "":
@@ -178,5 +209,9 @@ func (t *responses) output(r *response) (assistant.Delta, error) {
 			reasoning += t.reasoningOf(it.Summary) + t.reasoningOf(it.Content)
 		}
 	}
-	return t.add(text, reasoning)
+	delta, err := t.add(text, reasoning)
+	if calls != nil {
+		delta.Calls = &calls
+	}
+	return delta, err
 }

@@ -76,13 +76,13 @@ func TestUsual(t *testing.T) {
 		if !new(choice).scan([]byte(data)) {
 			t.Errorf("chat, %s: not scanned", name)
 		}
-		checkMemory(t, "chat, "+name, Chat(false), data)
+		checkMemory(t, "chat, "+name, Chat(false, false), data)
 	}
 	for name, data := range usualEvents {
 		if kind, delta := scanDelta([]byte(data)); kind == nil || delta == nil {
 			t.Errorf("responses, %s: not scanned", name)
 		}
-		checkMemory(t, "responses, "+name, Responses(false), data)
+		checkMemory(t, "responses, "+name, Responses(false, false), data)
 	}
 }
 
@@ -109,7 +109,7 @@ func checkMemory(t *testing.T, name string, tr Translator, data string) {
 func FuzzUsual(f *testing.F) {
 	addLines(f, "chat", usualChunks)
 	f.Fuzz(func(t *testing.T, lines []byte, name string, thinkTags bool) {
-		scanned, decoded := &chat{progress: newProgress(thinkTags)}, &chat{progress: newProgress(thinkTags)}
+		scanned, decoded := &chat{progress: newProgress(thinkTags, false)}, &chat{progress: newProgress(thinkTags, false)}
 		for line := range bytes.Lines(lines) {
 			e := sse.Event{Name: []byte(name), Data: bytes.TrimSpace(line)}
 			compare(t, e, scanned, slowly{decoded, &decoded.progress, decoded.decode})
@@ -121,7 +121,7 @@ func FuzzUsual(f *testing.F) {
 func FuzzUsualResponses(f *testing.F) {
 	addLines(f, "responses", usualEvents)
 	f.Fuzz(func(t *testing.T, lines []byte, name string, thinkTags bool) {
-		scanned, decoded := &responses{progress: newProgress(thinkTags)}, &responses{progress: newProgress(thinkTags)}
+		scanned, decoded := &responses{progress: newProgress(thinkTags, false)}, &responses{progress: newProgress(thinkTags, false)}
 		for line := range bytes.Lines(lines) {
 			e := sse.Event{Name: []byte(name), Data: bytes.TrimSpace(line)}
 			compare(t, e, scanned, slowly{decoded, &decoded.progress, decoded.decode})

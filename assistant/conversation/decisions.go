@@ -1,0 +1,412 @@
+package conversation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
+	"github.com/caddy-assistant/caddy-assistant/assistant/view"
+	"github.com/caddy-assistant/caddy-assistant/assistant/window"
+)
+
+// decision is what somebody wants of an answer that waits or was cut: one call is decided, all are denied, or the answer
+// goes on. It may be carried out twice, and is then the same as once.
+type decision struct {
+	MessageID string          `json:"message_id"`
+	CallID    string          `json:"call_id,omitempty"` // "" = it is about the whole answer
+	Approve   bool            `json:"approve,omitempty"`
+	Arguments json.RawMessage `json:"arguments,omitempty"`
+	Denied    string          `json:"denied,omitempty"` // what the model is told of a call that is denied; of the whole answer: it ends
+
+	From         assistant.RequestKey `json:"from,omitzero"`
+	Instructions string               `json:"instructions,omitempty"`
+	User         string               `json:"user,omitempty"`
+	ClientIP     netip.Addr           `json:"client_ip,omitzero"`
+	RemoteAddr   string               `json:"remote_addr,omitempty"`
+	CanDecide    bool                 `json:"can_decide,omitempty"`
+
+	asker assistant.Asker // at the node at which it arrives
+}
+
+// What models are told of calls that were not made.
+const (
+	deniedByUser   = "The user has denied this."
+	deniedByStop   = "The user has stopped the answer."
+	deniedByNext   = "The user has asked something else instead."
+	deniedByTime   = "Nobody has decided in time."
+	deniedByClient = "This needs the user's approval, and this client cannot ask for it."
+)
+
+func newDecision(messageID string, asker assistant.Asker) decision {
+	return decision{MessageID: messageID, From: asker.From, Instructions: asker.Instructions, User: asker.Peer.User, ClientIP: asker.Peer.ClientIP,
+		RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide, asker: asker}
+}
+
+func decisionOf(cmd assistant.Decide) decision {
+	d := newDecision(cmd.MessageID, cmd.Asker)
+	d.CallID, d.Approve, d.Arguments = cmd.CallID, cmd.Approve, cmd.Arguments
+	if !d.Approve {
+		d.Denied = deniedByUser
+		if cmd.Reason != "" {
+			d.Denied += " Reason: " + withoutNUL(cmd.Reason)
+		}
+	}
+	return d
+}
+
+func continuing(cmd assistant.Continue) decision { return newDecision(cmd.MessageID, cmd.Asker) }
+
+// ending denies all that waits, and ends the answer.
+func ending(messageID string, from assistant.RequestKey, why string) decision {
+	return decision{MessageID: messageID, Denied: why, From: from}
+}
+
+// of returns who decides: a decision that another node has forwarded has it as data.
+func (d decision) of() assistant.Asker {
+	if d.asker.From != (assistant.RequestKey{}) {
+		return d.asker
+	}
+	return assistant.Asker{From: d.From, Instructions: d.Instructions, CanDecide: d.CanDecide,
+		Peer: assistant.Peer{User: d.User, ClientIP: d.ClientIP, RemoteAddr: d.RemoteAddr}}
+}
+
+// decide carries out a decision, wherever the conversation is held. Run of the receipt is the answer, if that goes on.
+func (c *Conversation) decide(ctx context.Context, d decision) (assistant.Receipt, error) {
+	if err := c.checkArguments(ctx, d); err != nil {
+		return assistant.Receipt{}, err
+	}
+	for until := time.Now().Add(callTimeout); ; {
+		err := c.hold(ctx)
+		held, isHeld := errors.AsType[*assistant.HeldError](err)
+		if err != nil && !isHeld {
+			return assistant.Receipt{}, c.hub.unheld(err)
+		}
+		if !isHeld {
+			return c.decideHere(d)
+		}
+		r, err := c.hub.call(ctx, held.Holder, request{Kind: requestDecide, Owner: c.owner, Conversation: c.id, Decision: &d})
+		switch {
+		case err == nil && r.Outcome == outcomeRefused:
+			return assistant.Receipt{}, r.refusal()
+		case err == nil && r.Outcome == outcomeAccepted:
+			return assistant.Receipt{Run: r.Run}, nil
+		case time.Now().After(until) || !recorder.Pause(ctx, 100*time.Millisecond):
+			return assistant.Receipt{}, assistant.Refuse(assistant.ReasonBusy)
+		}
+	}
+}
+
+// serveDecision is decide for another node, if this one holds the conversation.
+func (c *Conversation) serveDecision(ctx context.Context, d decision) reply {
+	if !c.holds() {
+		return reply{Outcome: outcomeNotHeld}
+	}
+	receipt, err := c.decide(ctx, d)
+	if err != nil {
+		return refusal(err)
+	}
+	return reply{Outcome: outcomeAccepted, Run: receipt.Run}
+}
+
+// decideHere is decide where this node holds the conversation: it gives that back, or keeps it for the answer.
+func (c *Conversation) decideHere(d decision) (assistant.Receipt, error) {
+	t, err := c.reserveTurn(d)
+	if err != nil || t == nil {
+		c.drop()
+		return assistant.Receipt{}, err
+	}
+	goesOn, err := c.settle(t, d)
+	if errors.Is(err, assistant.ErrNotFound) {
+		c.hub.forget(c, always)
+		c.vanished()
+		err = assistant.Refuse(assistant.ReasonUnknownTopic)
+	}
+	if goesOn {
+		c.isHolding = true // nobody else answers
+		if !c.hub.Go(c.work) {
+			c.work() // the server stops: so does the answer
+		}
+		return assistant.Receipt{Run: t.id}, nil
+	}
+	t.meter.Drop()
+	c.drop()
+	c.giveUp(t)
+	return assistant.Receipt{}, err
+}
+
+// reserveTurn makes a turn for the answer the running one, so that nothing else begins. It returns nil where the decision
+// was carried out before.
+func (c *Conversation) reserveTurn(d decision) (*turn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.deleted:
+		return nil, assistant.Refuse(assistant.ReasonUnknownTopic)
+	case d.CallID != "" && c.settled[d.CallID] == d.From && d.From != (assistant.RequestKey{}):
+		return nil, nil
+	case c.running != nil && c.running.id == d.MessageID:
+		return nil, d.refusal()
+	case c.running != nil, c.deleting > 0:
+		return nil, assistant.Refuse(assistant.ReasonBusy)
+	}
+	t := newTurnOf(c, d.of())
+	t.id, t.resumed = d.MessageID, true
+	if !c.startLocked(t) {
+		return nil, assistant.Refuse(assistant.ReasonDraining)
+	}
+	return t, nil
+}
+
+// refusal is why the decision is about nothing.
+func (d decision) refusal() error {
+	if d.CallID == "" && d.Denied == "" {
+		return assistant.Refuse(assistant.ReasonNothingToContinue)
+	}
+	return assistant.Refuse(assistant.ReasonNotWaiting)
+}
+
+// giveUp ends a turn that was reserved, and lets the next one run.
+func (c *Conversation) giveUp(t *turn) {
+	c.mu.Lock()
+	t.ended = true
+	c.mu.Unlock()
+	close(t.done)
+	if next := c.next(); next != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.launchLocked(next)
+	}
+}
+
+// waiting returns the id of the answer that waits; "" where none does.
+func (c *Conversation) waiting() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waitingLocked().ID
+}
+
+func (c *Conversation) waitingLocked() (m assistant.Message) {
+	if last := len(c.view.Messages) - 1; last >= 0 && c.view.Running == nil && c.view.Messages[last].Status == assistant.StatusWaiting {
+		return c.view.Messages[last]
+	}
+	return m
+}
+
+// Call returns a call of a tool in one of the last messages.
+func (c *Conversation) Call(messageID, callID string) (call assistant.ToolCallPart, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := view.IndexOf(c.view.Messages, messageID)
+	if i < 0 {
+		return call, false
+	}
+	parts := c.view.Messages[i].Parts
+	if i = parts.CallIndex(callID); i < 0 {
+		return call, false
+	}
+	return parts[i].(assistant.ToolCallPart), true
+}
+
+// settle stores a decision and shows it. goesOn says that the answer streams again.
+func (c *Conversation) settle(t *turn, d decision) (goesOn bool, err error) {
+	c.writing <- struct{}{}
+	defer c.written()
+	if err := c.settleLate(); err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	messages := c.view.Messages
+	c.mu.Unlock()
+	last := len(messages) - 1
+	if last < 1 || messages[last].ID != d.MessageID || messages[last-1].Role != assistant.RoleUser {
+		return false, d.refusal()
+	}
+	answer := messages[last]
+	if d.CallID == "" && d.Denied != "" {
+		return false, c.endWaiting(answer, d.From, d.Denied)
+	}
+	events, parts, err := t.decided(answer, d)
+	if err != nil {
+		return false, err
+	}
+	answer.SetParts(parts)
+	if goesOn = len(parts.Calls(assistant.CallWaiting)) == 0; goesOn {
+		if err := c.resume(t, messages[:last], answer); err != nil {
+			return false, err
+		}
+		answer.Status, answer.FinishReason, answer.Reason = assistant.StatusStreaming, "", ""
+		events = append(events, t.event(assistant.KindStarted, assistant.Started{Source: t.source, At: t.started, ReasoningLive: t.assistant.ReasoningLive, Resumed: true}))
+	}
+	mark(events, d.From, goesOn)
+	if err := c.amend(answer, t.started, events); err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d.CallID != "" {
+		if c.settled == nil || goesOn {
+			c.settled = make(map[string]assistant.RequestKey)
+		}
+		c.settled[d.CallID] = d.From
+	}
+	t.shown = goesOn
+	return goesOn, nil
+}
+
+// mark says of the events of a decision whose they are, and whether the answer goes on.
+func mark(events []assistant.Event, from assistant.RequestKey, goesOn bool) {
+	for i := range events {
+		events[i].From = from
+		switch body := events[i].Body.(type) {
+		case assistant.ToolCall:
+			body.GoesOn = goesOn
+			events[i].Body = body
+		case assistant.ToolResult:
+			body.GoesOn = goesOn
+			events[i].Body = body
+		}
+	}
+}
+
+// amend stores what a message has become that does not stream, and shows the events that say so. writing is held.
+func (c *Conversation) amend(answer assistant.Message, at time.Time, events []assistant.Event) error {
+	if c.stored() {
+		err := c.hub.store.Finish(c.hub.lasting(), c.claim, assistant.Ending{At: at, Messages: []assistant.Message{answer}, Events: c.unstored(events)})
+		switch {
+		case errors.Is(err, assistant.ErrNotFound):
+			return err
+		case errors.Is(err, assistant.ErrLost):
+			return assistant.Refuse(assistant.ReasonBusy)
+		case err != nil:
+			c.isDoubtful = true
+			return assistant.OfStore(err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range events {
+		c.appendLocked(e)
+	}
+	c.kept = c.view.Log.Last()
+	c.updatedLocked()
+	return nil
+}
+
+// decided returns what a decision makes of an answer: its parts, and the events that say so.
+func (t *turn) decided(answer assistant.Message, d decision) (events []assistant.Event, parts assistant.Parts, err error) {
+	parts = answer.AllParts()
+	if d.CallID == "" {
+		return t.continued(answer)
+	}
+	i := parts.CallIndex(d.CallID)
+	if answer.Status != assistant.StatusWaiting || i < 0 {
+		return nil, nil, d.refusal()
+	}
+	call := parts[i].(assistant.ToolCallPart)
+	if call.State != assistant.CallWaiting {
+		return nil, nil, d.refusal()
+	}
+	if !d.Approve {
+		events, parts = denied(parts, t.id, call, d.Denied)
+		return events, parts, nil
+	}
+	call.State, call.WaitingFor = assistant.CallRunning, ""
+	if d.Arguments != nil {
+		call.Arguments, call.Edited = d.Arguments, true
+	}
+	return []assistant.Event{t.event(assistant.KindToolCall, assistant.ToolCall{Call: call})}, parts.With(call), nil
+}
+
+// denied is a call that is not made.
+func denied(parts assistant.Parts, run string, call assistant.ToolCallPart, why string) ([]assistant.Event, assistant.Parts) {
+	call.State, call.WaitingFor = assistant.CallDenied, ""
+	result := assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true}
+	return []assistant.Event{
+		{Kind: assistant.KindToolCall, Run: run, Body: assistant.ToolCall{Call: call}},
+		{Kind: assistant.KindToolResult, Run: run, Body: assistant.ToolResult{Result: result}},
+	}, parts.With(call).With(result)
+}
+
+// continued lets an answer go on that was cut after a call. What is not known to have been done is made again only if
+// that does no harm.
+func (t *turn) continued(answer assistant.Message) (events []assistant.Event, parts assistant.Parts, err error) {
+	parts = answer.AllParts()
+	none := assistant.Refuse(assistant.ReasonNothingToContinue)
+	if answer.Status == assistant.StatusComplete || answer.Status == assistant.StatusWaiting || len(parts) == 0 {
+		return nil, nil, none
+	}
+	switch parts[len(parts)-1].(type) {
+	case assistant.ToolCallPart, assistant.ToolResultPart:
+	default:
+		return nil, nil, none
+	}
+	t.open()
+	for _, call := range parts.Calls(assistant.CallUnknown) {
+		if t.toolbox.byName[call.Name].Repeatable {
+			call.State = assistant.CallRunning
+			parts = parts.With(call)
+			events = append(events, t.event(assistant.KindToolCall, assistant.ToolCall{Call: call}))
+		}
+	}
+	return events, parts, nil
+}
+
+// resume gets a turn ready to go on with an answer: what the model receives, and what it may cost. writing is held.
+func (c *Conversation) resume(t *turn, before []assistant.Message, answer assistant.Message) error {
+	question := before[len(before)-1]
+	messages, more, err := c.readBack(before, c.view.More, func(m []assistant.Message) bool { return view.Tokens(m) >= t.assistant.Context })
+	if err != nil {
+		return assistant.OfStore(err)
+	}
+	c.mu.Lock()
+	t.question = question
+	if more != c.view.More || len(messages) != len(before) {
+		c.view.Messages, c.view.More = append(messages[:len(messages):len(messages)], answer), more
+	}
+	c.mu.Unlock()
+	input := t.need() + view.Tokens([]assistant.Message{answer})
+	t.history, t.trimmed = window.Select(messages[:len(messages)-1], input, t.assistant.Context)
+	t.earlier, t.steps = answer.Usage, stepsOf(answer.AllParts())
+	return t.meter.Open(t.hub.accounts, t.client, limits.Rate{}, t.assistant.Budget, input+window.Tokens(t.history))
+}
+
+// endWaiting denies all that waits in an answer, and ends it. writing is held.
+func (c *Conversation) endWaiting(answer assistant.Message, from assistant.RequestKey, why string) error {
+	if answer.Status != assistant.StatusWaiting {
+		return assistant.Refuse(assistant.ReasonNotWaiting)
+	}
+	parts, at := answer.AllParts(), now()
+	var events []assistant.Event
+	for _, call := range parts.Calls(assistant.CallWaiting) {
+		var more []assistant.Event
+		more, parts = denied(parts, answer.ID, call, why)
+		events = append(events, more...)
+	}
+	source := assistant.Source{Provider: answer.Provider, Model: answer.Model}
+	events = append(events,
+		assistant.Event{Kind: assistant.KindStarted, Run: answer.ID, Body: assistant.Started{Source: source, At: at, Resumed: true}},
+		assistant.Event{Kind: assistant.KindCompleted, Run: answer.ID, Body: assistant.Completed{FinishReason: assistant.FinishStopped, Usage: answer.Usage, At: at}})
+	mark(events, from, true)
+	answer.SetParts(parts)
+	answer.Status, answer.FinishReason = assistant.StatusStopped, assistant.FinishStopped
+	return c.amend(answer, at, events)
+}
+
+// supersede ends an answer that waits where another question comes behind it. writing is held.
+func (c *Conversation) supersede(t *turn) error {
+	if t.regenerate || t.replaces != "" {
+		return nil // it goes
+	}
+	c.mu.Lock()
+	answer := c.waitingLocked()
+	c.mu.Unlock()
+	if answer.ID == "" {
+		return nil
+	}
+	return c.endWaiting(answer, assistant.RequestKey{}, deniedByNext)
+}

@@ -1,0 +1,367 @@
+package conversation
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/window"
+	"go.uber.org/zap"
+)
+
+const (
+	// maxCalls is how many calls of one step are made. The model is told of the others that there were too many.
+	maxCalls = 16
+	// maxDrafts is how many calls a model may begin in one step.
+	maxDrafts = 128
+	// maxArguments is the longest arguments of a call, in bytes.
+	maxArguments = 64 << 10
+	// maxResult is the longest result that is kept, in bytes.
+	maxResult = 256 << 10
+	// maxRepeats is how often the same call may come in a row.
+	maxRepeats = 2
+)
+
+var (
+	errArguments = errors.New("the arguments of a call are longer than 64 KiB, or there are too many calls")
+	errTool      = errors.New("the tool did not return in time")
+)
+
+// draft is a call that the model writes.
+type draft struct {
+	index     int
+	call      assistant.ToolCallPart
+	arguments bytes.Buffer
+}
+
+// run asks the model as often as it calls tools, and makes the calls between. It returns why the answer has ended.
+//
+// A call is stored before it is made, and what it returned after that. So where the process dies between the two, it is
+// known that the call may have been made, and it is not made again.
+func (c *Conversation) run(t *turn, o output) error {
+	if t.open(); t.toolbox.err != nil {
+		t.assistant.Logger.Warn("tools are missing", zap.String("message_id", t.id), zap.Error(t.toolbox.err))
+		o.show(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeToolsUnavailable}))
+	}
+	for isFirst := true; ; isFirst = false {
+		if waits, err := c.call(t, o); err != nil || waits {
+			return err
+		}
+		if !isFirst && !c.goOn(t) {
+			return errBudget
+		}
+		req := c.request(t)
+		if req.Tools == nil && len(t.toolbox.tools) > 0 {
+			o.show(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeToolSteps}))
+		}
+		if err := t.stream(req, o); err != nil || t.finish != assistant.FinishToolCalls {
+			return err
+		}
+		t.finish = ""
+		if err := c.accept(t, o); err != nil {
+			return err
+		}
+	}
+}
+
+// request is what the model gets next: no tools the last time.
+func (c *Conversation) request(t *turn) assistant.Request {
+	req := assistant.Request{Instructions: t.instructions, Turns: append(slices.Clip(t.history), window.Turn(t.question)), MaxTokens: t.meter.Limit()}
+	if parts := c.parts(); len(parts) > 0 {
+		req.Turns = append(req.Turns, assistant.Turn{Role: assistant.RoleAssistant, Content: parts.Text(), Parts: parts})
+	}
+	if t.steps+1 < t.assistant.MaxSteps {
+		req.Tools = t.toolbox.tools
+	}
+	return req
+}
+
+// parts are those of the running answer.
+func (c *Conversation) parts() assistant.Parts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.view.Running == nil {
+		return nil
+	}
+	return c.view.Running.Text.Parts(true)
+}
+
+// stepsOf returns how often a model was asked that has written so much and called tools.
+func stepsOf(parts assistant.Parts) (n int) {
+	returned := true
+	for _, p := range parts {
+		switch p.(type) {
+		case assistant.ToolResultPart:
+			returned = true
+		case assistant.ToolCallPart:
+			if returned {
+				n++
+			}
+			returned = false
+		}
+	}
+	return n
+}
+
+// write takes pieces of calls, and shows them. It returns how many characters they have.
+func (t *turn) write(pieces *[]assistant.CallPiece, show func(assistant.Event)) (characters int, err error) {
+	if pieces == nil {
+		return 0, nil
+	}
+	for _, p := range *pieces {
+		i := slices.IndexFunc(t.drafts, func(d draft) bool { return d.index == p.Index })
+		if i < 0 {
+			if len(t.drafts) == maxDrafts {
+				return characters, &assistant.ProviderError{Reason: assistant.ReasonProviderRejected, Err: errArguments}
+			}
+			t.drafts = append(t.drafts, t.newDraft(p))
+			i = len(t.drafts) - 1
+			show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: t.drafts[i].call}))
+		}
+		if p.Arguments == "" {
+			continue
+		}
+		d := &t.drafts[i]
+		d.arguments.WriteString(p.Arguments)
+		if d.arguments.Len() > maxArguments {
+			return characters, &assistant.ProviderError{Reason: assistant.ReasonProviderRejected, Err: errArguments}
+		}
+		characters += utf8.RuneCountInString(p.Arguments)
+		show(t.event(assistant.KindToolArgs, assistant.ToolArgs{CallID: d.call.CallID, Piece: withoutNUL(p.Arguments)}))
+	}
+	return characters, nil
+}
+
+// newDraft begins a call. Models and servers may give no id, or the same one twice.
+func (t *turn) newDraft(p assistant.CallPiece) draft {
+	id := withoutNUL(p.ID)
+	if id == "" || len(id) > 64 || t.toolbox.used[id] {
+		id = "call_" + assistant.NewID()
+	}
+	t.toolbox.used[id] = true
+	name := withoutNUL(p.Name)
+	return draft{index: p.Index, call: assistant.ToolCallPart{CallID: id, Name: name, Title: t.toolbox.byName[name].Title, Arguments: json.RawMessage("{}"),
+		Where: string(assistant.WhereServer), State: assistant.CallPreparing}}
+}
+
+// accept decides what becomes of the calls that the model has written, and stores that: they may be made then.
+func (c *Conversation) accept(t *turn, o output) error {
+	parts, drafts := c.parts(), t.drafts
+	t.drafts = nil
+	if len(drafts) == 0 {
+		return assistant.ErrUnfinished
+	}
+	for i := range drafts {
+		d := &drafts[i]
+		call, why := t.judge(d, i, parts)
+		event := assistant.ToolCall{Call: call}
+		if call.State == assistant.CallWaiting {
+			event.ExpiresAt = now().Add(t.assistant.ApprovalTimeout)
+		}
+		o.show(t.event(assistant.KindToolCall, event))
+		parts = parts.With(call)
+		if why != "" {
+			result := assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true}
+			o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: result}))
+			parts = parts.With(result)
+			t.called(call, 0)
+		}
+	}
+	o.shown()
+	if err := o.sync(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// goOn pays for the last step, and reports whether the budget has another one.
+func (c *Conversation) goOn(t *turn) bool {
+	parts := c.parts()
+	used, within := t.meter.Next(t.usage, t.need()+window.Tokens(t.history)+window.Tokens([]assistant.Turn{{Parts: parts, Content: parts.Text()}}))
+	t.usage, t.spent = nil, t.spent.Plus(used)
+	return within
+}
+
+// judge returns a call as it is to be made, or why it is not, for the model.
+func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.ToolCallPart, why string) {
+	call = d.call
+	tool, isKnown := t.toolbox.byName[call.Name]
+	arguments, fault := objectOf(d.arguments.Bytes())
+	call.State = assistant.CallFailed
+	if fault == "" {
+		call.Arguments = arguments
+	}
+	switch {
+	case n >= maxCalls:
+		return call, "This was not called: there were too many calls at once."
+	case !isKnown:
+		return call, "There is no tool of this name."
+	case fault != "":
+		return call, "The arguments are not valid: " + fault
+	case t.toolbox.check(tool, arguments) != nil:
+		return call, "The arguments are not valid: " + t.toolbox.check(tool, arguments).Error()
+	case repeats(parts, call) > maxRepeats:
+		return call, "This was called before with the same arguments."
+	case !tool.Approve && !t.toolbox.isTainted(parts, tool):
+		call.State = assistant.CallRunning
+	case t.asker.CanDecide:
+		call.State, call.WaitingFor = assistant.CallWaiting, "approval"
+	default:
+		call.State = assistant.CallDenied
+		return call, deniedByClient
+	}
+	return call, ""
+}
+
+// objectOf returns arguments as a JSON object; fault says why they are none.
+func objectOf(arguments []byte) (object json.RawMessage, fault string) {
+	if len(bytes.TrimSpace(arguments)) == 0 {
+		return json.RawMessage("{}"), "" // some models leave them out where there are none
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(arguments, &members); err != nil || members == nil {
+		return nil, "they are no JSON object"
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, bytes.ToValidUTF8(arguments, []byte("\uFFFD"))); err != nil {
+		return nil, "they are no JSON object"
+	}
+	return compact.Bytes(), ""
+}
+
+// repeats returns how often the last calls were the same one, with this.
+func repeats(parts assistant.Parts, call assistant.ToolCallPart) (n int) {
+	for _, p := range slices.Backward(parts) {
+		was, ok := p.(assistant.ToolCallPart)
+		switch {
+		case !ok:
+			continue
+		case was.State == assistant.CallPreparing:
+			continue
+		case was.Name != call.Name || !bytes.Equal(was.Arguments, call.Arguments):
+			return n + 1
+		}
+		n++
+	}
+	return n + 1
+}
+
+// call makes the calls that were decided, at most so many at once, and stores what they return. waits says that a person
+// has to decide about others: the answer ends until then.
+func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
+	parts := c.parts()
+	if calls := parts.Calls(assistant.CallRunning); len(calls) > 0 {
+		for r := range c.outcomes(t, calls) {
+			o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: r.call}))
+			o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: r.result, Duration: r.took}))
+			o.shown()
+			t.called(r.call, r.took)
+		}
+		if err := o.sync(); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case t.ctx.Err() != nil:
+		return false, context.Cause(t.ctx)
+	case len(parts.Calls(assistant.CallWaiting)) > 0:
+		t.finish = assistant.FinishWaiting
+		return true, nil
+	}
+	return false, nil
+}
+
+// called counts a call that has ended.
+func (t *turn) called(call assistant.ToolCallPart, took time.Duration) {
+	t.calls++
+	name := call.Name
+	if _, isKnown := t.toolbox.byName[name]; !isKnown {
+		name = "" // the model's word
+	}
+	t.observer.Called(assistant.CallSummary{Tool: name, State: call.State, Duration: took})
+}
+
+// outcome is what came of a call.
+type callOutcome struct {
+	call   assistant.ToolCallPart
+	result assistant.ToolResultPart
+	took   time.Duration
+}
+
+// outcomes makes calls, and returns what comes of them, the first that ends first.
+func (c *Conversation) outcomes(t *turn, calls []assistant.ToolCallPart) <-chan callOutcome {
+	results, places := make(chan callOutcome), make(chan struct{}, t.assistant.MaxParallel)
+	peer := c.askerOf(t).Peer
+	var wg sync.WaitGroup
+	for _, call := range calls {
+		wg.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			results <- c.outcome(t, peer, call)
+		})
+	}
+	go func() {
+		wg.Wait()
+		close(results)
+	}()
+	return results
+}
+
+// outcome makes one call.
+func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.ToolCallPart) callOutcome {
+	start := time.Now()
+	result, err := t.makeCall(assistant.Call{ID: t.id + "." + call.CallID, Name: call.Name, Arguments: call.Arguments, Peer: peer, ConversationID: c.id, MessageID: t.id})
+	if err == nil && result.Needs != nil {
+		err = fmt.Errorf("%w: it asks for input, which is not supported", assistant.ErrNotCalled)
+	}
+	o := callOutcome{call: call, result: resultPart(call.CallID, result), took: time.Since(start)}
+	switch {
+	case err == nil && !result.IsError:
+		o.call.State = assistant.CallDone
+	case err == nil:
+		o.call.State = assistant.CallFailed
+	case errors.Is(err, assistant.ErrNotCalled):
+		o.call.State = assistant.CallFailed
+		o.result = assistant.ToolResultPart{CallID: call.CallID, Content: "The tool could not be called.", IsError: true}
+	default:
+		o.call.State = assistant.CallUnknown
+		o.result = assistant.ToolResultPart{CallID: call.CallID, Content: assistant.OutcomeUnknown, IsError: true}
+	}
+	if err != nil {
+		t.assistant.Logger.Warn("call of a tool failed", zap.String("message_id", t.id), zap.String("tool", call.Name), zap.String("call_id", call.CallID),
+			zap.String("state", string(o.call.State)), zap.Error(err))
+	}
+	return o
+}
+
+// makeCall calls the tool. A panic is an error, after which nothing is known.
+func (t *turn) makeCall(call assistant.Call) (result assistant.Result, err error) {
+	defer assistant.Catch(&err)
+	if _, isKnown := t.toolbox.byName[call.Name]; !isKnown {
+		return result, assistant.ErrNotCalled // it was there when the call was decided
+	}
+	ctx, cancel := context.WithTimeoutCause(t.ctx, t.assistant.ToolTimeout, errTool)
+	defer cancel()
+	return t.assistant.Tools.Call(ctx, call)
+}
+
+// resultPart is a result as it is stored.
+func resultPart(callID string, r assistant.Result) assistant.ToolResultPart {
+	p := assistant.ToolResultPart{CallID: callID, Content: withoutNUL(strings.ToValidUTF8(r.Text, "\uFFFD")), Structured: r.Structured, IsError: r.IsError}
+	if len(p.Content) > maxResult {
+		p.Content, p.Truncated = strings.ToValidUTF8(p.Content[:maxResult], ""), true
+	}
+	if len(p.Structured) > maxResult || !json.Valid(p.Structured) {
+		p.Truncated = p.Truncated || len(p.Structured) > maxResult
+		p.Structured = nil
+	}
+	return p
+}

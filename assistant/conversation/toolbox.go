@@ -1,0 +1,142 @@
+package conversation
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+const (
+	// listTimeout bounds the wait for a list of tools.
+	listTimeout = 2 * time.Second
+	// maxTools is how many tools a model gets.
+	maxTools = 128
+)
+
+// toolbox is what the model may call in one turn.
+type toolbox struct {
+	isOpen bool
+	tools  []assistant.Tool
+	byName map[string]assistant.Tool
+	used   map[string]bool // ids of calls
+	err    error           // why some are missing
+}
+
+// open asks for the tools, once. A client that cannot decide gets none that need approval.
+func (t *turn) open() {
+	b := &t.toolbox
+	if b.isOpen {
+		return
+	}
+	b.isOpen, b.byName, b.used = true, make(map[string]assistant.Tool), make(map[string]bool)
+	if t.assistant.Tools == nil {
+		return
+	}
+	tools, err := t.listTools()
+	b.err = err
+	for _, tool := range tools {
+		if _, isThere := b.byName[tool.Name]; isThere || tool.Approve && !t.asker.CanDecide {
+			continue
+		}
+		if len(b.tools) == maxTools {
+			b.err = errors.Join(b.err, fmt.Errorf("there are more than %d tools", maxTools))
+			break
+		}
+		b.tools, b.byName[tool.Name] = append(b.tools, tool), tool
+	}
+}
+
+func (t *turn) listTools() (tools []assistant.Tool, err error) {
+	defer assistant.Catch(&err)
+	ctx, cancel := context.WithTimeout(t.ctx, listTimeout)
+	defer cancel()
+	return t.assistant.Tools.Tools(ctx, t.asker.Peer)
+}
+
+// isTainted reports whether what strangers may have written is in the answer, and could be behind a call of this tool: then a
+// person has to agree to it. Only tools of the same server, which knows what it has returned, are left alone.
+func (b *toolbox) isTainted(parts assistant.Parts, tool assistant.Tool) bool {
+	return slices.ContainsFunc(parts, func(p assistant.Part) bool {
+		r, ok := p.(assistant.ToolResultPart)
+		if !ok || r.IsError {
+			return false
+		}
+		i := parts.CallIndex(r.CallID)
+		if i < 0 {
+			return true
+		}
+		from, isKnown := b.byName[parts[i].(assistant.ToolCallPart).Name]
+		return !isKnown || from.Untrusted && from.Server != tool.Server
+	})
+}
+
+// check returns why arguments are not within the tool's schema.
+func (b *toolbox) check(tool assistant.Tool, arguments json.RawMessage) error {
+	return checkArguments(tool.Parameters, arguments)
+}
+
+// noLoader loads nothing: a schema may refer to itself only.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) { return nil, errors.New("schemas are not loaded") }
+
+// checkArguments returns an [*assistant.ArgumentsError] where arguments are not within a schema. A schema that is none
+// accepts everything: the tool has the last word.
+func checkArguments(schema, arguments json.RawMessage) error {
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.UseLoader(noLoader{})
+	const name = "schema.json"
+	if err := compiler.AddResource(name, document); err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	compiled, err := compiler.Compile(name)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(arguments))
+	if err != nil {
+		return &assistant.ArgumentsError{Problem: "they are no JSON object"}
+	}
+	fault, ok := errors.AsType[*jsonschema.ValidationError](compiled.Validate(value))
+	if !ok {
+		return nil
+	}
+	for len(fault.Causes) > 0 { // the first one says it best
+		fault = fault.Causes[0]
+	}
+	if e, ok := fault.ErrorKind.(*kind.Required); ok {
+		return &assistant.ArgumentsError{Path: append(fault.InstanceLocation, e.Missing[0]), Problem: "is missing"}
+	}
+	return &assistant.ArgumentsError{Path: fault.InstanceLocation, Problem: fault.ErrorKind.LocalizedString(message.NewPrinter(language.English))}
+}
+
+// checkArguments returns why the arguments of a decision, at the node at which it arrives, are not within the tool's schema.
+func (c *Conversation) checkArguments(ctx context.Context, d decision) error {
+	a := c.hub.Using()
+	call, ok := c.Call(d.MessageID, d.CallID)
+	if d.Arguments == nil || !ok || a.Tools == nil || d.asker.From == (assistant.RequestKey{}) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	tools, _ := a.Tools.Tools(ctx, d.asker.Peer) // where it is not listed, it cannot be called either
+	i := slices.IndexFunc(tools, func(t assistant.Tool) bool { return t.Name == call.Name })
+	if i < 0 {
+		return nil
+	}
+	return checkArguments(tools[i].Parameters, d.Arguments)
+}
