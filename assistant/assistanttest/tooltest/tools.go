@@ -118,7 +118,7 @@ func (s toolsTest) checkTool(tool assistant.Tool) {
 // known returns the list, as soon as the source has it.
 func (s toolsTest) known() []assistant.Tool {
 	s.Helper()
-	for begin := time.Now(); ; {
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		tools, err := s.list(s.Context())
 		switch {
 		case err == nil && len(tools) > 0:
