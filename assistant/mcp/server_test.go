@@ -223,10 +223,6 @@ func serveProgram(behaviour string) int {
 		fmt.Println("this is no JSON")
 		select {}
 	})
-	s.AddTool(&sdk.Tool{Name: "stop-reading", InputSchema: json.RawMessage(`{"type":"object"}`)}, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-		mark("stopped", "")
-		select {}
-	})
 	if err := s.Run(context.Background(), &sdk.StdioTransport{}); err != nil {
 		return 1
 	}
