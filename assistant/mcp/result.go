@@ -35,7 +35,9 @@ func (a attempt) convert(theirs *sdk.CallToolResult) (assistant.Result, error) {
 		if err != nil {
 			return result, fmt.Errorf("structured content: %w", err)
 		}
-		result.Structured = json.RawMessage(a.line.hidden.Redact(string(structured)))
+		if shown := json.RawMessage(a.line.hidden.Redact(string(structured))); json.Valid(shown) {
+			result.Structured = shown
+		}
 	}
 	texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 	result.Text = strings.ToValidUTF8(a.line.hidden.Redact(strings.Join(texts, "\n")), "\ufffd")
