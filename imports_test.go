@@ -75,7 +75,7 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "view", "window"}
+	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "view", "window", "internal/schema"}
 	arrows := map[string][]string{
 		"window": {domain, "limits"}, "think": {}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
 		"openai": {domain, "openai/answer", "openai/sse", "think"}, "openai/answer": {domain, "openai/sse", "think"}, "openai/sse": {},
