@@ -45,6 +45,12 @@ func (h *Handler) loadProviders(ctx caddy.Context) error {
 	return err
 }
 
+// ToolSource is implemented by modules in the namespace http.assistant.tools.
+type ToolSource interface {
+	// Tools returns the tools. It is called once, after Provision and Validate.
+	Tools() assistant.Tools
+}
+
 // StoreSource is implemented by modules in the namespace http.assistant.stores. Its methods are called after
 // Provision and Validate.
 type StoreSource interface {
