@@ -17,8 +17,9 @@ import (
 // TestValues: documents list each constant of the enumerations, and say what it means.
 func TestValues(t *testing.T) {
 	constants := constantsByType(t)
-	constants["Reason"] = slices.DeleteFunc(constants["Reason"], func(r string) bool { return r == string(ReasonInvalid) }) // for observers only
-	for _, enum := range []wire.Enum{FinishReason(""), NoticeReason(""), Role(""), Status(""), Reason("")} {
+	constants["Reason"] = slices.DeleteFunc(constants["Reason"], func(r string) bool { return r == string(ReasonInvalid) })               // for observers only
+	constants["FinishReason"] = slices.DeleteFunc(constants["FinishReason"], func(r string) bool { return r == string(FinishToolCalls) }) // for the engine only
+	for _, enum := range []wire.Enum{FinishReason(""), NoticeReason(""), Role(""), Status(""), Reason(""), CallState("")} {
 		name := reflect.TypeOf(enum).Name()
 		var listed []string
 		for value, meaning := range enum.Values() {

@@ -93,13 +93,14 @@ func (h *Hub) Expire(ctx context.Context) {
 		defer stop()
 		ticker := time.NewTicker(time.Minute)
 		defer ticker.Stop()
-		for ctx.Err() == nil {
-			if a := h.Using(); a != nil {
-				h.expire(ctx, time.Now().Add(-a.ApprovalTimeout))
-			}
+		for {
 			select {
 			case <-ticker.C:
 			case <-ctx.Done():
+				return
+			}
+			if a := h.Using(); a != nil {
+				h.expire(ctx, time.Now().Add(-a.ApprovalTimeout))
 			}
 		}
 	})

@@ -5,6 +5,7 @@ package demo
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"regexp"
@@ -60,6 +61,14 @@ func (p *Provider) Source() assistant.Source {
 // Stream answers the last question.
 func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
+		if call, ok := firstCall(req); ok {
+			if err := pause(ctx, p.Delay); err != nil {
+				yield(assistant.Delta{}, err)
+				return
+			}
+			_ = yield(assistant.Delta{Calls: &[]assistant.CallPiece{call}}, nil) && yield(assistant.Delta{FinishReason: assistant.FinishToolCalls}, nil)
+			return
+		}
 		text, input := reply(req)
 		words := pieces.FindAllString(text, -1)
 		for _, word := range words {
@@ -76,8 +85,62 @@ func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[
 	}
 }
 
+// firstCall calls a tool whose name or title is in the question, with arguments that its schema asks for.
+func firstCall(req assistant.Request) (call assistant.CallPiece, ok bool) {
+	last := req.Turns[len(req.Turns)-1]
+	for _, tool := range req.Tools {
+		for _, name := range []string{tool.Name, tool.Title} {
+			if last.Role == assistant.RoleUser && name != "" && strings.Contains(strings.ToLower(last.Content), strings.ToLower(name)) {
+				return assistant.CallPiece{Name: tool.Name, Arguments: examples(tool.Parameters)}, true
+			}
+		}
+	}
+	return call, false
+}
+
+// examples returns arguments for a schema: for each property that is required one of its type.
+func examples(schema json.RawMessage) string {
+	var object struct {
+		Properties map[string]struct {
+			Type string
+			Enum []any
+		}
+		Required []string
+	}
+	_ = json.Unmarshal(schema, &object) // of what is no schema, nothing is known
+	arguments := make(map[string]any)
+	for _, name := range object.Required {
+		switch p := object.Properties[name]; {
+		case len(p.Enum) > 0:
+			arguments[name] = p.Enum[0]
+		case p.Type == "integer", p.Type == "number":
+			arguments[name] = 6
+		case p.Type == "boolean":
+			arguments[name] = true
+		default:
+			arguments[name] = "example"
+		}
+	}
+	text, _ := json.Marshal(arguments) // plain values
+	return string(text)
+}
+
+// results are what tools have returned for this answer, as a list.
+func results(t assistant.Turn) string {
+	var b strings.Builder
+	for _, p := range t.Parts {
+		if r, ok := p.(assistant.ToolResultPart); ok {
+			fmt.Fprintf(&b, "- The tool returned: %s\n", strings.Join(strings.Fields(r.ForModel()), " "))
+		}
+	}
+	return b.String()
+}
+
 // reply returns the answer and the number of words in the request.
 func reply(req assistant.Request) (text string, input int) {
+	if last := req.Turns[len(req.Turns)-1]; last.Role == assistant.RoleAssistant {
+		return "This is the **demo model**, which has called a tool.\n\n" + results(last), len(strings.Fields(last.Content))
+	}
 	questions, question := 0, ""
 	for _, t := range req.Turns {
 		input += len(strings.Fields(t.Content))

@@ -11,28 +11,27 @@ import (
 // such as events, is in memory once. The zero Text is empty. Add and Join change it; the others may be called at once.
 type Text struct {
 	pieces []piece
+	parts  []assistant.Part // those that are neither text nor reasoning, in order
 }
 
 type piece struct {
-	kind assistant.Kind // KindPiece or KindReasoning; KindToolCall for a part
+	kind assistant.Kind // KindPiece or KindReasoning; isPart where the next of parts stands
 	text string
-	part assistant.Part // nil where it is text
 }
+
+const isPart assistant.Kind = 0
 
 // Add adds a piece of text or of reasoning.
 func (a *Text) Add(kind assistant.Kind, text string) {
-	a.pieces = append(a.pieces, piece{kind: kind, text: text})
+	a.pieces = append(a.pieces, piece{kind, text})
 }
 
 // AddPart adds a part that is neither, as [assistant.Parts.With] does.
 func (a *Text) AddPart(part assistant.Part) {
-	for i, p := range a.pieces {
-		if assistant.Replaces(part, p.part) {
-			a.pieces[i].part = part
-			return
-		}
+	before := len(a.parts)
+	if a.parts = assistant.Parts(a.parts).With(part); len(a.parts) > before {
+		a.pieces = append(a.pieces, piece{kind: isPart})
 	}
-	a.pieces = append(a.pieces, piece{kind: assistant.KindToolCall, part: part})
 }
 
 // Parts returns the answer so far, with its reasoning or without.
@@ -41,11 +40,12 @@ func (a *Text) Parts(withReasoning bool) (parts assistant.Parts) {
 	if !withReasoning {
 		pieces = slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return p.kind == assistant.KindReasoning })
 	}
+	rest := a.parts
 	for _, p := range joined(pieces) {
-		switch {
-		case p.part != nil:
-			parts = append(parts, p.part)
-		case p.kind == assistant.KindPiece:
+		switch p.kind {
+		case isPart:
+			parts, rest = append(parts, rest[0]), rest[1:]
+		case assistant.KindPiece:
 			parts = append(parts, assistant.TextPart{Text: p.text})
 		default:
 			parts = append(parts, assistant.ReasoningPart{Text: p.text})
@@ -55,29 +55,27 @@ func (a *Text) Parts(withReasoning bool) (parts assistant.Parts) {
 }
 
 // HasParts reports whether the answer is more than text and reasoning.
-func (a *Text) HasParts() bool {
-	return slices.ContainsFunc(a.pieces, func(p piece) bool { return p.part != nil })
-}
+func (a *Text) HasParts() bool { return len(a.parts) > 0 }
 
 // Join makes one text of neighbouring pieces of one kind: it is for an answer that has ended, which is read often.
 func (a *Text) Join() { a.pieces = joined(a.pieces) }
 
 func joined(pieces []piece) (joined []piece) {
 	for rest := pieces; len(rest) > 0; {
-		if rest[0].part != nil {
-			joined, rest = append(joined, rest[0]), rest[1:]
-			continue
-		}
 		kind := rest[0].kind
-		n := slices.IndexFunc(rest, func(p piece) bool { return p.kind != kind || p.part != nil })
+		n := slices.IndexFunc(rest, func(p piece) bool { return p.kind != kind })
 		if n < 0 {
 			n = len(rest)
+		}
+		if kind == isPart {
+			joined, rest = append(joined, rest[:n]...), rest[n:]
+			continue
 		}
 		text := rest[0].text
 		if n > 1 {
 			text = textOf(rest[:n], kind)
 		}
-		joined, rest = append(joined, piece{kind: kind, text: text}), rest[n:]
+		joined, rest = append(joined, piece{kind, text}), rest[n:]
 	}
 	return joined
 }

@@ -45,6 +45,32 @@ func (h *Handler) loadProviders(ctx caddy.Context) error {
 	return err
 }
 
+// ToolSource is implemented by modules in the namespace http.assistant.tools.
+type ToolSource interface {
+	// Tools returns the source. It is called once, after Provision and Validate, which open no connection. What it opens
+	// later is closed by the module's Cleanup: calls that are under way then end.
+	Tools() assistant.Tools
+}
+
+// loadTools makes one source of tools of all.
+func (h *Handler) loadTools(ctx caddy.Context) error {
+	if len(h.ToolsRaw) == 0 {
+		return nil
+	}
+	modules, err := ctx.LoadModule(h, "ToolsRaw")
+	if err != nil {
+		return fmt.Errorf("load tools: %w", err)
+	}
+	for _, module := range modules.([]any) {
+		source, ok := module.(ToolSource)
+		if !ok {
+			return fmt.Errorf("module %T is not a source of tools", module)
+		}
+		h.tools = append(h.tools, source.Tools())
+	}
+	return nil
+}
+
 // StoreSource is implemented by modules in the namespace http.assistant.stores. Its methods are called after
 // Provision and Validate.
 type StoreSource interface {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/toolset"
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/observe"
 	"github.com/caddyserver/caddy/v2"
@@ -63,6 +64,22 @@ type Handler struct {
 	// Whether a model's reasoning is stored with its answer ("keep"), or only shown while it streams ("live").
 	// Default: keep
 	Reasoning string `json:"reasoning,omitempty"`
+
+	// The tools that models may call: each is a source, such as an MCP server or one HTTP request. Calls that need
+	// approval wait for the user, also over restarts, and no call is made twice. Default: none
+	ToolsRaw []json.RawMessage `json:"tools,omitempty" caddy:"namespace=http.assistant.tools inline_key=name"`
+
+	// How often a model is asked for one answer; each time but the last it may call tools. Default: 8
+	MaxSteps int `json:"max_steps,omitempty"`
+
+	// How many calls of tools of one answer are made at once. Default: 4
+	MaxParallel int `json:"max_parallel,omitempty"`
+
+	// How long a call of a tool may take. Default: 30s
+	ToolTimeout caddy.Duration `json:"tool_timeout,omitempty"`
+
+	// How long a call of a tool waits for approval; then it is denied. Default: 24h
+	ApprovalTimeout caddy.Duration `json:"approval_timeout,omitempty"`
 
 	// Where conversations are kept. Default: memory
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.assistant.stores inline_key=name"`
@@ -176,6 +193,7 @@ type Handler struct {
 	health    caddyhttp.MatchPath // HealthPath; empty = none
 	app       *App
 	chain     *chain.Chain
+	tools     toolset.Set
 	storeKey  string
 	storeName string
 	openStore func(context.Context) (assistant.Store, error)
@@ -211,7 +229,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.SetDefaults(); err != nil {
 		return err
 	}
-	err := errors.Join(h.loadProviders(ctx), h.loadStore(ctx))
+	err := errors.Join(h.loadProviders(ctx), h.loadTools(ctx), h.loadStore(ctx))
 	if err == nil {
 		err = h.loadBroker(ctx)
 	}
@@ -251,6 +269,7 @@ func (h *Handler) start() (err error) {
 	if h.Retention > 0 {
 		h.hub.Sweep(h.ctx, time.Duration(h.Retention))
 	}
+	h.hub.Expire(h.ctx)
 	return nil
 }
 

@@ -31,6 +31,12 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "titles", Value: setting.Choice("question", "model").Into(&h.Titles), Default: "question", Help: "names a new conversation; model costs one more request"},
 		{Name: "reasoning", Value: setting.Choice("keep", "live").Into(&h.Reasoning), Default: "keep", Help: "stored with the answer, or only shown while it streams"},
 	}, {
+		{Name: "tools", Value: setting.Guests("mcp <label> { … } | http <name> { … }", "http.assistant.tools", &h.ToolsRaw), Without: "none", Help: "what models may call; any number"},
+		{Name: "max_steps", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxSteps), Default: "8", Help: "how often a model is asked for one answer"},
+		{Name: "max_parallel", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxParallel), Default: "4", Help: "calls of one answer at once"},
+		{Name: "tool_timeout", Value: setting.Duration().Into(&h.ToolTimeout), Default: "30s", Help: "of a call"},
+		{Name: "approval_timeout", Value: setting.Duration().Into(&h.ApprovalTimeout), Default: "24h", Help: "then a call that waits for approval is denied"},
+	}, {
 		{Name: "store", Value: setting.Guest("memory | sqlite [<path>] | postgres <dsn>", "http.assistant.stores", &h.StoreRaw), Default: "memory"},
 		{Name: "broker", Value: setting.Guest("local | postgres [<direct dsn>] | nats <url...> { … }", "http.assistant.brokers", &h.BrokerRaw), Without: "postgres with store postgres, else local", Help: "how nodes that share the store reach each other"},
 		{Name: "durability", Value: setting.Choice("default", "strict").Into(&h.Durability), Default: "default", Help: "strict stores every piece before it is shown"},
@@ -91,6 +97,10 @@ func (h *Handler) engine() conversation.Config {
 		ResumeWindow:  time.Duration(h.ResumeWindow),
 		Logger:        h.log.With(zap.String("handler", h.Name)),
 		LogContent:    h.LogContent,
+		MaxSteps:      h.MaxSteps, MaxParallel: h.MaxParallel, ToolTimeout: time.Duration(h.ToolTimeout), ApprovalTimeout: time.Duration(h.ApprovalTimeout),
+	}
+	if h.tools != nil {
+		c.Tools = h.tools
 	}
 	if r := h.Rate; r != nil {
 		c.Rate = limits.Rate{Count: r.Questions, Per: time.Duration(r.Per), Burst: r.Burst}

@@ -33,6 +33,10 @@ var (
 	providerErrors = counter("provider_errors_total", "Requests that a provider failed after its retries, by reason, whether or not another provider answered them.", "handler", "provider", "model", "reason")
 	fallbacks      = counter("fallbacks_total", "Answers that a provider took over from one that failed.", "handler", "provider", "model")
 
+	toolCalls    = counter("tool_calls_total", "Calls of tools that have ended, by state: done, failed, denied, unknown. A name that the model has made up is empty.", "handler", "tool", "state")
+	toolDuration = histogram("tool_call_duration_seconds", "Time of each call of a tool that was made.",
+		[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}, "handler", "tool")
+
 	storeDuration = histogram("store_duration_seconds", "Time of each call of the store.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "handler", "store", "operation")
 	storeErrors = counter("store_errors_total", "Calls of the store that failed. That something does not exist, exists already or exceeds max_messages is not a failure.", "handler", "store", "operation")

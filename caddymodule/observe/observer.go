@@ -125,6 +125,13 @@ func (a *answering) FellBack(f assistant.Fallback) {
 	}
 }
 
+func (a *answering) Called(c assistant.CallSummary) {
+	toolCalls.WithLabelValues(a.handler, c.Tool, string(c.State)).Inc()
+	if c.Duration > 0 {
+		toolDuration.WithLabelValues(a.handler, c.Tool).Observe(c.Duration.Seconds())
+	}
+}
+
 func (a *answering) Ended(s assistant.AnswerSummary) {
 	a.running.Dec()
 	answers.WithLabelValues(a.handler, s.Source.Provider, s.Source.Model, string(s.FinishReason)).Inc()
