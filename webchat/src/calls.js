@@ -101,7 +101,7 @@ export class Card {
     this.#result.replaceChildren(h(
       'details',
       {},
-      h('summary', {}, say(is_error ? 'problem' : 'result') + took),
+      h('summary', {}, say(is_error && this.#call?.state !== 'denied' ? 'problem' : 'result') + took),
       h('pre', { tabIndex: 0, dir: 'auto' }, ...visible(text)),
       ...(truncated ? [h('p', { className: 'none' }, say('truncated'))] : []),
     ));

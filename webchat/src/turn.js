@@ -121,8 +121,8 @@ export class Turn {
 
   // The answer goes on after what has ended.
   #resume() {
-    for (const old of this.element.querySelectorAll('.problem, .usage, .tokens')) old.remove();
-    this.#answer.querySelector('.note').textContent = '';
+    this.element.querySelector('.problem')?.remove();
+    this.#note('');
     this.#write();
     this.#card?.then((card) => card?.goOn());
   }
@@ -191,10 +191,16 @@ export class Turn {
     this.#endText(() => {
       if (prose !== this.#prose) return; // it has gone on
       this.#answer.dataset.state = 'ended';
-      this.#answer.querySelector('.note').textContent = this.#texts.ending(reason);
-      if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage, this.#texts));
+      this.#note(this.#texts.ending(reason), usage);
       then?.();
     });
+  }
+
+  // How the answer ended, in the place of how it had ended before.
+  #note(note, usage) {
+    this.#answer.querySelector('.note').textContent = note;
+    for (const old of this.#answer.querySelectorAll('.usage, .tokens')) old.remove();
+    if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage, this.#texts));
   }
 
   /** @param {() => void} then */
