@@ -66,7 +66,7 @@ test('a question creates the conversation, and its promise has the whole answer'
   const { id } = heard('question')[0];
   assert.deepEqual(last('send_message').payload, { content: 'Why?', client_id: id });
   receive(question(id), start(), { action: 'reasoning', topic, seq: 3, payload: { content: 'Hm.' } }, piece('S', 4), piece('o.', 5), end(6));
-  const whole = { text: 'So.', reasoning: 'Hm.', message_id: 'a', model: 'm', finish_reason: 'stop', usage };
+  const whole = { text: 'So.', reasoning: 'Hm.', parts: answer.parts, message_id: 'a', model: 'm', finish_reason: 'stop', usage };
   assert.deepEqual(await answered, whole);
   assert.deepEqual(heard('answer'), [{ ...whole, question: id, isOwn: true }]);
   assert.deepEqual(heard('text'), [{ text: 'S' }, { text: 'o.' }]);
@@ -106,7 +106,7 @@ test('an answer that ended during a cut comes with the history', async () => {
   client.wake();
   open();
   joined({ epoch: 'f', messages: [asked(id), answer], seq: 9 });
-  assert.deepEqual(await answered, { text: 'So.', reasoning: 'Hm.', message_id: 'a', model: 'm', finish_reason: 'stop', usage });
+  assert.deepEqual(await answered, { text: 'So.', reasoning: 'Hm.', parts: answer.parts, message_id: 'a', model: 'm', finish_reason: 'stop', usage });
   assert.equal(heard('answer').length, 1);
   assert.equal(heard('question').length, 1);
 });

@@ -4,13 +4,17 @@ import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { Texts, textsFor } from '../../webchat/src/texts.js';
 import english from '../../webchat/src/texts/en.js';
+import calls from '../../webchat/src/texts/calls.js';
+import logs from '../../webchat/src/texts/logs.js';
+import menu from '../../webchat/src/texts/menu.js';
 import reasons from '../../webchat/src/texts/reasons.js';
 
 const src = new URL('../../webchat/src/', import.meta.url);
-const all = { ...english, ...reasons };
+const used = { ...english, ...calls, ...logs, ...menu };
+const all = { ...used, ...reasons };
 const languages = {};
 for (const name of await readdir(new URL('texts', src))) {
-  if (!['en.js', 'reasons.js'].includes(name)) languages[name.slice(0, -3)] = (await import(new URL(`texts/${name}`, src))).default;
+  if (!['en.js', 'calls.js', 'logs.js', 'menu.js', 'reasons.js'].includes(name)) languages[name.slice(0, -3)] = (await import(new URL(`texts/${name}`, src))).default;
 }
 
 const forms = (text) => (typeof text === 'string' ? { other: text } : text);
@@ -43,7 +47,7 @@ test('what is right to left begins so, whatever it is about', () => {
 test('every text is used', async () => {
   const names = (await readdir(src)).filter((name) => name.endsWith('.js'));
   const sources = (await Promise.all(names.map((name) => readFile(new URL(name, src), 'utf8')))).join('');
-  for (const key of Object.keys(english)) {
+  for (const key of Object.keys(used)) {
     const group = key.replace(/\..*/, '.${');
     assert.ok(sources.includes(`'${key}'`) || (key.includes('.') && sources.includes(group)), key);
   }

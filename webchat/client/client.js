@@ -3,7 +3,7 @@
 import { Connection } from './connection.js';
 import { limitsOf, refusalOf } from './handshake.js';
 import { isUnknownAction, randomID, StoredConversation } from './stored.js';
-/** @import { Answer, ClientFrame, ClientOptions, ClientView, Message, Notice, Problem, Rejection, ServerFrame, StoredTurnView, Usage } from './types.d.ts' */
+/** @import { Answer, ClientFrame, ClientOptions, ClientView, DecideToolCallPayload, Message, Notice, Problem, Rejection, ServerFrame, StoredTurnView, Usage } from './types.d.ts' */
 
 /** Why connections are closed, by the code of RFC 6455, section 7.4; 0 is what we do ourselves. */
 const losses = { 0: 'disconnected', 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
@@ -20,6 +20,7 @@ export class AssistantError extends Error {
     this.reason = reason;
     this.retryable = retryable;
     this.retryAfter = retry_after_ms;
+    this.rejections = Array.isArray(problem) ? problem : [];
   }
 }
 
@@ -164,6 +165,20 @@ export class Client extends EventTarget {
     return this.#request({ action: 'delete_conversation', payload: { conversation_id } });
   }
 
+  /** Decides about a call that waits. @param {DecideToolCallPayload} decision */
+  decide(decision) {
+    return this.#requestHere('decide_tool_call', decision);
+  }
+
+  /** Lets an answer go on that was cut among its calls. @param {string} message_id */
+  continue(message_id) {
+    return this.#requestHere('continue_answer', { message_id });
+  }
+
+  #requestHere(action, payload) {
+    return this.#request({ action, payload, topic: `conversation:${this.conversationId}` });
+  }
+
   /** What the server allows, as far as it says so; asked by HTTP. */
   limits() {
     return limitsOf(this.#url);
@@ -219,7 +234,7 @@ export class Client extends EventTarget {
       else request.resolve(payload);
     }
     this.#tell('frame', frame);
-    this.conversation.receive(frame);
+    if (!request || action !== 'error') this.conversation.receive(frame); // whoever requested it is told
   }
 
   #tell(type, detail) {
@@ -245,7 +260,8 @@ export class Client extends EventTarget {
   #settle(id, how, outcome) {
     const isOwn = this.#questions.has(id) || Boolean(this.#again);
     this.#questions.get(id)?.[how](outcome);
-    this.#questions.delete(id);
+    if (isOwn && outcome.finish_reason === 'waiting') this.#questions.set(id, deferred()); // it ends once more
+    else this.#questions.delete(id);
     this.#again?.[how](outcome);
     this.#again = undefined;
     if (how === 'resolve') this.#tell('answer', { ...outcome, question: id, isOwn });
@@ -335,20 +351,43 @@ class Turn {
     if (question.status === 'failed' && this.#on.isAsked(this.#id)) this.#on.failed(this.#id, question);
   }
 
-  start(model, message_id) {
-    this.#answer = { message_id, model, text: '', reasoning: '' };
-    this.#shown?.start(model);
+  start(model, message_id, isResumed) {
+    if (isResumed && this.#answer?.message_id === message_id) delete this.#answer.status;
+    else this.#answer = { message_id, model, text: '', reasoning: '', parts: [] };
+    this.#shown?.start(model, message_id, isResumed);
     this.#on.tell('start', { message_id, model });
+  }
+
+  /** @param {any} part of a call */
+  part(part) {
+    const { parts } = this.#answer;
+    if (part.type === 'tool_call_args') {
+      const call = parts.find(({ type, call_id }) => type === 'tool_call' && call_id === part.call_id);
+      if (!call) return;
+      part = { ...call, draft: (call.draft ?? '') + part.content };
+    }
+    const i = parts.findIndex(({ type, call_id }) => type === part.type && call_id === part.call_id);
+    parts.splice(i < 0 ? parts.length : i, 1, part);
+    this.#shown?.part?.(part);
+    this.#on.tell('tool', part);
+  }
+
+  #write(type, text) {
+    const last = this.#answer.parts.at(-1);
+    if (last?.type === type) last.text += text;
+    else this.#answer.parts.push({ type, text });
   }
 
   reason(piece, isLive) {
     this.#answer.reasoning += piece;
+    this.#write('reasoning', piece);
     this.#shown?.reason(piece, isLive);
     this.#on.tell('reasoning', { text: piece });
   }
 
   append(piece) {
     this.#answer.text += piece;
+    this.#write('text', piece);
     this.#shown?.append(piece);
     this.#on.tell('text', { text: piece });
   }
@@ -367,18 +406,19 @@ class Turn {
 
   /** @param {Message} answer */
   answer(answer) {
-    this.#answer = answer;
+    const { content: text, parts = [{ type: 'text', text }] } = answer;
+    const reasoning = parts.map((part) => (part.type === 'reasoning' ? part.text : '')).join('');
+    this.#answer = { ...answer, text, reasoning, parts: structuredClone(parts) };
     this.#shown?.answer(answer);
     if (this.#on.isAsked(this.#id)) this.recall();
   }
 
   /** Tells the end of an answer that is stored already. */
   recall() {
-    const { content, status, parts = [], message_id, model, finish_reason = 'stop', usage } = this.#answer ?? {};
+    const { text, reasoning, status, parts, message_id, model, finish_reason = 'stop', usage } = this.#answer ?? {};
     if (status === undefined) return;
     if (status === 'failed') return this.#on.failed(this.#id, this.#answer);
-    const reasoning = parts.map((part) => (part.type === 'reasoning' ? part.text : '')).join('');
-    this.#on.ended(this.#id, { message_id, model, text: content, reasoning, finish_reason, usage });
+    this.#on.ended(this.#id, { message_id, model, text, reasoning, parts, finish_reason, usage });
   }
 }
 

@@ -1,5 +1,5 @@
 // The client: a socket that comes back, the conversation that is open, and what becomes of each question.
-import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, Limits, MessagesPayload, NoticePayload, Refusal, ServerFrame, State } from './types.js';
+import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, DecideToolCallPayload, KnownCall, KnownResult, Limits, MessagesPayload, NoticePayload, Refusal, Rejection, ServerFrame, State, StreamingStartPayload, ToolCallPayload } from './types.js';
 
 export type * from './types.js';
 
@@ -15,6 +15,8 @@ export class AssistantError extends Error {
   readonly retryable: boolean;
   /** When to try again, in milliseconds. */
   readonly retryAfter?: number;
+  /** What the server did not accept, and where that is; none for other errors. */
+  readonly rejections: Rejection[];
 }
 
 /** What the events of a Client carry as their `detail`. */
@@ -28,7 +30,9 @@ export interface ClientEvents {
   start: { message_id?: string; model?: string };
   text: { text: string };
   reasoning: { text: string };
-  /** An answer ended. `question` is its question's id; isOwn: it was asked here. */
+  /** A call of a tool, or its result: each time as it is now. */
+  tool: KnownCall | KnownResult;
+  /** An answer ended; one that ended as `waiting` ends once more. `question` is its question's id; isOwn: it was asked here. */
   answer: Answer & { question?: string; isOwn: boolean };
   /** A question, or the conversation, failed. */
   error: { error: AssistantError; question?: string; isOwn: boolean };
@@ -70,18 +74,23 @@ export class Client extends EventTarget {
 
   /**
    * Asks. The promise has the whole answer, however often the connection is lost on the way, or is rejected with an
-   * AssistantError. A stopped or cut answer is one, too: see finish_reason. It waits for the connection.
+   * AssistantError. A stopped or cut answer is one, too, and one that waits for a decision: see finish_reason. It waits
+   * for the connection.
    * @param options.replaces id of an earlier question: it goes, and everything after it
    */
   ask(content: string, options?: { replaces?: string }): Promise<Answer>;
   /** Asks without waiting. The question's id; none: it could not be sent. */
   post(content: string, options?: { replaces?: string }): string | undefined;
-  /** The answer to a question that was posted and is not answered yet. */
+  /** The answer to a question that was posted and is not answered yet; after `waiting`, its next end. */
   answerTo(id: string | undefined): Promise<Answer>;
   /** Drops the last answer and asks again. */
   regenerate(): Promise<Answer>;
   /** Stops the running answer, whoever asked. */
   stop(): void;
+  /** Decides about a call that waits. The first decision counts: a later one is rejected as `not_waiting`. */
+  decide(decision: DecideToolCallPayload): Promise<ToolCallPayload>;
+  /** Lets the last answer go on, which ended early and with a call. A call that may have been made is not made again. */
+  continue(messageId: string): Promise<StreamingStartPayload | ToolCallPayload>;
   /** Has the view show the messages before those shown. False when there are none, or none can be had now. */
   older(): Promise<boolean>;
 

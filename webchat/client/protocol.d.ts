@@ -3,7 +3,9 @@
 /** What a client sends. */
 export type ClientFrame =
   | AssistantMessage
+  | ContinueAnswerMessage
   | CreateConversationMessage
+  | DecideToolCallMessage
   | DeleteConversationMessage
   | ListConversationsMessage
   | ListMessagesMessage
@@ -31,8 +33,19 @@ export type ServerFrame =
   | StreamingMessage
   | StreamingStartMessage
   | SubscribedMessage
+  | ToolCallArgsMessage
+  | ToolCallMessage
+  | ToolResultMessage
   | UnsubscribedMessage
   | UserMessage;
+
+/** What a person may decide. */
+export interface Approval {
+  /** True when the arguments may be changed. */
+  editable: boolean;
+  /** UTC; then it is denied. */
+  expires_at: string;
+}
 
 /** User message to the assistant. */
 export interface AssistantMessage {
@@ -47,6 +60,17 @@ export interface AssistantMessage {
   /** The protocol's version. Accepted and ignored. */
   version?: number;
 }
+
+/** How far a call of a tool is.
+
+- `preparing`: the model still writes the arguments
+- `waiting`: a person has to decide
+- `running`: it is being made
+- `done`: the tool has returned
+- `failed`: the tool has failed, or could not be called
+- `denied`: a person has denied it, or nobody has decided in time
+- `unknown`: it is not known whether the call was made; it is not made again */
+export type CallState = "preparing" | "waiting" | "running" | "done" | "failed" | "denied" | "unknown";
 
 /** Signal that streaming is complete. Sent exactly once for each streaming_start, also after an error or a stop. */
 export interface CompleteStreamingMessage {
@@ -71,6 +95,25 @@ export interface CompleteStreamingPayload {
   /** The answer's id. Extended frames only. */
   message_id?: string;
   usage?: Usage;
+}
+
+/** Request to go on with an answer. */
+export interface ContinueAnswerMessage {
+  /** Selects this message. */
+  action: "continue_answer";
+  payload: ContinueAnswerPayload;
+  /** Chosen by the client; every frame of the answer repeats it. */
+  ref?: string;
+  /** The conversation addressed: `conversation:` and its id. Default: the connection's own. */
+  topic?: string;
+  /** The protocol's version. Accepted and ignored. */
+  version?: number;
+}
+
+/** The payload of `continue_answer`. */
+export interface ContinueAnswerPayload {
+  /** The answer's id. */
+  message_id: string;
 }
 
 /** A stored conversation. */
@@ -178,6 +221,38 @@ export interface CreateConversationPayload {
   title?: string;
 }
 
+/** Decision about a call of a tool. */
+export interface DecideToolCallMessage {
+  /** Selects this message. */
+  action: "decide_tool_call";
+  payload: DecideToolCallPayload;
+  /** Chosen by the client; every frame of the answer repeats it. */
+  ref?: string;
+  /** The conversation addressed: `conversation:` and its id. Default: the connection's own. */
+  topic?: string;
+  /** The protocol's version. Accepted and ignored. */
+  version?: number;
+}
+
+/** The payload of `decide_tool_call`. */
+export interface DecideToolCallPayload {
+  /** Other arguments, for approve; absent = those of the model. */
+  arguments?: Record<string, unknown>;
+  /** The call's id within the answer. */
+  call_id: string;
+  decision: Decision;
+  /** The answer's id. */
+  message_id: string;
+  /** Why it is denied. The model reads it. */
+  reason?: string;
+}
+
+/** What becomes of the call.
+
+- `approve`: it is made
+- `deny`: it is not made, and the model is told so */
+export type Decision = "approve" | "deny";
+
 /** Request to delete a conversation. */
 export interface DeleteConversationMessage {
   /** Selects this message. */
@@ -246,8 +321,9 @@ export interface FilePart {
 - `stopped`: a client asked for it, or no client was left
 - `budget`: the user's budget of tokens is spent
 - `error`: it failed; an `error` came before
-- `interrupted`: the server was stopped in the middle */
-export type FinishReason = "stop" | "length" | "content_filter" | "stopped" | "budget" | "error" | "interrupted";
+- `interrupted`: the server was stopped in the middle
+- `waiting`: a person has to decide about calls of tools; then the answer goes on, with another `streaming_start` */
+export type FinishReason = "stop" | "length" | "content_filter" | "stopped" | "budget" | "error" | "interrupted" | "waiting";
 
 /** A stored image. */
 export interface ImagePart {
@@ -396,8 +472,10 @@ export interface NoticePayload {
 - `provider_fallback`: another model answers
 - `draining`: the server stops: reconnect soon
 - `superseded`: the rest of the answer goes to a later request with the same `client_id`
-- `nothing_to_stop`: no such answer was running */
-export type NoticeReason = "queued" | "context_trimmed" | "provider_fallback" | "draining" | "superseded" | "nothing_to_stop";
+- `nothing_to_stop`: no such answer was running
+- `tools_unavailable`: the server of some tools does not answer: the model does without
+- `tool_steps`: the model has called tools as often as it may, and ends without more */
+export type NoticeReason = "queued" | "context_trimmed" | "provider_fallback" | "draining" | "superseded" | "nothing_to_stop" | "tools_unavailable" | "tool_steps";
 
 /** Simple ping message to check WebSocket connection status. */
 export interface PingMessage {
@@ -446,10 +524,12 @@ export interface PongMessage {
 - `content_filtered`: The language model's content filter refused the question.
 - `empty_answer`: The language model sent an answer without text.
 - `tools_unsupported`: The language model asked for a tool, which is not available here.
+- `not_waiting`: Nothing waits for that decision any more.
+- `nothing_to_continue`: There is nothing to continue.
 - `storage_unavailable`: The conversation cannot be stored right now.
 - `draining`: The server is restarting. Try again in a moment.
 - `internal`: Something went wrong on the server. */
-export type Reason = "busy" | "rate_limited" | "budget_exceeded" | "conversation_full" | "unauthorized" | "unknown_topic" | "not_subscribed" | "not_found" | "nothing_to_regenerate" | "provider_unavailable" | "provider_timeout" | "provider_rate_limited" | "provider_rejected" | "context_overflow" | "content_filtered" | "empty_answer" | "tools_unsupported" | "storage_unavailable" | "draining" | "internal";
+export type Reason = "busy" | "rate_limited" | "budget_exceeded" | "conversation_full" | "unauthorized" | "unknown_topic" | "not_subscribed" | "not_found" | "nothing_to_regenerate" | "provider_unavailable" | "provider_timeout" | "provider_rate_limited" | "provider_rejected" | "context_overflow" | "content_filtered" | "empty_answer" | "tools_unsupported" | "not_waiting" | "nothing_to_continue" | "storage_unavailable" | "draining" | "internal";
 
 /** A piece of the model's reasoning. Extended frames only. */
 export interface ReasoningMessage {
@@ -586,8 +666,9 @@ export interface SourcePart {
 - `streaming`: the answer is under way
 - `stopped`: the answer was stopped; its text so far is kept
 - `failed`: the answer failed; of a question: its answer failed before any text
-- `interrupted`: the server was stopped in the middle; the text so far is kept */
-export type Status = "complete" | "streaming" | "stopped" | "failed" | "interrupted";
+- `interrupted`: the server was stopped in the middle; the text so far is kept
+- `waiting`: a person has to decide about the answer's calls of tools */
+export type Status = "complete" | "streaming" | "stopped" | "failed" | "interrupted" | "waiting";
 
 /** Request to stop the running answer. */
 export interface StopStreamingMessage {
@@ -614,6 +695,8 @@ export interface StreamingAnswer {
   content: string;
   /** The answer's id. */
   message_id: string;
+  /** What the answer consists of so far; absent where that is text and reasoning. */
+  parts?: (TextPart | ReasoningPart | ImagePart | FilePart | SourcePart | ToolCallPart | ToolResultPart)[];
   /** The model's reasoning so far. */
   reasoning: string;
 }
@@ -662,6 +745,8 @@ export interface StreamingStartPayload {
   message_id?: string;
   /** The model that answers. Extended frames only. */
   model?: string;
+  /** True when an answer that has ended before goes on. */
+  resumed?: boolean;
 }
 
 /** Request to follow a conversation, or the list of them. */
@@ -720,24 +805,102 @@ export interface TextPart {
   type: "text";
 }
 
+/** A piece of the arguments of a call that the model writes. Extended frames only. */
+export interface ToolCallArgsMessage {
+  /** Selects this message. */
+  action: "tool_call_args";
+  payload: ToolCallArgsPayload;
+  /** The ref of the request that the frame answers. */
+  ref?: string;
+  /** The event's number in its conversation, counted without gaps. */
+  seq?: number;
+  /** The conversation that the frame belongs to. Absent: the connection's own. */
+  topic?: string;
+  /** The protocol's version, on frames with a ref or a topic. */
+  version?: number;
+}
+
+/** The payload of `tool_call_args`. */
+export interface ToolCallArgsPayload {
+  /** The call's id within the answer. */
+  call_id: string;
+  /** The next piece of the arguments, which are JSON once they are whole. */
+  content: string;
+  /** The answer's id. */
+  message_id: string;
+}
+
+/** A call of a tool. It replaces what was known of that call_id. Extended frames only. */
+export interface ToolCallMessage {
+  /** Selects this message. */
+  action: "tool_call";
+  payload: ToolCallPayload;
+  /** The ref of the request that the frame answers. */
+  ref?: string;
+  /** The event's number in its conversation, counted without gaps. */
+  seq?: number;
+  /** The conversation that the frame belongs to. Absent: the connection's own. */
+  topic?: string;
+  /** The protocol's version, on frames with a ref or a topic. */
+  version?: number;
+}
+
 /** A call of a tool by the model. */
 export interface ToolCallPart {
   /** The tool's arguments. */
   arguments: Record<string, unknown>;
   /** The call's id. */
   call_id: string;
+  /** True when a person has changed the arguments. */
+  edited?: boolean;
   /** The tool's name. */
   name: string;
-  /** How far the call is: running, waiting, done, failed, denied or unknown. */
-  state: string;
+  state: CallState;
   /** The tool's name for people. */
   title?: string;
   /** Selects this kind. */
   type: "tool_call";
-  /** What a waiting call waits for: approval, client or input. */
+  /** What a waiting call waits for: approval. */
   waiting_for?: string;
   /** Where the tool runs: server, client or provider. */
   where: string;
+}
+
+/** The payload of `tool_call`. */
+export interface ToolCallPayload {
+  approval?: Approval;
+  /** All arguments; absent while the model writes them. Text of the model: show it as it is. */
+  arguments?: Record<string, unknown>;
+  /** The call's id within the answer. */
+  call_id: string;
+  /** True when a person has changed the arguments. */
+  edited?: boolean;
+  /** The answer's id. */
+  message_id: string;
+  /** The tool's name, as the model knows it. */
+  name: string;
+  state: CallState;
+  /** The tool's name for people. */
+  title?: string;
+  /** What a waiting call waits for: approval. */
+  waiting_for?: string;
+  /** Where the tool runs: server. */
+  where: string;
+}
+
+/** What a tool returned: the end of a call. Extended frames only. */
+export interface ToolResultMessage {
+  /** Selects this message. */
+  action: "tool_result";
+  payload: ToolResultPayload;
+  /** The ref of the request that the frame answers. */
+  ref?: string;
+  /** The event's number in its conversation, counted without gaps. */
+  seq?: number;
+  /** The conversation that the frame belongs to. Absent: the connection's own. */
+  topic?: string;
+  /** The protocol's version, on frames with a ref or a topic. */
+  version?: number;
 }
 
 /** What a tool returned. */
@@ -756,6 +919,24 @@ export interface ToolResultPart {
   truncated?: boolean;
   /** Selects this kind. */
   type: "tool_result";
+}
+
+/** The payload of `tool_result`. */
+export interface ToolResultPayload {
+  /** The call's id within the answer. */
+  call_id: string;
+  /** What the tool returned, as text. */
+  content: string;
+  /** How long the call took, in milliseconds. */
+  duration_ms?: number;
+  /** True when the tool failed, or was not called. */
+  is_error: boolean;
+  /** The answer's id. */
+  message_id: string;
+  /** The same as JSON. */
+  structured?: unknown;
+  /** True when the result was too long to be kept whole. */
+  truncated?: boolean;
 }
 
 /** Request to stop following a conversation. */

@@ -1,6 +1,6 @@
 // @ts-check
 // A conversation that the server keeps.
-/** @import { ClientFrame, Message, Problem, ServerFrame, StoredTurnView, StoredView, Unsent } from './types.d.ts' */
+/** @import { ClientFrame, Message, Problem, ServerFrame, StoredTurnView, StoredView, TurnView, Unsent } from './types.d.ts' */
 
 /** 128 bits in hex; crypto.randomUUID is not for pages without TLS. */
 export function randomID() {
@@ -10,6 +10,15 @@ export function randomID() {
 /** What a server says that knows the tutorial's actions alone. @param {any} frame */
 export function isUnknownAction({ action, payload }) {
   return action === 'error' && payload[0]?.type === 'union_tag_invalid';
+}
+
+/** Tells a turn of what is known of its answer; of types that came after this it is not. @param {TurnView} turn @param {any[]} parts */
+export function tell(turn, parts) {
+  for (const part of parts) {
+    if (part.call_id) turn.part?.(part);
+    else if (part.type === 'reasoning') part.text && turn.reason(part.text, false);
+    else if (part.type === 'text') part.text && turn.append(part.text);
+  }
 }
 
 /** Follows a conversation's numbered events through any number of sockets. */
@@ -27,6 +36,7 @@ export class StoredConversation {
   #pending = []; // own questions that no event has told of: {id, content, replaces, view}
   /** @type {StoredTurnView} */ #turn; // of the last question told of
   #running; // id of the answer under way
+  #isWaiting = false; // the last answer has stopped until somebody decides
 
   /**
    * @param {(frame: ClientFrame) => boolean} send
@@ -208,8 +218,9 @@ export class StoredConversation {
     else if (action === 'streaming_start') this.#start(payload);
     else if (action === 'reasoning') this.#turn.reason(payload.content);
     else if (action === 'streaming') this.#turn.append(payload.content);
+    else if (action.startsWith('tool_')) this.#turn.part?.({ ...payload, type: action });
     else if (action === 'error') this.#end().fail(payload);
-    else if (action === 'complete_streaming' && this.#running) this.#end().end(payload.finish_reason, payload.usage);
+    else if (action === 'complete_streaming' && (this.#running || this.#isWaiting)) this.#complete(payload);
     else if (action === 'notice') this.#view.notice(payload);
     else if (action === 'conversation_updated') this.#view.titled(payload);
     else if (action === 'conversation_deleted') this.#view.gone({ reason: 'conversation_deleted' });
@@ -230,14 +241,21 @@ export class StoredConversation {
     return question;
   }
 
-  #start({ message_id, model }) {
+  #start({ message_id, model, resumed }) {
     this.#running = message_id;
     this.#turn ??= this.#view.turn();
-    this.#turn.start(model, message_id);
+    this.#turn.start(model, message_id, resumed);
+  }
+
+  // What waits ends once more: when it is stopped, or after it has gone on.
+  #complete({ finish_reason, usage }) {
+    this.#end().end(finish_reason, usage);
+    this.#isWaiting = finish_reason === 'waiting';
   }
 
   #end() {
     this.#running = null;
+    this.#isWaiting = false;
     return this.#turn;
   }
 
@@ -247,10 +265,11 @@ export class StoredConversation {
     this.#older(messages, has_more);
     this.#turn = this.#show(messages);
     this.#running = null;
+    this.#isWaiting = messages.at(-1)?.status === 'waiting';
     if (streaming) {
       this.#start(streaming);
-      if (streaming.reasoning) this.#turn.reason(streaming.reasoning, false);
-      if (streaming.content) this.#turn.append(streaming.content);
+      const { reasoning, content, parts = [{ type: 'reasoning', text: reasoning }, { type: 'text', text: content }] } = streaming;
+      tell(this.#turn, parts);
     }
     this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
     this.#isEmpty = !messages.length && (this.#isEmpty || this.#pending.length > 0) && !conversation.title;

@@ -1,6 +1,6 @@
 // The types of the client: the frames, and what shows a conversation. No browser loads this file.
 
-import type { Conversation, ErrorPayload, FinishReason, Item, Message, NoticePayload, ServerFrame, Usage } from './protocol.js';
+import type { Conversation, ErrorPayload, FinishReason, Item, Message, NoticePayload, ReasoningPart, ServerFrame, TextPart, ToolCallPart, ToolCallPayload, ToolResultPart, ToolResultPayload, Usage } from './protocol.js';
 
 export type * from './protocol.js';
 
@@ -62,13 +62,31 @@ export interface Handlers {
   isHidden(): boolean;
 }
 
-/** Shows one question and its answer: perhaps queued, perhaps started, then ended or failed, once. */
+/** A call of a tool, as far as it is known: from a frame, or from the history. */
+export interface KnownCall extends Omit<ToolCallPart, 'arguments'>, Partial<Pick<ToolCallPayload, 'arguments' | 'approval'>> {
+  /** While it is `preparing`: what the model has written of the arguments, as far as it was heard. */
+  draft?: string;
+}
+
+/** What a tool returned: from a frame, or from the history, which has no duration. */
+export interface KnownResult extends Omit<ToolResultPart, 'files'>, Partial<Pick<ToolResultPayload, 'duration_ms'>> {}
+
+/** What an answer consists of, in order. The result of a call is anywhere after it. */
+export type AnswerPart = TextPart | ReasoningPart | KnownCall | KnownResult;
+
+/**
+ * Shows one question and its answer: perhaps queued, perhaps started, then ended or failed, once. An answer that ended as
+ * `waiting` ends once more: it may be started again, with the same id, and then goes on.
+ */
 export interface TurnView {
   queue(): void;
-  start(model?: string, messageId?: string): void;
+  /** @param isResumed it goes on after it had ended, and keeps what it has */
+  start(model?: string, messageId?: string, isResumed?: boolean): void;
   /** A piece of the model's reasoning; not live: when it began is not known. */
   reason(piece: string, isLive?: boolean): void;
   append(piece: string): void;
+  /** A call of a tool, or its result. It takes the place of what was known of either. */
+  part?(part: KnownCall | KnownResult): void;
   end(finishReason?: string, usage?: Usage): void;
   fail(problem: Problem | Rejection[]): void;
 }
@@ -153,9 +171,12 @@ export interface Answer {
   text: string;
   /** The model's thoughts; empty where it tells none. */
   reasoning: string;
-  /** The first three are absent where the server knows the tutorial's actions alone. */
+  /** The text, the thoughts and the calls of tools, in order. */
+  parts: AnswerPart[];
+  /** The next three are absent where the server knows the tutorial's actions alone. */
   message_id?: string;
   model?: string;
   usage?: Usage;
+  /** `waiting`: it goes on when somebody has decided about its calls. */
   finish_reason: FinishReason;
 }

@@ -6,7 +6,6 @@ import { Composer, isTouched } from './composer.js';
 import { h, show } from './dom.js';
 import { keepOut } from './files.js';
 import { dress, layout } from './layout.js';
-import { Logs } from './logs.js';
 import { Scroll } from './scroll.js';
 import { Sidebar } from './sidebar.js';
 import { Status } from './status.js';
@@ -20,7 +19,7 @@ export class Chat {
   #find; // by id
   #named; // called with each conversation that is shown
   #texts;
-  /** @type {Logs | undefined} */ #logs;
+  /** @type {Promise<import('./logs.js').Logs | void> | undefined} */ #logs;
   #sidebar;
   #composer;
   #status;
@@ -35,6 +34,8 @@ export class Chat {
     refused: (turn, question, replaces) => this.#composer.takeBack(turn, question, replaces),
     submit: () => this.#composer.submit(),
     regenerate: () => this.client.regenerate(),
+    decide: (decision) => this.client.decide(decision),
+    goOn: (id) => this.client.continue(id),
     changed: () => this.#composer.showButtons(),
   };
 
@@ -52,7 +53,7 @@ export class Chat {
     const key = `assistant ${url}`;
     this.client = new Client(url, {
       view: this.#view,
-      log: (kind, text) => this.#logs?.record(kind, text),
+      log: (kind, text) => this.#logs?.then((logs) => logs?.record(kind, text)),
       isHidden: () => document.hidden,
     });
     listen(this.client);
@@ -118,11 +119,9 @@ export class Chat {
   }
 
   set hasLogs(wanted) {
-    this.#logs?.remove();
-    this.#logs = wanted ? new Logs(this.#texts) : undefined;
-    if (!this.#logs) return;
-    this.#find('more').before(this.#logs.button);
-    this.#find('chat').append(this.#logs.dialog);
+    this.#logs?.then((logs) => logs?.remove());
+    const begin = ({ Logs }) => new Logs(this.#find('more'), this.#find('chat'), this.#texts);
+    this.#logs = wanted ? import('./logs.js').then(begin).catch(() => {}) : undefined; // it cannot be loaded now
   }
 
   /** Ends it. */

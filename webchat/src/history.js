@@ -3,7 +3,6 @@
 import { h } from './dom.js';
 import sentences from './texts/reasons.js';
 /** @import { Texts } from './texts.js' */
-/** @import { Message } from '../client/types.d.ts' */
 
 /** Reasons of failures that would only happen again. */
 const final = new Set([
@@ -13,6 +12,8 @@ const final = new Set([
   'not_subscribed',
   'not_found',
   'nothing_to_regenerate',
+  'not_waiting',
+  'nothing_to_continue',
   'provider_rejected',
   'context_overflow',
   'content_filtered',
@@ -20,20 +21,15 @@ const final = new Set([
 ]);
 
 /**
- * Completes a message that is shown with its text alone.
- * @param {{ reason: (text: string, isLive: boolean) => void }} turn
+ * Completes a message that is shown with what the page knows of it.
  * @param {HTMLElement} message of the turn
- * @param {NonNullable<Message['parts']>} parts
+ * @param {boolean} isPartial it has parts that the page does not know
  * @param {HTMLElement | false} problem of the turn
  * @param {string} reason of the problem, if it is known
  * @param {Texts} texts
  */
-export function recall(turn, message, parts = [], problem, reason = '', texts) {
-  const reasoning = parts.filter(({ type }) => type === 'reasoning').map(({ text }) => text ?? '');
-  if (reasoning.length) turn.reason(reasoning.join(''), false);
-  if (parts.some(({ type }) => type !== 'reasoning' && type !== 'text')) {
-    message.querySelector('.meta')?.before(h('p', { className: 'notice' }, texts.say('unshown')));
-  }
+export function recall(message, isPartial, problem, reason = '', texts) {
+  if (isPartial) message.querySelector('.meta')?.before(h('p', { className: 'notice' }, texts.say('unshown')));
   if (!problem) return;
   const [sentence, retry] = /** @type {any} */ (problem.children);
   sentence.textContent = texts.explain({ reason, detail: sentences[`error.${reason}`] });

@@ -1,6 +1,8 @@
 // @ts-check
-// The button, and the dialog with the latest frames; rendered only while it is open.
-import { h } from './dom.js';
+// The button, and the dialog with the latest frames; loaded where they are wanted, and rendered only while it is open.
+import { adopt, h } from './dom.js';
+import css from './logs.css';
+import english from './texts/logs.js';
 /** @import { Texts } from './texts.js' */
 
 const maxEntries = 1000;
@@ -10,10 +12,10 @@ export class Logs {
   #texts;
   #unseen = [];
 
-  /** @param {Texts} texts */
-  constructor(texts) {
-    const { say } = texts;
-    this.#texts = texts;
+  /** @param {HTMLElement} neighbour after the button @param {HTMLElement} chat @param {Texts} texts */
+  constructor(neighbour, chat, texts) {
+    this.#texts = texts.with(english);
+    const { say } = this.#texts;
     this.button = h('button', { id: 'view-logs', onclick: () => this.#open() }, say('view_logs'));
     this.list = h('ol', { id: 'logs-list', tabIndex: 0, ariaLabel: say('logs_order') });
     this.dialog = h(
@@ -28,6 +30,9 @@ export class Logs {
       ),
       this.list,
     );
+    neighbour.before(this.button);
+    chat.append(this.dialog);
+    adopt(chat, css);
   }
 
   record(kind, text) {

@@ -3,6 +3,7 @@
 import css from './menu.css';
 import { adopt, h } from './dom.js';
 import { areKeysOn, keys, switchKeys } from './keys.js';
+import english from './texts/menu.js';
 import { chooseTheme, chosenTheme, themes } from './theme.js';
 /** @import { Texts } from './texts.js' */
 
@@ -13,7 +14,8 @@ let isClosing = false; // the button was pressed while its menu was open: that c
  * @param {[key: string, action: () => void][]} entries
  * @param {HTMLElement} [page] whose colours can be chosen
  */
-export function showMenu(button, { say }, entries, page) {
+export function showMenu(button, texts, entries, page) {
+  const { say } = texts.with(english);
   if (isClosing) {
     isClosing = false;
     return;
@@ -44,7 +46,8 @@ function appearance(page, say) {
 }
 
 /** @param {Element} chat @param {Texts} texts @param {boolean} isTouched Enter makes a new line */
-export function showShortcuts(chat, { say }, isTouched) {
+export function showShortcuts(chat, texts, isTouched) {
+  const { say } = texts.with(english);
   adopt(chat, css);
   const [control, enter, shift, escape] = ['key_control', 'key_enter', 'key_shift', 'key_escape'].map((key) => say(key));
   const row = (does, ...pressed) => h('div', {}, h('dt', {}, say(does)), h('dd', {}, ...pressed.flatMap((key, i) => [i ? ' + ' : '', h('kbd', {}, key)])));

@@ -30,6 +30,11 @@ export class Texts {
     this.#rules = new Intl.PluralRules(locale);
   }
 
+  /** With more words, of English: what the language has of its own wins. @param {Words} words */
+  with(words) {
+    return new Texts(this.locale, { ...words, ...this.#words });
+  }
+
   get direction() {
     return rightToLeft.includes(new Intl.Locale(this.locale).maximize().script ?? '') ? 'rtl' : 'ltr';
   }

@@ -2,9 +2,10 @@
 // One question and its answer.
 import { announce, copyButton, iconButton } from './buttons.js';
 import { h } from './dom.js';
+import { tell } from '../client/stored.js';
 import { Prose } from './prose.js';
 /** @import { Texts } from './texts.js' */
-/** @import { Message, Problem, Rejection, Usage } from '../client/types.d.ts' */
+/** @import { KnownCall, KnownResult, Message, Problem, Rejection, Usage } from '../client/types.d.ts' */
 
 const maxAnnounced = 2000; // characters read out of one answer
 
@@ -23,6 +24,10 @@ export class Turn {
   #source = ''; // the same, as the model wrote it
   /** @type {Promise<import('./reasoning.js').Reasoning | null> | null} */ #reasoning; // before the answer
   #isReasoning = false;
+  #isWritten = false; // something is after the last call
+  #answerID;
+  /** @type {Map<string, Promise<import('./calls.js').Card | void>>} */ #cards; // of calls, by id
+  /** @type {Promise<import('./calls.js').Card | void> | undefined} */ #card; // the last one
 
   /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do @param {Texts} texts @param {string} [replaces] id of a question */
   constructor(question, actions, texts, replaces) {
@@ -76,77 +81,137 @@ export class Turn {
   }
 
   /** @param {Message} message the whole answer */
-  answer({ content, created_at, finish_reason = 'stop', model, parts, reason, status, usage }) {
-    this.#begin(new Date(created_at), model);
-    this.append(content);
-    this.#finish(this.#texts.ending(finish_reason), usage);
+  answer({ content, created_at, finish_reason, message_id, model, parts, reason, status, usage }) {
+    this.#begin(new Date(created_at), model, message_id);
+    tell(this, parts ?? [{ type: 'text', text: content }]);
+    this.#finish(finish_reason, usage);
     this.#recall(this.#answer, parts, status, reason);
   }
 
   /** What only some have. @param {HTMLElement} message as it is shown @param {Message['parts']} parts @param {string} [reason] */
   #recall(message, parts, status, reason) {
     const problem = status === 'failed' && this.#fail({ detail: '' }); // which history.js knows
-    if (problem || parts) import('./history.js').then(({ recall }) => recall(this, message, parts, problem, reason, this.#texts));
+    const isPartial = parts?.some((part) => part.text == null && !part.call_id);
+    if (problem || isPartial) import('./history.js').then(({ recall }) => recall(message, isPartial, problem, reason, this.#texts));
   }
 
-  start(model) {
+  start(model, id, isResumed) {
     if (this.#question) this.#sent();
-    this.#begin(new Date(), model);
+    if (isResumed && id === this.#answerID) this.#resume();
+    else this.#begin(new Date(), model, id);
     this.#answer.dataset.state = 'streaming';
     this.#actions.changed();
     announce(this.element, this.#texts.say('answering'));
   }
 
-  #begin(at, model) {
+  #begin(at, model, id) {
     this.element.querySelector('.problem')?.remove();
     this.#source = '';
-    this.#reasoning = null;
+    this.#answerID = id;
+    this.#cards = new Map();
+    this.#card = undefined;
     this.#answer = this.#add('assistant', at, [], [
       copyButton(this.#texts, () => this.#source),
       iconButton('retry', this.#texts.say('regenerate'), { className: 'regenerate', onclick: () => this.#actions.regenerate() }),
     ], model);
     this.#text = this.#answer.querySelector('.text');
-    this.#text.dir = ''; // its paragraphs have their own
-    this.#prose = new Prose(this.#text, this.#texts);
+    this.#isWritten = false;
+    this.#write();
+  }
+
+  // The answer goes on after what has ended.
+  #resume() {
+    this.element.querySelector('.problem')?.remove();
+    this.#note('');
+    this.#write();
+    this.#card?.then((card) => card?.goOn());
+  }
+
+  // What comes next has an element of its own, with its own reasoning.
+  #write() {
+    const text = h('div', { className: 'text' });
+    if (this.#isWritten) this.#text.after(text);
+    else this.#text.replaceWith(text);
+    if (this.#source) this.#source += '\n\n';
+    this.#text = text;
+    this.#prose = new Prose(text, this.#texts);
+    this.#reasoning = null;
+    this.#isReasoning = this.#isWritten = false;
+  }
+
+  /** @param {KnownCall | KnownResult} part */
+  part(part) {
+    let card = this.#cards.get(part.call_id);
+    if (!card) {
+      if (this.#isWritten) {
+        this.#endText(() => {});
+        this.#write();
+      }
+      const place = h('div');
+      this.#text.before(place);
+      const message_id = this.#answerID;
+      const begin = ({ Card }) => new Card(place, message_id, this.#actions, this.#texts);
+      card = import('./calls.js').then(begin, () => place.append(this.#texts.say('unshown')));
+      this.#cards.set(part.call_id, card);
+      this.#card = card;
+    }
+    card.then((card) => card?.show(part));
   }
 
   /** @param {string} piece of the model's reasoning @param {boolean} [isLive] or it is from before */
   reason(piece, isLive) {
-    const begin = ({ Reasoning }) => new Reasoning(this.#text, (element) => new Prose(element, this.#texts), this.#texts, isLive);
+    const text = this.#text;
+    const begin = ({ Reasoning }) => new Reasoning(text, (element) => new Prose(element, this.#texts), this.#texts, isLive);
     this.#reasoning ??= import('./reasoning.js').then(begin, () => null); // it cannot be loaded now
     const isOver = this.#answer.dataset.state !== 'streaming';
     this.#reasoning.then((reasoning) => (reasoning?.write(piece), isOver && reasoning?.end()));
-    this.#isReasoning = true;
+    this.#isReasoning = this.#isWritten = true;
   }
 
   append(piece) {
     if (this.#isReasoning) this.#reasoning.then((reasoning) => reasoning?.pause());
     this.#isReasoning = false;
+    this.#isWritten = true;
     this.#source += piece;
     this.#prose.write(piece);
   }
 
   end(reason = 'stop', usage) {
-    this.#finish(this.#texts.ending(reason), usage, () => announce(this.element, this.#text.textContent.slice(0, maxAnnounced)));
+    const text = this.#text;
+    this.#finish(reason, usage, () => text.textContent && announce(this.element, text.textContent.slice(0, maxAnnounced)));
     this.#actions.changed();
   }
 
-  /** @param {string} note @param {Usage} [usage] @param {() => void} [then] */
-  #finish(note, usage, then) {
+  /** @param {string} [reason] @param {Usage} [usage] @param {() => void} [then] */
+  #finish(reason = 'stop', usage, then) {
     if (this.#question) this.#sent();
     if (!this.#answer) return;
-    this.#reasoning?.then((reasoning) => reasoning?.end());
-    this.#prose.end(() => {
+    const prose = this.#prose;
+    if (!this.#isWritten) this.#card?.then((card) => card?.end(reason));
+    this.#endText(() => {
+      if (prose !== this.#prose) return; // it has gone on
       this.#answer.dataset.state = 'ended';
-      this.#answer.querySelector('.note').append(note);
-      if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage, this.#texts));
+      this.#note(this.#texts.ending(reason), usage);
       then?.();
     });
   }
 
+  // How the answer ended, in the place of how it had ended before.
+  #note(note, usage) {
+    this.#answer.querySelector('.note').textContent = note;
+    for (const old of this.#answer.querySelectorAll('.usage, .tokens')) old.remove();
+    if (usage) this.#answer.querySelector('.meta').append(...usageButton(usage, this.#texts));
+  }
+
+  /** @param {() => void} then */
+  #endText(then) {
+    this.#reasoning?.then((reasoning) => reasoning?.end());
+    this.#prose.end(then);
+  }
+
   /** @param {Problem | Rejection[]} problem */
   fail(problem) {
-    this.#finish(this.#texts.ending('error'));
+    this.#finish('error');
     this.#actions.changed();
     delete this.element.dataset.pending;
     const isRefused = !this.id && !this.#answer;
@@ -164,7 +229,7 @@ export class Turn {
   // Only a partial answer stays, as in the model's memory.
   /** @param {Problem | Rejection[]} problem */
   #fail(problem) {
-    if (!this.#source) this.#answer?.remove();
+    if (!this.#source && !this.#card) this.#answer?.remove();
     return this.#problem(problem);
   }
 

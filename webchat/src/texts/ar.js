@@ -52,6 +52,35 @@ export default {
   'ending.waiting': 'في انتظار قرار',
   'ending.error': 'غير مكتملة',
 
+  // a call of a tool
+  arguments: 'المعاملات',
+  no_arguments: 'بلا معاملات',
+  changed: 'غيّر شخص ما المعاملات.',
+  result: 'النتيجة',
+  problem: 'ما الخطأ الذي حدث',
+  truncated: 'كانت النتيجة أطول من أن تُحفظ كاملة.',
+
+  // how far a call is
+  'call.preparing': 'قيد التحضير…',
+  'call.waiting': 'في انتظار الموافقة',
+  'call.running': 'قيد التنفيذ…',
+  'call.done': 'تم',
+  'call.failed': 'فشل',
+  'call.denied': 'مرفوض',
+  'call.unknown': 'لا يُعرف هل نُفّذ هذا',
+
+  // the decision
+  waits: 'ينتظر {title} موافقتك.',
+  decide_by: 'قرّر قبل {time}. بعد ذلك يُرفض.',
+  approve: 'موافقة',
+  approve_changed: 'موافقة مع التغييرات',
+  deny: 'رفض',
+  deny_reason: 'السبب إن شئت. يقرؤه النموذج.',
+  arguments_json: 'المعاملات بصيغة JSON',
+  no_object: 'هذا ليس كائن JSON.',
+  not_accepted: 'لم يُقبل: {problem}',
+  continue: 'متابعة',
+
   // the conversations
   conversations: 'المحادثات',
   new: 'محادثة جديدة',

@@ -52,6 +52,35 @@ export default {
   'ending.waiting': 'Wartet auf eine Entscheidung',
   'ending.error': 'Unvollständig',
 
+  // a call of a tool
+  arguments: 'Argumente',
+  no_arguments: 'Keine Argumente',
+  changed: 'Jemand hat die Argumente geändert.',
+  result: 'Ergebnis',
+  problem: 'Was schiefging',
+  truncated: 'Das Ergebnis war zu lang, um es ganz aufzubewahren.',
+
+  // how far a call is
+  'call.preparing': 'Wird vorbereitet …',
+  'call.waiting': 'Wartet auf Genehmigung',
+  'call.running': 'Läuft …',
+  'call.done': 'Erledigt',
+  'call.failed': 'Fehlgeschlagen',
+  'call.denied': 'Abgelehnt',
+  'call.unknown': 'Es ist nicht bekannt, ob dies ausgeführt wurde',
+
+  // the decision
+  waits: '{title} wartet auf Ihre Genehmigung.',
+  decide_by: 'Entscheiden Sie bis {time}. Danach wird es abgelehnt.',
+  approve: 'Genehmigen',
+  approve_changed: 'Mit Änderungen genehmigen',
+  deny: 'Ablehnen',
+  deny_reason: 'Grund, wenn Sie möchten. Das Sprachmodell liest ihn.',
+  arguments_json: 'Argumente als JSON',
+  no_object: 'Das ist kein JSON-Objekt.',
+  not_accepted: 'Nicht angenommen: {problem}',
+  continue: 'Fortsetzen',
+
   // the conversations
   conversations: 'Unterhaltungen',
   new: 'Neuer Chat',

@@ -1,4 +1,5 @@
-// English: built in, and what stands where another language has nothing. The server's sentences are in reasons.js.
+// English: built in, and what stands where another language has nothing. The server's sentences are in reasons.js; what is
+// loaded later has its own.
 export default {
   // the element
   assistant: 'Assistant',
@@ -63,26 +64,7 @@ export default {
   delete: 'Delete',
   delete_title: 'Delete {title}',
   delete_question: 'Delete this conversation?',
-
-  // the menu
   more: 'More',
-  print: 'Print',
-  save_markdown: 'Save as Markdown',
-  save_json: 'Save as JSON',
-  appearance: 'Appearance',
-  'theme.system': 'System',
-  'theme.light': 'Light',
-  'theme.dark': 'Dark',
-  shortcuts: 'Keyboard shortcuts',
-  shortcuts_single: 'Single keys, outside of text fields',
-  previous: 'Previous conversation',
-  next: 'Next conversation',
-  new_line: 'New line',
-  write: 'Write a message',
-  key_control: 'Ctrl',
-  key_enter: 'Enter',
-  key_shift: 'Shift',
-  key_escape: 'Esc',
 
   // the connection
   'state.connecting': 'Connecting',
@@ -105,15 +87,6 @@ export default {
   'refusal.absent': 'There is no assistant at this address.',
   'refusal.full': 'Too many people are using the assistant. Trying again {when}.',
   'refusal.unavailable': 'The assistant is not available right now. Trying again {when}.',
-
-  // the frames
-  view_logs: 'View Logs',
-  logs: 'WebSocket Logs',
-  logs_order: 'Newest first',
-  logs_clear: 'Clear',
-  'log.sent': 'Sent',
-  'log.received': 'Received',
-  'log.connection': 'Connection',
 
   // what the page itself has to tell
   'error.connection_lost': 'The connection was lost.',

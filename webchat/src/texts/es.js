@@ -52,6 +52,35 @@ export default {
   'ending.waiting': 'A la espera de una decisión',
   'ending.error': 'Incompleta',
 
+  // a call of a tool
+  arguments: 'Argumentos',
+  no_arguments: 'Sin argumentos',
+  changed: 'Alguien ha cambiado los argumentos.',
+  result: 'Resultado',
+  problem: 'Qué ha fallado',
+  truncated: 'El resultado era demasiado largo para conservarlo entero.',
+
+  // how far a call is
+  'call.preparing': 'En preparación…',
+  'call.waiting': 'A la espera de aprobación',
+  'call.running': 'En curso…',
+  'call.done': 'Hecho',
+  'call.failed': 'Ha fallado',
+  'call.denied': 'Denegado',
+  'call.unknown': 'No se sabe si esto se ha hecho',
+
+  // the decision
+  waits: '{title} espera su aprobación.',
+  decide_by: 'Decida antes de {time}. Después se denegará.',
+  approve: 'Aprobar',
+  approve_changed: 'Aprobar con cambios',
+  deny: 'Denegar',
+  deny_reason: 'Motivo, si lo desea. El modelo lo leerá.',
+  arguments_json: 'Argumentos en JSON',
+  no_object: 'Esto no es un objeto JSON.',
+  not_accepted: 'No aceptado: {problem}',
+  continue: 'Continuar',
+
   // the conversations
   conversations: 'Conversaciones',
   new: 'Nuevo chat',

@@ -52,6 +52,35 @@ export default {
   'ending.waiting': 'En attente d’une décision',
   'ending.error': 'Incomplète',
 
+  // a call of a tool
+  arguments: 'Arguments de l’appel',
+  no_arguments: 'Aucun argument',
+  changed: 'Les arguments ont été modifiés par une personne.',
+  result: 'Résultat',
+  problem: 'Ce qui n’a pas marché',
+  truncated: 'Le résultat était trop long pour être conservé en entier.',
+
+  // how far a call is
+  'call.preparing': 'En préparation…',
+  'call.waiting': 'En attente d’approbation',
+  'call.running': 'En cours…',
+  'call.done': 'Terminé',
+  'call.failed': 'Échec',
+  'call.denied': 'Refusé',
+  'call.unknown': 'On ignore si cela a été fait',
+
+  // the decision
+  waits: '{title} attend votre approbation.',
+  decide_by: 'Décidez avant le {time}. Ensuite, l’appel sera refusé.',
+  approve: 'Approuver',
+  approve_changed: 'Approuver avec les modifications',
+  deny: 'Refuser',
+  deny_reason: 'Raison, facultative. Le modèle la lira.',
+  arguments_json: 'Arguments au format JSON',
+  no_object: 'Ce n’est pas un objet JSON.',
+  not_accepted: 'Non accepté : {problem}',
+  continue: 'Continuer',
+
   // the conversations
   conversations: 'Conversations',
   new: 'Nouvelle discussion',

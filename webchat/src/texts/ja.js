@@ -52,6 +52,35 @@ export default {
   'ending.waiting': '確認待ち',
   'ending.error': '未完了',
 
+  // a call of a tool
+  arguments: '引数',
+  no_arguments: '引数なし',
+  changed: '引数は人によって変更されました。',
+  result: '結果',
+  problem: '問題の内容',
+  truncated: '結果が長すぎるため、全体は保存されていません。',
+
+  // how far a call is
+  'call.preparing': '準備中…',
+  'call.waiting': '承認待ち',
+  'call.running': '実行中…',
+  'call.done': '完了',
+  'call.failed': '失敗',
+  'call.denied': '拒否',
+  'call.unknown': '実行されたかどうか不明',
+
+  // the decision
+  waits: '{title}が承認を待っています。',
+  decide_by: '{time}までに決めてください。それを過ぎると拒否されます。',
+  approve: '承認',
+  approve_changed: '変更して承認',
+  deny: '拒否する',
+  deny_reason: '理由（任意）。言語モデルに伝えられます。',
+  arguments_json: '引数（JSON）',
+  no_object: 'JSON オブジェクトではありません。',
+  not_accepted: '受け付けられません: {problem}',
+  continue: '続ける',
+
   // the conversations
   conversations: '会話',
   new: '新しいチャット',

@@ -52,6 +52,35 @@ export default {
   'ending.waiting': 'Aguardando uma decisão',
   'ending.error': 'Incompleta',
 
+  // a call of a tool
+  arguments: 'Argumentos',
+  no_arguments: 'Sem argumentos',
+  changed: 'Alguém alterou os argumentos.',
+  result: 'Resultado',
+  problem: 'O que deu errado',
+  truncated: 'O resultado era longo demais para ser guardado por inteiro.',
+
+  // how far a call is
+  'call.preparing': 'Em preparação…',
+  'call.waiting': 'Aguardando aprovação',
+  'call.running': 'Em execução…',
+  'call.done': 'Concluído',
+  'call.failed': 'Falhou',
+  'call.denied': 'Negado',
+  'call.unknown': 'Não se sabe se isto foi feito',
+
+  // the decision
+  waits: '{title} aguarda sua aprovação.',
+  decide_by: 'Decida até {time}. Depois disso, será negado.',
+  approve: 'Aprovar',
+  approve_changed: 'Aprovar com alterações',
+  deny: 'Negar',
+  deny_reason: 'Motivo, se quiser. O modelo o lerá.',
+  arguments_json: 'Argumentos em JSON',
+  no_object: 'Isto não é um objeto JSON.',
+  not_accepted: 'Não aceito: {problem}',
+  continue: 'Continuar',
+
   // the conversations
   conversations: 'Conversas',
   new: 'Nova conversa',

@@ -52,6 +52,35 @@ export default {
   'ending.waiting': '等待确认',
   'ending.error': '未完成',
 
+  // a call of a tool
+  arguments: '参数',
+  no_arguments: '无参数',
+  changed: '有人修改了参数。',
+  result: '结果',
+  problem: '出错原因',
+  truncated: '结果过长，未能完整保存。',
+
+  // how far a call is
+  'call.preparing': '准备中…',
+  'call.waiting': '等待批准',
+  'call.running': '运行中…',
+  'call.done': '已完成',
+  'call.failed': '失败',
+  'call.denied': '已拒绝',
+  'call.unknown': '不知道是否已执行',
+
+  // the decision
+  waits: '{title} 正在等待您的批准。',
+  decide_by: '请在 {time} 之前决定，逾期将被拒绝。',
+  approve: '批准',
+  approve_changed: '按修改批准',
+  deny: '拒绝',
+  deny_reason: '原因（可选），语言模型会看到。',
+  arguments_json: '参数（JSON）',
+  no_object: '这不是 JSON 对象。',
+  not_accepted: '未被接受：{problem}',
+  continue: '继续',
+
   // the conversations
   conversations: '对话',
   new: '新对话',

@@ -1,0 +1,20 @@
+// The menu and the list of keys, in English. A translation has them beside the others.
+export default {
+  print: 'Print',
+  save_markdown: 'Save as Markdown',
+  save_json: 'Save as JSON',
+  appearance: 'Appearance',
+  'theme.system': 'System',
+  'theme.light': 'Light',
+  'theme.dark': 'Dark',
+  shortcuts: 'Keyboard shortcuts',
+  shortcuts_single: 'Single keys, outside of text fields',
+  previous: 'Previous conversation',
+  next: 'Next conversation',
+  new_line: 'New line',
+  write: 'Write a message',
+  key_control: 'Ctrl',
+  key_enter: 'Enter',
+  key_shift: 'Shift',
+  key_escape: 'Esc',
+};
