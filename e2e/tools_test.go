@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -52,6 +53,7 @@ type ledger struct {
 func newLedger(t *testing.T) *ledger {
 	l := &ledger{began: make(chan struct{}, 100)}
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // from then on the server sees that the client is gone
 		l.mu.Lock()
 		l.calls = append(l.calls, r.URL.Path+" "+r.Header.Get("Idempotency-Key"))
 		holds := l.holds
