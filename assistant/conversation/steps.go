@@ -351,7 +351,7 @@ func (t *turn) makeCall(call assistant.Call) (result assistant.Result, err error
 	}
 	ctx, cancel := context.WithTimeoutCause(t.ctx, t.assistant.ToolTimeout, errTool)
 	defer cancel()
-	return t.assistant.Tools.Call(ctx, call)
+	return t.toolSource().Call(ctx, call)
 }
 
 // resultPart is a result as it is stored.

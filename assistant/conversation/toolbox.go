@@ -61,7 +61,15 @@ func (t *turn) listTools() (tools []assistant.Tool, err error) {
 	defer assistant.Catch(&err)
 	ctx, cancel := context.WithTimeout(t.ctx, listTimeout)
 	defer cancel()
-	return t.assistant.Tools.Tools(ctx, t.asker.Peer)
+	return t.toolSource().Tools(ctx, t.asker.Peer)
+}
+
+// toolSource is where tools come from: by the newest settings, since a reload ends what older ones have opened.
+func (t *turn) toolSource() assistant.Tools {
+	if newest := t.hub.Using().Tools; newest != nil {
+		return newest
+	}
+	return t.assistant.Tools
 }
 
 // isTainted reports whether what strangers may have written is in the answer, and could be behind a call of this tool: then a

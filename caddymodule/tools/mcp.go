@@ -34,6 +34,7 @@ type MCP struct {
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
 	source *mcp.Source
+	tools  *lasting
 }
 
 // CaddyModule returns the Caddy module information.
@@ -88,6 +89,7 @@ func (m *MCP) Provision(ctx caddy.Context) error {
 	if m.source, err = mcp.New(c); err != nil {
 		return fmt.Errorf("%s: %w", m.title(), err)
 	}
+	m.tools = &lasting{source: m.source, log: ctx.Logger()}
 	return nil
 }
 
@@ -115,14 +117,18 @@ func (m *MCP) config() (mcp.Config, error) {
 func (m *MCP) title() string { return strings.TrimSpace("tools mcp " + m.Label) }
 
 // Tools returns the server's tools.
-func (m *MCP) Tools() assistant.Tools { return m.source }
+func (m *MCP) Tools() assistant.Tools { return m.tools }
 
-// Cleanup ends the sessions and the program.
+// Cleanup ends the sessions and the program. After a reload it waits for calls that are under way, in the background.
 func (m *MCP) Cleanup() error {
-	if m.source == nil {
+	switch {
+	case m.source == nil:
 		return nil
+	case caddy.Exiting():
+		return m.source.Close()
 	}
-	return m.source.Close()
+	m.tools.retire()
+	return nil
 }
 
 // UnmarshalCaddyfile reads tools mcp <label> and its block.
