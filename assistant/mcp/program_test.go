@@ -80,6 +80,36 @@ func TestProgramEnds(t *testing.T) {
 	}
 }
 
+// TestProgramGroup expects that what the program has started ends with it.
+func TestProgramGroup(t *testing.T) {
+	c, dir := program(t, "parent")
+	s := open(t, c)
+	expectWorks(t, s)
+	text, err := os.ReadFile(traces(t, dir, "child")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := s.Close(); err != nil || time.Since(begin) > 5*time.Second {
+		t.Errorf("closed with %v after %s", err, time.Since(begin))
+	}
+	eventually(t, "the program's program has ended", func() bool { return !running(child) })
+}
+
+// running reports whether a process runs; one that has ended may wait to be reaped.
+func running(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return alive(pid)
+	}
+	_, state, _ := strings.Cut(string(text), ") ")
+	return !strings.HasPrefix(state, "Z")
+}
+
 // TestProgramDeaf expects that a program that neither answers nor ends is ended.
 func TestProgramDeaf(t *testing.T) {
 	c, dir := program(t, "deaf")
