@@ -36,7 +36,7 @@ func newAddress(text string) (*address, error) {
 	parts := t.split("?")
 	a.path = parts[0].split("/")[1:] // it begins with a slash, or is empty
 	if len(parts) > 1 {
-		a.query = template(joined(parts[1:], "?")).split("&")
+		a.query = joined(parts[1:], "?").split("&")
 	}
 	return a, a.check()
 }
@@ -81,7 +81,8 @@ func (a *address) fill(v values) (*url.URL, error) {
 }
 
 func (a *address) render(v values, write func(piece, value) (string, error)) (string, error) {
-	text := a.origin
+	var text strings.Builder
+	text.WriteString(a.origin)
 	for _, segment := range a.path {
 		filled, err := segment.render(v, write)
 		if err == nil && !segment.isText() {
@@ -90,7 +91,7 @@ func (a *address) render(v values, write func(piece, value) (string, error)) (st
 		if err != nil {
 			return "", err
 		}
-		text += "/" + filled
+		text.WriteString("/" + filled)
 	}
 	var pairs []string
 	for _, pair := range a.query {
@@ -104,9 +105,9 @@ func (a *address) render(v values, write func(piece, value) (string, error)) (st
 		pairs = append(pairs, filled)
 	}
 	if len(pairs) > 0 {
-		text += "?" + strings.Join(pairs, "&")
+		text.WriteString("?" + strings.Join(pairs, "&"))
 	}
-	return text, nil
+	return text.String(), nil
 }
 
 // checkSegment expects that a segment with values stays one: it is not empty, and there is no dot segment in it, nor

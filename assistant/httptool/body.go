@@ -17,7 +17,7 @@ import (
 type body func(v values, c assistant.Call) ([]byte, error)
 
 // newBody returns the body, and its media type where the header does not say it.
-func newBody(c Config) (make body, kind string, err error) {
+func newBody(c Config) (content body, kind string, err error) {
 	t := parse(c.Body)
 	configured := c.contentTypeOf()
 	isJSON := configured == "" || configured == "application/json" || strings.HasSuffix(configured, "+json")
@@ -29,11 +29,11 @@ func newBody(c Config) (make body, kind string, err error) {
 	case c.Body == "":
 		return arguments, "application/json", nil
 	case isJSON:
-		make, err = newJSON(t)
-		return make, "application/json", err
+		content, err = newJSON(t)
+		return content, "application/json", err
 	case configured == "application/x-www-form-urlencoded":
-		make, err = newForm(t)
-		return make, "", err
+		content, err = newForm(t)
+		return content, "", err
 	case t.isText():
 		return func(values, assistant.Call) ([]byte, error) { return []byte(c.Body), nil }, "", nil
 	}

@@ -86,7 +86,7 @@ func FuzzURL(f *testing.F) {
 // FuzzJSON expects that no value changes anything of a JSON body but its own place.
 func FuzzJSON(f *testing.F) {
 	seed(f)
-	make, err := newJSON(parse(`{"s": "x {args.a} y", "v": {args.any}, "list": ["{args.b}", {args.a}, {"in": "{assistant.user}"}]}`))
+	content, err := newJSON(parse(`{"s": "x {args.a} y", "v": {args.any}, "list": ["{args.b}", {args.a}, {"in": "{assistant.user}"}]}`))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func FuzzJSON(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := make(v, c)
+		text, err := content(v, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func FuzzJSON(f *testing.F) {
 // FuzzForm expects that no value changes anything of form fields but its own place.
 func FuzzForm(f *testing.F) {
 	seed(f)
-	make, err := newForm(parse("q={args.a}&x=1&f=x-{args.b}&u={assistant.user}"))
+	content, err := newForm(parse("q={args.a}&x=1&f=x-{args.b}&u={assistant.user}"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func FuzzForm(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := make(v, c)
+		text, err := content(v, c)
 		if err != nil {
 			t.Fatal(err)
 		}

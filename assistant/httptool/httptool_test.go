@@ -232,11 +232,11 @@ func TestResponse(t *testing.T) {
 // TestFaults expects that a request is sent once, whatever becomes of it.
 func TestFaults(t *testing.T) {
 	var requests atomic.Int64
-	fault := http.HandlerFunc(nil)
+	var fault atomic.Value // of http.HandlerFunc
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
 		_, _ = io.Copy(io.Discard, r.Body) // otherwise the server does not see that the client has gone
-		fault(w, r)
+		fault.Load().(http.HandlerFunc)(w, r)
 	})
 	vanish := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	for name, answer := range map[string]http.HandlerFunc{
@@ -263,11 +263,11 @@ func TestFaults(t *testing.T) {
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			tool := open(t, Config{URL: server.URL + "/" + canary, Method: method, Timeout: 500 * time.Millisecond})
-			fault = func(http.ResponseWriter, *http.Request) {}
+			fault.Store(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			if _, err := tool.Call(t.Context(), call(`{}`)); err != nil { // a connection that could be used again
 				t.Fatal(err)
 			}
-			fault = answer
+			fault.Store(answer)
 			requests.Store(0)
 			_, err := tool.Call(t.Context(), call(`{}`))
 			if err == nil || errors.Is(err, assistant.ErrNotCalled) || strings.Contains(err.Error(), canary) {

@@ -47,15 +47,6 @@ func parse(text string) template {
 	return t
 }
 
-func (t template) hasArguments() bool {
-	for _, p := range t {
-		if p.argument != "" {
-			return true
-		}
-	}
-	return false
-}
-
 func (t template) isText() bool {
 	for _, p := range t {
 		if !p.isText() {

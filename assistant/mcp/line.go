@@ -235,7 +235,7 @@ func isAnswer(err error) bool { return answerOf(err) != nil }
 // answerOf returns the error that the server has answered with, nil where it is another. The SDK wraps it once; deeper
 // down are errors of its own that have the same type.
 func answerOf(err error) *jsonrpc.Error {
-	answer, _ := errors.Unwrap(err).(*jsonrpc.Error)
+	answer, _ := errors.Unwrap(err).(*jsonrpc.Error) //nolint:errorlint // deeper ones must not be found
 	return answer
 }
 

@@ -330,6 +330,8 @@ func (s *Source) interrupted(ctx context.Context, a attempt, f *flight) error {
 		err = errClosed
 	default:
 		err = fmt.Errorf("no result within %s: %w", s.timeout, context.DeadlineExceeded)
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) {
 		s.mu.Lock()
 		a.line.stale = true // the next list finds out whether the server is still there
 		s.mu.Unlock()

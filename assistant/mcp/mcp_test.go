@@ -1,9 +1,12 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -151,14 +154,27 @@ func TestNeeds(t *testing.T) {
 // TestOlderServersAskNobody expects that a server of an older protocol is told that nobody can be asked.
 func TestOlderServersAskNobody(t *testing.T) {
 	server := serve(t, serverOptions{version: older})
-	var offered *sdk.ClientCapabilities
-	server.calls.seen = func(req *sdk.CallToolRequest) { offered = req.Session.InitializeParams().Capabilities }
+	var offered string
+	server.between(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var message struct {
+				Method string
+				Params struct{ Capabilities json.RawMessage }
+			}
+			body, _ := io.ReadAll(r.Body)
+			if json.Unmarshal(body, &message) == nil && message.Method == "initialize" {
+				offered = string(message.Params.Capabilities)
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			next.ServeHTTP(w, r)
+		})
+	})
 	s := open(t, Config{URL: server.URL})
 	if _, err := s.Call(t.Context(), toolCall("echo")); err != nil {
 		t.Fatal(err)
 	}
-	if offered == nil || offered.Elicitation != nil || offered.Sampling != nil || offered.RootsV2 != nil {
-		t.Errorf("offered %+v", offered)
+	if offered != `{}` {
+		t.Errorf("offered %s", offered)
 	}
 	got, err := s.Call(t.Context(), toolCall("ask"))
 	if err == nil && !got.IsError {

@@ -80,6 +80,36 @@ func TestProgramEnds(t *testing.T) {
 	}
 }
 
+// TestProgramGroup expects that what the program has started ends with it.
+func TestProgramGroup(t *testing.T) {
+	c, dir := program(t, "parent")
+	s := open(t, c)
+	expectWorks(t, s)
+	text, err := os.ReadFile(traces(t, dir, "child")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := s.Close(); err != nil || time.Since(begin) > 5*time.Second {
+		t.Errorf("closed with %v after %s", err, time.Since(begin))
+	}
+	eventually(t, "the program's program has ended", func() bool { return !running(child) })
+}
+
+// running reports whether a process runs; one that has ended may wait to be reaped.
+func running(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return alive(pid)
+	}
+	_, state, _ := strings.Cut(string(text), ") ")
+	return !strings.HasPrefix(state, "Z")
+}
+
 // TestProgramDeaf expects that a program that neither answers nor ends is ended.
 func TestProgramDeaf(t *testing.T) {
 	c, dir := program(t, "deaf")
@@ -145,24 +175,25 @@ func TestProgramDiesInCall(t *testing.T) {
 // TestProgramStuck expects that a program that has stopped to read holds up nobody, and is replaced.
 func TestProgramStuck(t *testing.T) {
 	c, dir := program(t, "serve ")
+	c.Timeout = 5 * time.Second
 	s := open(t, c)
 	expectWorks(t, s)
 	pid := pids(t, dir)[0]
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	large := toolCall("echo")
 	large.Arguments = json.RawMessage(`{"text":"` + strings.Repeat("x", 1<<20) + `"}`)
 	begin := time.Now()
 	_, err := s.Call(ctx, large)
 	expectUnknown(t, err)
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > 2*time.Second {
 		t.Errorf("the call ended after %s", took)
 	}
 	eventually(t, "another program works", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := s.Call(ctx, toolCall("echo"))
 		return err == nil
@@ -170,14 +201,36 @@ func TestProgramStuck(t *testing.T) {
 	eventually(t, "the program has ended", func() bool { return !alive(pid) })
 }
 
+// TestProgramSilent expects that a program which reads and does not answer is replaced, once calls have timed out.
+func TestProgramSilent(t *testing.T) {
+	c, dir := program(t, "serve ")
+	c.Timeout = 500 * time.Millisecond
+	s := open(t, c)
+	names(t, s)
+	pid := pids(t, dir)[0]
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := s.Call(ctx, toolCall("echo"))
+	expectUnknown(t, err)
+	eventually(t, "another program works", func() bool {
+		_, err := s.Tools(t.Context(), ann)
+		return err == nil && len(pids(t, dir)) == 2
+	})
+	expectWorks(t, s)
+}
+
 func TestPause(t *testing.T) {
 	var p pause
 	now := time.Now()
-	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		want := time.Duration(seconds) * time.Second
 		p.begin(now)
 		p.end(now.Add(time.Second))
-		if got := p.until.Sub(now.Add(time.Second)); got != want*time.Second {
-			t.Errorf("a pause of %s, want %s", got, want*time.Second)
+		if got := p.until.Sub(now.Add(time.Second)); got != want {
+			t.Errorf("a pause of %s, want %s", got, want)
 		}
 		now = p.until
 	}

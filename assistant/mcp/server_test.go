@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -205,6 +206,14 @@ func serveProgram(behaviour string) int {
 	switch behaviour {
 	case "die":
 		return 1
+	case "parent": // leaves a program of its own behind, which holds its standard error
+		child := exec.Command("sleep", "1000")
+		child.Stderr = os.Stderr
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		mark("child", strconv.Itoa(child.Process.Pid))
+		behaviour = "serve "
 	case "deaf": // reads nothing, and stays when its input is closed
 		time.Sleep(time.Hour)
 	}
