@@ -31,6 +31,8 @@ func TestImports(t *testing.T) {
 		{"assistant/demo", append(outside, module+"asyncapi")},
 		{"assistant/memory", append(outside, module+"asyncapi")},
 		{"assistant/sqlite", []string{caddy, gorilla, openai, module + "asyncapi"}},
+		{"assistant/mcp", []string{caddy, gorilla, openai, sql, module + "asyncapi"}},
+		{"assistant/httptool", []string{caddy, gorilla, openai, sql, module + "asyncapi", "github.com/modelcontextprotocol/"}},
 		{"assistant/nats", []string{caddy, gorilla, openai, sql, module + "asyncapi"}},
 		{"assistant/postgres", []string{caddy, gorilla, openai, module + "asyncapi"}},
 		{"asyncapi", []string{caddy, gorilla, openai, sql}},
@@ -75,14 +77,15 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "view", "window"}
+	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "view", "window", "internal/schema"}
 	arrows := map[string][]string{
 		"window": {domain, "limits"}, "think": {}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
 		"openai": {domain, "openai/answer", "openai/sse", "think"}, "openai/answer": {domain, "openai/sse", "think"}, "openai/sse": {},
 		"view": {domain, "limits", "stream"}, "recorder": {domain, "stream"}, "feed": {domain, "stream"}, "conversation": engine, "session": append(engine, "conversation", "wire"),
 		"memory": {domain, "internal/chunk"}, "sqlite": {domain, "internal/chunk"}, "postgres": {domain, "internal/chunk"},
 		"session/sessiontest": nil, "limits/limitstest": {domain, "limits", "guard"}, "assistanttest": {domain}, "assistanttest/storetest": {domain},
-		"assistanttest/clustertest": {domain, "memory", "internal/chunk"},
+		"assistanttest/clustertest": {domain, "memory", "internal/chunk"}, "assistanttest/tooltest": {domain, "internal/schema"},
+		"mcp": {domain, "internal/outbound", "internal/schema"}, "httptool": {domain, "internal/outbound", "internal/schema"}, "internal/outbound": {}, "internal/schema": {},
 	}
 	seen := 0
 	for _, pkg := range dependencies(t, "./assistant/...") {
@@ -117,6 +120,7 @@ func TestRooms(t *testing.T) {
 		"observe":            nil,
 		"brokers":            {setting},
 		"providers":          {setting},
+		"tools":              {setting},
 		"stores":             {setting},
 		"chatpage":           {"endpoint", "observe", setting},
 		setting:              nil,

@@ -12,6 +12,8 @@
 //	http.assistant.brokers.local        brokers.Local: connects no nodes
 //	http.assistant.brokers.postgres     brokers.Postgres: connects them through the database that they share
 //	http.assistant.brokers.nats         brokers.NATS: through NATS, which is faster
+//	http.assistant.tools.http           tools.HTTP: a tool that is one HTTP request
+//	http.assistant.tools.mcp            tools.MCP: the tools of a server of the Model Context Protocol
 //	admin.api.assistant                 admin.Admin: /assistant/ of Caddy's admin API
 //
 // Package command adds "caddy assistant". All of them translate configuration and requests; what they do not
@@ -20,8 +22,8 @@
 //	command ─► admin, docs ─► endpoint ─► observe
 //	                chatpage ─► endpoint
 //
-// Providers, stores and brokers stand alone, and endpoint finds them by their names. Modules of others in their
-// namespaces implement endpoint.ProviderSource, endpoint.StoreSource and endpoint.BrokerSource.
+// Providers, tools, stores and brokers stand alone, and endpoint finds them by their names. Modules of others in their
+// namespaces implement endpoint.ProviderSource, endpoint.ToolSource, endpoint.StoreSource and endpoint.BrokerSource.
 package caddymodule
 
 import (
@@ -33,4 +35,5 @@ import (
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/providers"
 	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/stores"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/tools"
 )

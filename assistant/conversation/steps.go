@@ -198,6 +198,9 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 	call.State = assistant.CallFailed
 	if fault == "" {
 		call.Arguments = arguments
+		if err := checkArguments(tool.Parameters, arguments); isKnown && err != nil {
+			fault = err.Error()
+		}
 	}
 	switch {
 	case n >= maxCalls:
@@ -206,8 +209,6 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 		return call, "There is no tool of this name."
 	case fault != "":
 		return call, "The arguments are not valid: " + fault
-	case t.toolbox.check(tool, arguments) != nil:
-		return call, "The arguments are not valid: " + t.toolbox.check(tool, arguments).Error()
 	case repeats(parts, call) > maxRepeats:
 		return call, "This was called before with the same arguments."
 	case !tool.Approve && !t.toolbox.isTainted(parts, tool):

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/schema"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
@@ -80,30 +81,10 @@ func (b *toolbox) isTainted(parts assistant.Parts, tool assistant.Tool) bool {
 	})
 }
 
-// check returns why arguments are not within the tool's schema.
-func (b *toolbox) check(tool assistant.Tool, arguments json.RawMessage) error {
-	return checkArguments(tool.Parameters, arguments)
-}
-
-// noLoader loads nothing: a schema may refer to itself only.
-type noLoader struct{}
-
-func (noLoader) Load(string) (any, error) { return nil, errors.New("schemas are not loaded") }
-
 // checkArguments returns an [*assistant.ArgumentsError] where arguments are not within a schema. A schema that is none
 // accepts everything: the tool has the last word.
-func checkArguments(schema, arguments json.RawMessage) error {
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	if err != nil {
-		return nil //nolint:nilerr // see above
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.UseLoader(noLoader{})
-	const name = "schema.json"
-	if err := compiler.AddResource(name, document); err != nil {
-		return nil //nolint:nilerr // see above
-	}
-	compiled, err := compiler.Compile(name)
+func checkArguments(parameters, arguments json.RawMessage) error {
+	compiled, err := schema.Compile(parameters)
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}

@@ -19,8 +19,8 @@ import (
 // the errors of [New] use them.
 type Config struct {
 	// The name that models call: up to 64 letters, digits, underscores and dashes.
-	Name string `json:"name,omitempty"`
-	// The name for people. Default: the name
+	Label string `json:"label,omitempty"`
+	// The name for people. Default: the label
 	Title string `json:"title,omitempty"`
 	// What the tool does, and when to call it, for the model.
 	Description string `json:"description,omitempty"`
@@ -89,8 +89,8 @@ func (c Config) validate() error {
 func (c Config) checkWords() error {
 	methods := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	switch {
-	case !toolName.MatchString(c.Name):
-		return fmt.Errorf("name: expected up to 64 letters, digits, underscores and dashes, found %q", c.Name)
+	case !toolName.MatchString(c.Label):
+		return fmt.Errorf("label: expected up to 64 letters, digits, underscores and dashes, found %q", c.Label)
 	case strings.TrimSpace(c.Description) == "":
 		return errors.New("description: expected a text that tells the model when to call the tool, found nothing")
 	case !slices.Contains(methods, c.method()):

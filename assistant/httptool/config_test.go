@@ -13,8 +13,8 @@ func TestConfig(t *testing.T) {
 		want   string // part of the error; "" = none
 	}{
 		{func(*Config) {}, ""},
-		{func(c *Config) { c.Name = "a b" }, "name: expected"},
-		{func(c *Config) { c.Name = "" }, "name: expected"},
+		{func(c *Config) { c.Label = "a b" }, "label: expected"},
+		{func(c *Config) { c.Label = "" }, "label: expected"},
 		{func(c *Config) { c.Description = " " }, "description: expected"},
 		{func(c *Config) { c.Method = "TRACE" }, "method: expected"},
 		{func(c *Config) { c.Approve = "writes" }, "approve: expected"},
@@ -62,7 +62,7 @@ func TestConfig(t *testing.T) {
 			c.Body, c.Header = `a=%2{args.a}`, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
 		}, "body: expected form fields"},
 	} {
-		c := Config{Name: "refund", Description: "Refunds.", URL: "https://example.org/{args.a}", Parameters: properties}
+		c := Config{Label: "refund", Description: "Refunds.", URL: "https://example.org/{args.a}", Parameters: properties}
 		test.change(&c)
 		_, err := New(c)
 		switch {

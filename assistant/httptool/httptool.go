@@ -53,7 +53,7 @@ func New(c Config) (*Tool, error) {
 		return nil, err
 	}
 	t.tool = assistant.Tool{
-		Name: c.Name, Title: c.Title, Description: c.Description, Parameters: c.parameters(), Where: assistant.WhereServer, Server: c.Name,
+		Name: c.Label, Title: c.Title, Description: c.Description, Parameters: c.parameters(), Where: assistant.WhereServer, Server: c.Label,
 		Approve: c.needsApproval(), Repeatable: c.Repeatable || c.method() == http.MethodGet, Untrusted: c.Untrusted,
 	}
 	transport := outbound.NewTransport(t.timeout)

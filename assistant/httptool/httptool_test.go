@@ -34,11 +34,11 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-// open makes a tool. Name and description have defaults.
+// open makes a tool. Label and description have defaults.
 func open(t *testing.T, c Config) *Tool {
 	t.Helper()
-	if c.Name == "" {
-		c.Name = "refund"
+	if c.Label == "" {
+		c.Label = "refund"
 	}
 	if c.Description == "" {
 		c.Description = "Refunds an order."
@@ -95,7 +95,7 @@ func TestContract(t *testing.T) {
 		})
 		var s several
 		for _, name := range []string{"works", "fails", "hangs"} {
-			s = append(s, open(t, Config{Name: name, URL: server.URL + "/" + name + "?key=" + canary, Header: map[string]string{"Authorization": "Bearer {http.auth.token}"}}))
+			s = append(s, open(t, Config{Label: name, URL: server.URL + "/" + name + "?key=" + canary, Header: map[string]string{"Authorization": "Bearer {http.auth.token}"}}))
 		}
 		return tooltest.Subject{
 			Tools: s, Peer: ann,

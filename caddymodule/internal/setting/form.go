@@ -128,20 +128,48 @@ func None() Value {
 }
 
 // Lines is one or more texts, a line for each.
-func Lines(takes string, field *[]string) Value {
-	v := Texts(takes).Into(field)
-	text := Text(takes)
-	v.repeatable = true
-	v.read = func(d *caddyfile.Dispenser) error {
-		words := d.RemainingArgs()
-		line, ok := text.Parse(words)
-		if !ok {
-			return expected(text.Expected, words...)
-		}
-		*field = append(*field, line)
-		return nil
+func Lines(takes string, field *[]string) Value { return Each(Text(takes), field) }
+
+// Each is one or more values of a form, a line for each.
+func Each[T any](f Form[T], field *[]T) Value {
+	return Value{
+		Takes: f.Takes, Field: field, repeatable: true, unset: func() bool { return *field == nil },
+		read: func(d *caddyfile.Dispenser) error {
+			words := d.RemainingArgs()
+			value, ok := f.Parse(words)
+			if ok {
+				_, bad := f.fault(value)
+				ok = !bad
+			}
+			if !ok {
+				return expected(f.Expected, words...)
+			}
+			*field = append(*field, value)
+			return nil
+		},
+		check: func() error {
+			for _, value := range *field {
+				if found, bad := f.fault(value); bad {
+					return expected(f.Expected, found)
+				}
+			}
+			return nil
+		},
 	}
-	return v
+}
+
+// Flag is a word that means yes where it stands alone.
+func Flag() Form[bool] {
+	f := Switch()
+	parse := f.Parse
+	f.Takes, f.Expected = "[off | on]", "nothing, off or on"
+	f.Parse = func(words []string) (bool, bool) {
+		if len(words) == 0 {
+			return true, true
+		}
+		return parse(words)
+	}
+	return f
 }
 
 // Choice is one of a few words.

@@ -1,0 +1,90 @@
+package tools
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files with what comes out now")
+
+const (
+	separator = "----------\n"
+	canary    = "canary-5f8e2a90"
+)
+
+// TestCaddyfiles holds every golden pair of testdata: what follows "tools" in a Caddyfile and, below a line, its JSON
+// or its error. What adapts must also provision.
+func TestCaddyfiles(t *testing.T) {
+	t.Setenv("SHOP_TOKEN", canary)
+	t.Setenv("SHOP_HOST", "shop.example.org")
+	t.Setenv("EMPTY", "")
+	files, err := filepath.Glob("testdata/*.caddyfiletest")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, want, _ := strings.Cut(string(data), separator)
+			got := load(t, input)
+			if strings.Contains(got, canary) {
+				t.Errorf("a secret shows in %s", got)
+			}
+			if got == want {
+				return
+			}
+			if !*update {
+				t.Fatalf("rewrite with -update\n--- got\n%s\n--- want\n%s", got, want)
+			}
+			if err := os.WriteFile(file, []byte(input+separator+got), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// load returns the JSON, or "error: " and the error.
+func load(t *testing.T, input string) string {
+	t.Helper()
+	name, _, _ := strings.Cut(strings.TrimSpace(input), " ")
+	id := "http.assistant.tools." + name
+	d := caddyfile.NewTestDispenser(input)
+	d.Next()
+	module, err := caddyfile.UnmarshalModule(d, id)
+	if err != nil {
+		return "error: " + err.Error() + "\n"
+	}
+	raw := caddyconfig.JSON(module, nil)
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil || fields["name"] != nil {
+		t.Errorf("the field name is the module's: %s, error %v", raw, err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	loaded, err := ctx.LoadModuleByID(id, raw)
+	if err != nil {
+		return "error: " + err.Error() + "\n"
+	}
+	tools := loaded.(interface{ Tools() assistant.Tools }).Tools()
+	if tools == nil {
+		t.Error("there are no tools")
+	}
+	indented, err := json.MarshalIndent(raw, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(indented) + "\n"
+}
