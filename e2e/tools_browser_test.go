@@ -163,6 +163,8 @@ func TestToolDecisions(t *testing.T) {
 		t.Errorf("the expiry is %q", got)
 	}
 
+	checkAccessible(t, a, "calls that wait")
+
 	// Changed by the keyboard, not valid at first, nor within the schema.
 	a.Run(`$(".change").focus()`)
 	a.Press(kb.Enter)
@@ -178,6 +180,7 @@ func TestToolDecisions(t *testing.T) {
 	}
 	s.refuse(first, `[{"type":"json_schema","loc":["decide_tool_call","payload","arguments","amount"],"msg":"got string, want number"}]`)
 	a.WaitFor(`$(".fault").textContent === "Not accepted: amount: got string, want number" && !$(".notice")`)
+	checkAccessible(t, a, "a call that is changed")
 	a.Press(kb.Escape)
 	a.WaitFor(`!$(".call form") && $(".change").matches(":focus")`)
 
@@ -223,6 +226,7 @@ func TestToolDecisions(t *testing.T) {
 		if wide := harness.Eval[int](a, `$("#log").scrollWidth - $("#log").clientWidth`); wide > 0 {
 			t.Errorf("%s: the cards are %d px too wide for a phone", scheme, wide)
 		}
+		checkAccessible(t, a, "calls that have ended, "+scheme)
 	}
 	a.OnPaper()
 	a.WaitFor(`$$(".call details pre").every((result) => result.getBoundingClientRect().height > 10)`)
@@ -255,4 +259,55 @@ func TestToolContinue(t *testing.T) {
 	page.WaitFor(toolStates + ` === "unknown,denied" && $("[data-role=assistant] .note").textContent === "Stopped" && !$(".decision") && $(".continue")?.checkVisibility() && $$(".usage").length === 1`)
 	s.happens("user_message", `"message_id":"33333333-3333-4333-8333-333333333333","content":"Next.","created_at":"2000-01-01T00:00:00Z"`)
 	page.WaitFor(`$$(".turn").length === 2 && !$(".continue").checkVisibility()`)
+}
+
+// TestToolApproval: with a server as it is, a call is approved with other arguments in one tab while another shows it, over a
+// reload; denied after the server was killed; and made without asking where nobody has to approve it.
+func TestToolApproval(t *testing.T) {
+	l, m := newLedger(t), &caller{}
+	upstream := harness.NewUpstream(t, m.answer)
+	c := harness.Start(t, harness.Site(tooled+chatPage), "UPSTREAM="+upstream.URL, "LEDGER="+l.URL, "CANARY=swordfish")
+	a := harness.Open(t, c, "/assistants/")
+	a.Type("#input", "pay"+kb.Enter)
+	a.WaitFor(toolStates + ` === "waiting" && $(".expiry").textContent.startsWith("Decide by ") && $("td").textContent === "1" && location.hash.length > 30`)
+	a.Reload()
+	a.WaitFor(toolStates + ` === "waiting"`)
+	b := a.Tab(c.URL("/assistants/" + harness.Eval[string](a, "location.hash")))
+	b.WaitFor(toolStates + ` === "waiting"`)
+	b.Click(".change")
+	b.Run(`$("textarea:not(#input)").value = '{"n": "two"}'`)
+	b.Click(".call form .approve")
+	b.WaitFor(`$(".fault").textContent.startsWith("Not accepted: n: ")`)
+	b.Run(`$("textarea:not(#input)").value = '{"n": 2}'`)
+	b.Click(".call form .approve")
+	for _, page := range []*harness.Page{a, b} {
+		page.WaitFor(toolStates + ` === "done" && ` + answerDone + ` && $("td").textContent === "2" && $$(".text").at(-1).textContent.startsWith("told: ") && !$(".decision")`)
+	}
+	if calls := l.take(); len(calls) != 1 || !strings.HasPrefix(calls[0], "/pay ") {
+		t.Errorf("called %q", calls)
+	}
+
+	b.Type("#input", "pay"+kb.Enter)
+	for _, page := range []*harness.Page{a, b} {
+		page.Expect("WebSocket connection") // to the server that is gone
+		page.WaitFor(toolStates + ` === "done,waiting"`)
+		page.Run(`$("assistant-chat").addEventListener("statechange", ({detail}) => detail.state === "reconnecting" && (window.isLost = true))`)
+	}
+	c.Kill(t)
+	for _, page := range []*harness.Page{a, b} {
+		page.WaitFor(`window.isLost`)
+		page.Run(`window.dispatchEvent(new Event("online"))`) // or it would wait
+		page.WaitFor(`$("#status").dataset.state === "connected"`)
+	}
+	a.Click(".deny")
+	a.WaitFor(`$(".call form input")?.matches(":focus")`)
+	a.Press("Too much." + kb.Enter)
+	for _, page := range []*harness.Page{a, b} {
+		page.WaitFor(toolStates + ` === "done,denied" && $$(".text").at(-1).textContent.includes("Too much.") && $$(".message").at(-1).dataset.state === "ended"`)
+	}
+	b.Type("#input", "look"+kb.Enter)
+	a.WaitFor(toolStates + ` === "done,denied,done" && $$(".text").at(-1).textContent.startsWith("told: ")`)
+	if calls := l.take(); len(calls) != 1 || !strings.HasPrefix(calls[0], "/look/1 ") {
+		t.Errorf("called %q", calls)
+	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/session"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/gorilla/websocket"
 )
 
@@ -34,6 +35,10 @@ type Config struct {
 	// Question is asked alone; where it is empty, questions are the lines of In.
 	Question string
 	In       io.Reader
+
+	// CanDecide says that In and Err are a person's terminal: calls of tools that wait for approval are asked about there.
+	// Otherwise an answer that waits ends its question with an error, which says how to decide.
+	CanDecide bool
 
 	Out io.Writer // answers
 	Err io.Writer // all else: prompts, what was said before, notices
@@ -61,7 +66,7 @@ func Run(ctx context.Context, config Config) error {
 		}
 	}()
 	if c.Question == "" {
-		go c.readLines() // not waited for: nothing ends a read of a terminal
+		c.read()
 	}
 	c.enter()
 	return c.loop()
@@ -73,7 +78,8 @@ type chat struct {
 	ctx  context.Context
 	work sync.WaitGroup
 
-	lines  chan string // questions; closed at the end of In
+	lines  chan string // questions and decisions; closed at the end of In
+	reads  bool        // In is being read
 	dialed chan dialed
 
 	link  *link // nil while there is none
@@ -86,6 +92,7 @@ type chat struct {
 	ready    bool      // the conversation has been followed
 	asked    *question // nil: the user's turn
 	current  string    // the answer that is under way, whosever it is
+	midline  bool      // the last line of the answer has no end yet
 }
 
 // question is one that waits for the end of its answer.
@@ -96,6 +103,10 @@ type question struct {
 	answer   string // its message id, when it has begun
 	shown    strings.Builder
 	stopping bool
+
+	states  map[string]assistant.CallState // of the calls in the answer, by their ids
+	waits   []part                         // those that wait for approval
+	decided bool                           // about the first one; what comes of it is not known yet
 }
 
 type dialed struct {
@@ -113,7 +124,7 @@ func (c *chat) loop() error {
 			frames = c.link.frames
 		}
 		lines := c.lines
-		if !c.ready || c.asked != nil {
+		if !c.ready || c.asked != nil && !c.deciding() {
 			lines = nil
 		}
 		var err error
@@ -149,6 +160,14 @@ func unlessEnded(err error) error {
 	return err
 }
 
+// read begins to read lines, once. Nobody waits for that: nothing ends a read of a terminal.
+func (c *chat) read() {
+	if !c.reads {
+		c.reads = true
+		go c.readLines()
+	}
+}
+
 func (c *chat) readLines() {
 	defer close(c.lines)
 	in := bufio.NewReader(c.In)
@@ -171,7 +190,12 @@ func (c *chat) line(line string, ok bool) error {
 	switch {
 	case !ok:
 		c.note("\n")
+		if c.deciding() {
+			return c.undecidedError()
+		}
 		return errEnd
+	case c.deciding():
+		c.decide(line)
 	case line == "":
 		c.prompt()
 	default:
@@ -191,6 +215,7 @@ func (c *chat) note(format string, args ...any) {
 func (c *chat) show(text string) {
 	c.asked.shown.WriteString(text)
 	_, _ = io.WriteString(c.Out, Printable(text))
+	c.midline = text != "" && !strings.HasSuffix(text, "\n") || text == "" && c.midline
 }
 
 func (c *chat) topic() string { return "conversation:" + c.Conversation }

@@ -37,6 +37,7 @@ type site struct {
 	store  assistant.Store
 	http   *httptest.Server
 	cutter *cutter
+	config conversation.Config
 
 	mu        sync.Mutex
 	assistant *conversation.Assistant
@@ -44,7 +45,12 @@ type site struct {
 }
 
 func newSite(t *testing.T, script string) *site {
-	s := &site{t: t, model: assistanttest.NewScript(script), store: memory.Open(memory.Config{})}
+	model := assistanttest.NewScript(script)
+	return newSiteOf(t, model, conversation.Config{Provider: model})
+}
+
+func newSiteOf(t *testing.T, model *assistanttest.Script, config conversation.Config) *site {
+	s := &site{t: t, model: model, store: memory.Open(memory.Config{}), config: config}
 	s.start()
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.cutter = &cutter{Listener: s.http.Listener}
@@ -80,7 +86,7 @@ func (s *site) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hub = conversation.NewHub(s.store, nil)
-	s.assistant = conversation.New(s.hub, conversation.Config{Provider: s.model})
+	s.assistant = conversation.New(s.hub, s.config)
 }
 
 // stop gives running answers no time.

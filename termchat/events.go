@@ -2,6 +2,7 @@ package termchat
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,12 +26,23 @@ type message struct {
 	Parts []part `json:"parts"`
 }
 
+// part is what a terminal shows of a part.
 type part struct {
-	Type string `json:"type"`
+	Type       string              `json:"type"`
+	CallID     string              `json:"call_id"`
+	Name       string              `json:"name"`
+	Title      string              `json:"title"`
+	State      assistant.CallState `json:"state"`
+	WaitingFor string              `json:"waiting_for"`
+	Arguments  json.RawMessage     `json:"arguments"`
 }
 
 func (p part) unknown() bool {
-	return p.Type != assistant.TextPart{}.Type() && p.Type != assistant.ReasoningPart{}.Type()
+	switch p.Type {
+	case assistant.TextPart{}.Type(), assistant.ReasoningPart{}.Type(), assistant.ToolCallPart{}.Type(), assistant.ToolResultPart{}.Type():
+		return false
+	}
+	return true
 }
 
 // receive takes a frame, or the end of the connection.
@@ -62,6 +74,8 @@ func (c *chat) receive(r received) error {
 		if c.mine() {
 			c.show(decode[session.StreamingPayload](f).Content)
 		}
+	case "tool_call":
+		c.onToolCall(decode[session.ToolCallPayload](f))
 	case "notice":
 		if f.Ref != "" && c.asked != nil && f.Ref == c.asked.id {
 			c.note("[%s]\n", decode[session.NoticePayload](f).Detail)
@@ -109,7 +123,9 @@ func (c *chat) entered(s *snapshot) error {
 		for _, m := range s.Messages {
 			c.recall(m)
 		}
-		c.prompt()
+		if !c.adopt(s.Messages) {
+			c.prompt()
+		}
 	case c.asked == nil:
 		c.prompt()
 	case s != nil:
@@ -118,6 +134,7 @@ func (c *chat) entered(s *snapshot) error {
 		c.sendQuestion()
 	default:
 		c.stop()
+		c.undecided()
 	}
 	return nil
 }
@@ -129,6 +146,11 @@ func (c *chat) recall(m message) {
 		c.note("> %s\n", m.Content)
 	case m.Content != "":
 		c.note("%s\n", m.Content)
+	}
+	for _, p := range m.Parts {
+		if p.Type == (assistant.ToolCallPart{}).Type() {
+			c.note("[%s: %s]\n", p.line(), p.State)
+		}
 	}
 	if slices.ContainsFunc(m.Parts, part.unknown) {
 		c.note("[there is something that a terminal cannot show]\n")
@@ -154,6 +176,7 @@ func (c *chat) catchUp(s snapshot) error {
 		answer := s.Messages[i+1]
 		c.onStart(answer.ID)
 		c.showRest(answer.Content)
+		c.asked.waits = answer.waits()
 		if answer.Reason != "" {
 			c.note("\n[%s]", answer.Reason.Explain().Detail)
 		}
@@ -181,6 +204,9 @@ func (c *chat) showRest(text string) {
 
 func (c *chat) onStart(id string) {
 	c.current = id
+	if q := c.asked; q != nil && q.answer == id {
+		q.waits = nil // or it would not go on
+	}
 	if q := c.asked; q != nil && q.accepted && q.answer == "" {
 		q.answer = id
 		c.stop()
@@ -197,6 +223,9 @@ func (c *chat) onError(f frame) error {
 	switch {
 	case f.Ref == refEnter:
 		return fmt.Errorf("open the conversation: %s", Printable(detail))
+	case f.Ref == refDecide && f.Seq == 0:
+		c.aside("[%s]\n", detail)
+		c.undecided()
 	case c.mine():
 		c.note("\n[%s]", detail)
 	case c.asked != nil && f.Ref == c.asked.id && p.Reason != assistant.ReasonDraining: // then another connection comes
@@ -207,12 +236,16 @@ func (c *chat) onError(f frame) error {
 
 // onComplete ends an answer.
 func (c *chat) onComplete(p session.CompleteStreamingPayload) error {
-	mine := c.mine() && p.MessageID == c.current
+	mine := c.asked != nil && c.asked.answer != "" && p.MessageID == c.asked.answer
 	c.current = ""
 	if !mine {
 		return nil
 	}
+	if p.FinishReason == assistant.FinishWaiting {
+		return c.waits()
+	}
 	_, _ = fmt.Fprintln(c.Out)
+	c.midline = false
 	switch p.FinishReason {
 	case assistant.FinishStop:
 		return c.ended(nil)

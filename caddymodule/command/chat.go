@@ -108,6 +108,7 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 		return c, err
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
+		c.CanDecide = true
 		return c, nil
 	}
 	piped, err := io.ReadAll(os.Stdin)
