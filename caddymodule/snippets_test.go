@@ -72,6 +72,8 @@ func wrapped(text string) string {
 	switch {
 	case name == "provider" || name == "store":
 		return "www.example.com {\n assistant /ws/* {\n" + text + "\n}\n}\n"
+	case name == "tools":
+		return "www.example.com {\n assistant /ws/* {\n provider demo\n" + text + "\n}\n}\n"
 	case strings.ContainsAny(name, "{.:("):
 		return text
 	default:

@@ -19,7 +19,7 @@ type source interface {
 // lasting is a source of tools that is closed once its last call has ended: a reload makes another one, and fails no call.
 type lasting struct {
 	source
-	log    *zap.Logger
+	log *zap.Logger
 
 	mu      sync.Mutex
 	calls   int // under way
