@@ -80,6 +80,7 @@ func TestTwoPages(t *testing.T) {
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
 	page.Type("#input", "hello"+kb.Enter)
 	page.WaitFor(answerDone + ` && ` + answerText + ` === "internal: hello"`)
+	page.WaitFor(`$("#view-logs")`)
 	if bare := harness.Eval[bool](page, `$("#view-logs").checkVisibility() && $("h1").textContent === "Internal" && !$("#disclaimer") && !$(".suggestion")`); !bare {
 		t.Error("the second page shows what the first has, or not its own")
 	}

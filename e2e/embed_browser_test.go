@@ -235,6 +235,7 @@ func TestDriven(t *testing.T) {
 		chat.privacy = "/privacy";
 		chat.logs = true;
 		chat.logo = "/logo.png"`)
+	page.WaitFor(`$("#view-logs")`) // which is loaded
 	if got := harness.Eval[string](page, `[$("header h2").textContent, $("#welcome p").textContent, $$(".suggestion").length, $("#disclaimer").textContent, $("#privacy").pathname, $("#mark img").src,
 		$("#view-logs").checkVisibility(), $("#panel") === panel, chat.heading].join("|")`); got != "Ask us|What now?|2|Check it. Privacy|/privacy|"+strings.Replace(address, "/page#section", "/logo.png", 1)+"|true|true|Ask us" {
 		t.Errorf("the attributes give %s", got)

@@ -35,6 +35,9 @@ Ctrl-C stops the answer, a second Ctrl-C ends the chat. Only answers go to stand
 output. The chat is stored as a conversation, whose id is printed at the start:
 --conversation continues it.
 
+Before a tool is called that needs approval, the terminal asks. Where there is none,
+the command ends and says how to decide.
+
 The assistant is that of the server running on this machine, or the one at --url.
 
 Exit status: 0 when all questions were answered, 1 when one was not, 130 after Ctrl-C.`

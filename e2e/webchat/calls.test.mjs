@@ -142,6 +142,15 @@ test('an answer that waits has ended, and ends once more when it was decided', a
   assert.equal(client.busy, false);
 });
 
+test('an answer that is made again and waits does not make the questions of others its own', async () => {
+  joined([question, stored('complete', [])]);
+  const again = client.regenerate();
+  happens(['user_message', { message_id: 'q', content: 'Refund A.', created_at: at }], start(), call('waiting', waiting), end('waiting'));
+  assert.equal((await again).finish_reason, 'waiting');
+  happens(call('denied'), result('no', true), end('stopped'), ['user_message', { message_id: 'q2', content: 'Theirs.', created_at: at }], ['streaming_start', { content: '', message_id: 'a2', model: 'm' }], ['complete_streaming', { content: '', message_id: 'a2', finish_reason: 'stop' }]);
+  assert.deepEqual(told('answer').map(({ isOwn }) => isOwn), [true, false, false]);
+});
+
 test('what waits ends when it is stopped, superseded or expires', () => {
   joined();
   happens(asked(), start(), call('waiting', waiting), end('waiting'));

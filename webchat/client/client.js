@@ -260,7 +260,7 @@ export class Client extends EventTarget {
   #settle(id, how, outcome) {
     const isOwn = this.#questions.has(id) || Boolean(this.#again);
     this.#questions.get(id)?.[how](outcome);
-    if (isOwn && outcome.finish_reason === 'waiting') this.#questions.set(id, deferred()); // it ends once more
+    if (isOwn && id && outcome.finish_reason === 'waiting') this.#questions.set(id, deferred()); // it ends once more
     else this.#questions.delete(id);
     this.#again?.[how](outcome);
     this.#again = undefined;

@@ -25,8 +25,8 @@ export default {
   'error.file_unknown': 'This file is no longer available. Attach it again.',
   'error.too_many_files': 'There are too many files in this message.',
   'error.content_unsupported': 'The language model cannot read this kind of file.',
-  'error.not_waiting': 'Nothing waits for that decision any more.',
-  'error.nothing_to_continue': 'There is nothing to continue.',
+  'error.not_waiting': 'This decision is no longer needed.',
+  'error.nothing_to_continue': 'There is no answer to continue.',
   'error.client_tools_off': "This page's own tools are not allowed here.",
 
   // notices, by reason
