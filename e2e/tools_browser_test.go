@@ -228,8 +228,12 @@ func TestToolDecisions(t *testing.T) {
 		}
 		checkAccessible(t, a, "calls that have ended, "+scheme)
 	}
+	const results = `$$(".call details pre").filter((result) => result.checkVisibility()).length`
+	if n := harness.Eval[int](a, results); n != 0 {
+		t.Errorf("%d results are not folded", n)
+	}
 	a.OnPaper()
-	a.WaitFor(`$$(".call details pre").every((result) => result.getBoundingClientRect().height > 10)`)
+	a.WaitFor(results + ` === 2`)
 }
 
 // TestToolContinue: an answer that was cut among its calls goes on when the reader says so; one that waits ends when another

@@ -86,7 +86,9 @@ export class Card {
     if (isWaiting && !this.#decision) {
       this.#decision = new Decision(call, (decision) => this.#actions.decide({ message_id: this.#messageID, ...decision }), this.#texts);
       this.#body.after(this.#decision.element);
-    } else if (!isWaiting && this.#decision) {
+    } else if (isWaiting && this.#decision) {
+      this.#decision.call = call;
+    } else if (this.#decision) {
       this.#keepFocus(this.#decision.element);
       this.#decision.element.remove();
       this.#decision = undefined;

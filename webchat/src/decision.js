@@ -11,7 +11,7 @@ let count = 0; // of fields, for their ids
 
 export class Decision {
   element = h('div', { className: 'decision' });
-  #call;
+  /** As it is known now. @type {KnownCall} */ call;
   #decide;
   #texts;
   /** @type {HTMLElement} */ #problem;
@@ -20,7 +20,7 @@ export class Decision {
 
   /** @param {KnownCall} call @param {(decision: Omit<DecideToolCallPayload, 'message_id'>) => Promise<unknown>} decide @param {Texts} texts */
   constructor(call, decide, texts) {
-    this.#call = call;
+    this.call = call;
     this.#decide = decide;
     this.#texts = texts;
     this.element.onkeydown = (event) => this.#pressed(event);
@@ -38,7 +38,7 @@ export class Decision {
   }
 
   #choose() {
-    const { approval } = this.#call;
+    const { approval } = this.call;
     const { say, locale } = this.#texts;
     const until = approval && new Date(approval.expires_at).toLocaleString(locale, { dateStyle: 'medium', timeStyle: 'short' });
     this.#show(
@@ -65,7 +65,7 @@ export class Decision {
   }
 
   #edit() {
-    const field = h('textarea', { dir: 'ltr', spellcheck: false, value: visibleJSON(this.#call.arguments ?? {}), oninput: () => this.#explain('') });
+    const field = h('textarea', { dir: 'ltr', spellcheck: false, value: visibleJSON(this.call.arguments ?? {}), oninput: () => this.#explain('') });
     this.#form(this.#texts.say('arguments_json'), field, this.#button('approve_changed', undefined, 'approve'), (text) => this.#change(text));
     this.#field = field;
   }
@@ -99,7 +99,7 @@ export class Decision {
     this.#isSent = true;
     this.#explain('');
     try {
-      await this.#decide({ call_id: this.#call.call_id, ...decision });
+      await this.#decide({ call_id: this.call.call_id, ...decision });
     } catch (error) {
       this.#explain(this.#reject(error));
     }
