@@ -134,7 +134,6 @@ func (t *Tool) newRequest(ctx context.Context, c assistant.Call) (*http.Request,
 	if err != nil {
 		return nil, errors.New("the request cannot be made of the values") // the error has the URL
 	}
-	req.GetBody = nil // net/http must not send it again
 	if t.body == nil {
 		req.Body, req.ContentLength = http.NoBody, 0
 	}

@@ -168,11 +168,14 @@ func TestVanishesInCall(t *testing.T) {
 	for name, o := range versions {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, o)
-			s := open(t, Config{URL: server.URL})
+			s := open(t, Config{URL: server.URL + "/" + canary})
 			expectWorks(t, s)
 			calls := server.instead("tools/call", vanish)
 			_, err := s.Call(t.Context(), toolCall("echo"))
 			expectUnknown(t, err)
+			if strings.Contains(err.Error(), canary) {
+				t.Errorf("the error shows a secret: %v", err)
+			}
 			if calls.Load() != 1 {
 				t.Errorf("the call was sent %d times", calls.Load())
 			}
@@ -193,6 +196,33 @@ func TestVanishesInCall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRefused expects that a call whose connection is refused counts as not made.
+func TestRefused(t *testing.T) {
+	server := serve(t, serverOptions{version: older})
+	s := open(t, Config{URL: server.URL})
+	expectWorks(t, s)
+	server.Listener.Close()
+	s.http.CloseIdleConnections() // a new one is needed
+	_, err := s.Call(t.Context(), toolCall("echo"))
+	expectNotCalled(t, err)
+	if n := server.calls.made.Load(); n != 1 {
+		t.Errorf("%d calls were made", n)
+	}
+}
+
+// TestHangsInListen expects that a server which does not answer the client's wish to listen is given up.
+func TestHangsInListen(t *testing.T) {
+	server := serve(t, serverOptions{version: newest})
+	server.instead("subscriptions/listen", hang)
+	s := open(t, Config{URL: server.URL, Timeout: 200 * time.Millisecond})
+	if _, err := s.Tools(t.Context(), ann); err == nil {
+		t.Error("no error")
+	}
+	server.between(nil)
+	names(t, s)
+	expectWorks(t, s)
 }
 
 // TestStatus expects that a call counts as not made only where the status says so.
@@ -252,11 +282,12 @@ func TestHuge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, o)
 			s := open(t, Config{URL: server.URL})
+			server.calls.end = make(chan struct{})
 			expectWorks(t, s)
-			ctx, cancel := context.WithCancel(t.Context())
 			var group sync.WaitGroup
-			var beside error
-			group.Go(func() { _, beside = s.Call(ctx, toolCall("hang")) })
+			var beside assistant.Result
+			var besideErr error
+			group.Go(func() { beside, besideErr = s.Call(t.Context(), toolCall("hang")) })
 			<-server.calls.begun
 			result, err := s.Call(t.Context(), toolCall("huge"))
 			expectUnknown(t, err)
@@ -264,10 +295,10 @@ func TestHuge(t *testing.T) {
 				t.Errorf("got %d bytes", len(result.Text))
 			}
 			expectWorks(t, s)
-			cancel()
+			close(server.calls.end)
 			group.Wait()
-			if !errors.Is(beside, context.Canceled) {
-				t.Errorf("the other call ended with %v", beside)
+			if besideErr != nil || beside.Text != "at last" {
+				t.Errorf("the other call ended with %+v, error %v", beside, besideErr)
 			}
 		})
 	}

@@ -94,7 +94,7 @@ func TestProgramGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	if err := s.Close(); err != nil || time.Since(begin) > 5*time.Second {
+	if err := s.Close(); err != nil || time.Since(begin) > terminateAfter {
 		t.Errorf("closed with %v after %s", err, time.Since(begin))
 	}
 	eventually(t, "the program's program has ended", func() bool { return !running(child) })

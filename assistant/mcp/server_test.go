@@ -53,6 +53,7 @@ type calls struct {
 	made  atomic.Int64
 	lists atomic.Int64
 	begun chan struct{} // gets a value when hang is called
+	end   chan struct{} // lets hang end when it is closed; nil = it does not
 	seen  func(req *sdk.CallToolRequest)
 }
 
@@ -96,8 +97,12 @@ func newServer(o serverOptions, c *calls, secret func(*sdk.CallToolRequest) stri
 	})
 	add("hang", nil, func(ctx context.Context, _ *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		c.begun <- struct{}{}
-		<-ctx.Done()
-		return nil, ctx.Err()
+		select {
+		case <-c.end:
+			return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "at last"}}}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	})
 	add("huge", nil, func(_ context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: strings.Repeat("x", 17<<20)}}}, nil
