@@ -82,8 +82,7 @@ type Peer struct {
 	User       string     // owner of the conversations; "" = anonymous
 	// Conversation binds the connection to one stored conversation of the user's; "" does not.
 	Conversation string
-	// Resolve fills the placeholders of a template for this peer. nil leaves it as it is. It is called
-	// by one goroutine at a time.
+	// Resolve fills the placeholders of a template for this peer. nil leaves it as it is. It is safe for concurrent use.
 	Resolve func(template string) string
 	// Context holds what an [Observer] knows the request by, such as its trace: only its values count.
 	// nil = nothing.

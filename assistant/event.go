@@ -104,8 +104,6 @@ type Started struct {
 // ToolCall is what is known of a call of a tool. It replaces what was known of it.
 type ToolCall struct {
 	Call ToolCallPart `json:"call"`
-	// ExpiresAt is when a call that waits for approval is denied; zero for others.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// GoesOn says that it was the last one to be decided: the answer goes on.
 	GoesOn bool `json:"goes_on,omitzero"`
 }

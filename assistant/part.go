@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -65,6 +66,7 @@ type ToolCallPart struct {
 	Where      string          `json:"where" doc:"Where the tool runs: server, client or provider."`
 	State      CallState       `json:"state"`
 	WaitingFor string          `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval."`
+	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"UTC; when a call that waits is denied."`
 	Edited     bool            `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
 }
 

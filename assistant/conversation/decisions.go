@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -315,7 +316,7 @@ func (t *turn) decided(answer assistant.Message, d decision) (events []assistant
 		events, parts = denied(parts, t.id, call, d.Denied)
 		return events, parts, nil
 	}
-	call.State, call.WaitingFor = assistant.CallRunning, ""
+	call.State, call.WaitingFor, call.ExpiresAt = assistant.CallRunning, "", time.Time{}
 	if d.Arguments != nil {
 		call.Arguments, call.Edited = d.Arguments, true
 	}
@@ -324,7 +325,7 @@ func (t *turn) decided(answer assistant.Message, d decision) (events []assistant
 
 // denied is a call that is not made.
 func denied(parts assistant.Parts, run string, call assistant.ToolCallPart, why string) ([]assistant.Event, assistant.Parts) {
-	call.State, call.WaitingFor = assistant.CallDenied, ""
+	call.State, call.WaitingFor, call.ExpiresAt = assistant.CallDenied, "", time.Time{}
 	result := assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true}
 	return []assistant.Event{
 		{Kind: assistant.KindToolCall, Run: run, Body: assistant.ToolCall{Call: call}},
@@ -366,7 +367,7 @@ func (c *Conversation) resume(t *turn, before []assistant.Message, answer assist
 	c.mu.Lock()
 	t.question = question
 	if more != c.view.More || len(messages) != len(before) {
-		c.view.Messages, c.view.More = append(messages[:len(messages):len(messages)], answer), more
+		c.view.Messages, c.view.More = append(slices.Clip(messages), answer), more
 	}
 	c.mu.Unlock()
 	input := t.need() + view.Tokens([]assistant.Message{answer})

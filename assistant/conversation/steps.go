@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/window"
+	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 )
 
@@ -162,11 +163,7 @@ func (c *Conversation) accept(t *turn, o output) error {
 	for i := range drafts {
 		d := &drafts[i]
 		call, why := t.judge(d, i, parts)
-		event := assistant.ToolCall{Call: call}
-		if call.State == assistant.CallWaiting {
-			event.ExpiresAt = now().Add(t.assistant.ApprovalTimeout)
-		}
-		o.show(t.event(assistant.KindToolCall, event))
+		o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: call}))
 		parts = parts.With(call)
 		if why != "" {
 			result := assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true}
@@ -214,7 +211,7 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 	case !tool.Approve && !t.toolbox.isTainted(parts, tool):
 		call.State = assistant.CallRunning
 	case t.asker.CanDecide:
-		call.State, call.WaitingFor = assistant.CallWaiting, "approval"
+		call.State, call.WaitingFor, call.ExpiresAt = assistant.CallWaiting, "approval", now().Add(t.assistant.ApprovalTimeout)
 	default:
 		call.State = assistant.CallDenied
 		return call, deniedByClient
@@ -223,19 +220,15 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 }
 
 // objectOf returns arguments as a JSON object; fault says why they are none.
-func objectOf(arguments []byte) (object json.RawMessage, fault string) {
+func objectOf(arguments []byte) (_ json.RawMessage, fault string) {
 	if len(bytes.TrimSpace(arguments)) == 0 {
 		return json.RawMessage("{}"), "" // some models leave them out where there are none
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(arguments, &members); err != nil || members == nil {
+	object := jsontext.Value(bytes.Clone(arguments))
+	if err := object.Compact(); err != nil || object.Kind() != '{' { // also where a name is there twice: people and tools could read another one
 		return nil, "they are no JSON object"
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, bytes.ToValidUTF8(arguments, []byte("\uFFFD"))); err != nil {
-		return nil, "they are no JSON object"
-	}
-	return compact.Bytes(), ""
+	return json.RawMessage(object), ""
 }
 
 // repeats returns how often the last calls were the same one, with this.
@@ -300,13 +293,12 @@ type callOutcome struct {
 // outcomes makes calls, and returns what comes of them, the first that ends first.
 func (c *Conversation) outcomes(t *turn, calls []assistant.ToolCallPart) <-chan callOutcome {
 	results, places := make(chan callOutcome), make(chan struct{}, t.assistant.MaxParallel)
-	peer := c.askerOf(t).Peer
 	var wg sync.WaitGroup
 	for _, call := range calls {
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			results <- c.outcome(t, peer, call)
+			results <- c.outcome(t, c.calling(t, call.CallID), call)
 		})
 	}
 	go func() {
@@ -314,6 +306,15 @@ func (c *Conversation) outcomes(t *turn, calls []assistant.ToolCallPart) <-chan 
 		close(results)
 	}()
 	return results
+}
+
+// calling is who asks, with placeholders that name the call.
+func (c *Conversation) calling(t *turn, callID string) assistant.Peer {
+	peer := c.askerOf(t).Peer
+	named := strings.NewReplacer("{assistant.user}", peer.User, "{assistant.conversation_id}", c.id, "{assistant.message_id}", t.id, "{assistant.call_id}", callID)
+	resolve := peer.Resolved
+	peer.Resolve = func(template string) string { return named.Replace(resolve(template)) } // so that no value is taken for a template
+	return peer
 }
 
 // outcome makes one call.

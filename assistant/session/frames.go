@@ -77,7 +77,7 @@ func toolCallPayload(run string, b assistant.ToolCall) ToolCallPayload {
 	case assistant.CallPreparing:
 		p.Arguments = nil
 	case assistant.CallWaiting:
-		p.Approval = &Approval{Editable: true, ExpiresAt: b.ExpiresAt}
+		p.Approval = &Approval{Editable: true, ExpiresAt: c.ExpiresAt}
 	}
 	return p
 }

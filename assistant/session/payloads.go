@@ -31,7 +31,7 @@ type ToolCallPayload struct {
 	Where      string              `json:"where" doc:"Where the tool runs: server."`
 	State      assistant.CallState `json:"state"`
 	WaitingFor string              `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval."`
-	Arguments  json.RawMessage     `json:"arguments,omitempty" jsonType:"object" doc:"All arguments; absent while the model writes them. Text of the model: show it as it is."`
+	Arguments  json.RawMessage     `json:"arguments,omitzero" jsonType:"object" doc:"All arguments; absent while the model writes them. Text of the model: show it as it is."`
 	Approval   *Approval           `json:"approval,omitempty"`
 	Edited     bool                `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
@@ -453,9 +454,14 @@ func (h *Handler) peer(r *http.Request) assistant.Peer {
 		Resolve:      resolveGlobal,
 		Context:      observe.WithOrigin(r.Context()),
 	}
-	if strings.Contains(h.Instructions, "{") {
+	if strings.Contains(h.Instructions, "{") || h.tools != nil {
 		// The replacer keeps the whole request in memory, so it is kept only when needed.
-		p.Resolve = func(template string) string { return repl.ReplaceKnown(template, "") }
+		var mu sync.Mutex // a replacer is for one goroutine at a time
+		p.Resolve = func(template string) string {
+			mu.Lock()
+			defer mu.Unlock()
+			return repl.ReplaceKnown(template, "")
+		}
 	}
 	return p
 }

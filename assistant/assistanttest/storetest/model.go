@@ -209,6 +209,9 @@ func (s *storeModel) Finish(ctx context.Context, claim assistant.Claim, e assist
 			m.Role, m.ClientID, m.CreatedAt = final[i].Role, final[i].ClientID, final[i].CreatedAt
 			final[i] = modelMessage(m)
 		}
+		for _, m := range e.Messages {
+			delete(c.calls, m.ID)
+		}
 		c.Messages, c.UpdatedAt = final, modelTime(e.At)
 		return nil
 	})

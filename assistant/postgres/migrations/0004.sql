@@ -1,2 +1,2 @@
 -- Answers that wait for a person.
-CREATE INDEX message_waiting ON assistant.message (conversation_id) WHERE status = 'waiting';
+CREATE INDEX message_waiting ON message (conversation_id) WHERE status = 'waiting';
