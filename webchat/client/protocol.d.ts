@@ -524,8 +524,8 @@ export interface PongMessage {
 - `content_filtered`: The language model's content filter refused the question.
 - `empty_answer`: The language model sent an answer without text.
 - `tools_unsupported`: The language model asked for a tool, which is not available here.
-- `not_waiting`: Nothing waits for that decision any more.
-- `nothing_to_continue`: There is nothing to continue.
+- `not_waiting`: This decision is no longer needed.
+- `nothing_to_continue`: There is no answer to continue.
 - `storage_unavailable`: The conversation cannot be stored right now.
 - `draining`: The server is restarting. Try again in a moment.
 - `internal`: Something went wrong on the server. */
