@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -280,6 +281,11 @@ func TestToolKills(t *testing.T) {
 				}
 			}
 		})
+	}
+	for name, approval := range map[string]string{"pay": "always", "look": "never"} {
+		if out := succeeds(t, c, "tools"); !regexp.MustCompile(`(?m)^` + name + ` .* ` + approval + ` `).MatchString(out) {
+			t.Errorf("%s needs approval %s, but the tools are\n%s", name, approval, out)
+		}
 	}
 	if strings.Contains(c.Config(t), "swordfish") {
 		t.Error("the configuration shows a header's value")

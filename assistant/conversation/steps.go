@@ -173,10 +173,15 @@ func (c *Conversation) accept(t *turn, o output) error {
 		}
 	}
 	o.shown()
-	if err := o.sync(); err != nil {
+	return stored(o.sync())
+}
+
+// stored is an error of the store as one of the answer.
+func stored(err error) error {
+	if err == nil || errors.Is(err, assistant.ErrLost) || errors.Is(err, assistant.ErrNotFound) {
 		return err
 	}
-	return nil
+	return &assistant.StoreError{Err: err}
 }
 
 // goOn pays for the last step, and reports whether the budget has another one.
@@ -259,7 +264,7 @@ func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
 			o.shown()
 			t.called(r.call, r.took)
 		}
-		if err := o.sync(); err != nil {
+		if err := stored(o.sync()); err != nil {
 			return false, err
 		}
 	}

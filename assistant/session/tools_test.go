@@ -151,8 +151,8 @@ func messageOf(frames []frame) (id string) {
 func TestToolSteps(t *testing.T) {
 	for name, test := range map[string]struct{ question, want, ledger string }{
 		"one":             {`look {"order":"A"}`, `<[look preparing][look running][look done](look done)told: look done stop>`, `look{"order":"A"}`},
-		"text and steps":  {`first; look {"order":"A"}; look {"order":"B"}`, ``, ``},
-		"two at once":     {`look {"order":"A"} & again {}`, `<[look preparing][again preparing][look running][again running]`, `look{"order":"A"} again{}`},
+		"two steps":       {`look {"order":"A"}; look {"order":"B"}`, `<[look preparing][look running][look done](look done)[look preparing][look running][look done](look done)told: look done, look done stop>`, `look{"order":"A"} look{"order":"B"}`},
+		"two at once":     {`look {"order":"A"} & again {}`, `<[look preparing][again preparing][look running][again running]`, `again{} look{"order":"A"}`},
 		"no such tool":    {`rob {}`, `<[rob preparing][rob failed](There is no tool of this name.)told: There is no tool of this name. stop>`, ``},
 		"not valid":       {`look {"order":1}`, `<[look preparing][look failed](The arguments are not valid: order got number, want string)`, ``},
 		"missing":         {`look {}`, `<[look preparing][look failed](The arguments are not valid: order is missing)`, ``},
@@ -170,8 +170,9 @@ func TestToolSteps(t *testing.T) {
 				send(p, topic, "q", test.question)
 				time.Sleep(time.Minute)
 				got := strings.ReplaceAll(told(p.frames(t)), "stop>", " stop>")
-				if name != "text and steps" && (!strings.HasPrefix(got, test.want) || strings.Join(tools.calls(), " ") != test.ledger) {
-					t.Errorf("got  %s\nwant %s, calls %q", got, test.want, tools.calls())
+				calls := strings.Join(slices.Sorted(slices.Values(tools.calls())), " ")
+				if !strings.HasPrefix(got, test.want) || calls != test.ledger {
+					t.Errorf("got  %s\nwant %s, calls %q", got, test.want, calls)
 				}
 			})
 		})
@@ -394,6 +395,29 @@ func TestStopDuringCall(t *testing.T) {
 					t.Errorf("again %s", got)
 				}
 			})
+		})
+	}
+}
+
+// TestIntentIsStored holds that no call is made of which the store does not know.
+func TestIntentIsStored(t *testing.T) {
+	for _, durability := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			tools, store := &shop{}, &oddStore{Store: memory.Open(memory.Config{})}
+			p, topic := tooled(t, store, tools, func(c *conversation.Config) { c.Strict = durability }).dialStored()
+			_ = p.frames(t)
+			store.panics.Store("Extend")
+			send(p, topic, "q", `look {"order":"A"}`)
+			time.Sleep(time.Minute)
+			store.panics.Store("")
+			if got := told(p.frames(t)); !strings.HasSuffix(got, "!storage_unavailableerror>") || len(tools.calls()) > 0 {
+				t.Errorf("strict %v: got %s, called %q", durability, got, tools.calls())
+			}
+			send(p, topic, "q2", `look {"order":"B"}`)
+			time.Sleep(time.Minute)
+			if got := tools.calls(); len(got) != 1 {
+				t.Errorf("strict %v: called %q", durability, got)
+			}
 		})
 	}
 }

@@ -29,6 +29,7 @@ func init() { caddy.RegisterModule(Admin{}) }
 //	GET    /assistant/<name>                           one of them
 //	GET    /assistant/<name>/health                    store, models and drain; 503 where no new clients should come
 //	GET    /assistant/<name>/providers                 its models, and which of them are passed over
+//	GET    /assistant/<name>/tools                     the tools that models may call, as they see them
 //	GET    /assistant/<name>/sockets[?user=]           open sockets
 //	DELETE /assistant/<name>/sockets?user=             close all sockets of a user, with 1008
 //	DELETE /assistant/<name>/sockets/<socket_id>       close one
@@ -75,6 +76,7 @@ func (Admin) Routes() []caddy.AdminRoute {
 		{Pattern: "/assistant/{name}", Handler: methods{http.MethodGet: ofHandler(showHandler)}},
 		{Pattern: "/assistant/{name}/health", Handler: methods{http.MethodGet: ofHandler(showHealth)}},
 		{Pattern: "/assistant/{name}/providers", Handler: methods{http.MethodGet: ofHandler(listProviders)}},
+		{Pattern: "/assistant/{name}/tools", Handler: methods{http.MethodGet: ofHandler(listTools)}},
 		{Pattern: "/assistant/{name}/sockets", Handler: methods{http.MethodGet: ofHandler(listSockets), http.MethodDelete: ofHandler(closeSockets)}},
 		{Pattern: "/assistant/{name}/sockets/{id}", Handler: methods{http.MethodDelete: ofHandler(closeSocket)}},
 		{Pattern: "/assistant/{name}/answers", Handler: methods{http.MethodGet: ofHandler(listAnswers)}},

@@ -3,6 +3,8 @@ package admin
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -62,6 +64,34 @@ func listProviders(op operation) error {
 	list := Page[ProviderInfo]{Items: []ProviderInfo{}}
 	for _, h := range op.Chain().Health() {
 		list.Items = append(list.Items, ProviderInfo{h.Provider, h.Model, h.State, h.Since.UTC(), h.Until.UTC(), h.Failures, h.Reason})
+	}
+	return answer(op.w, list)
+}
+
+// ToolInfo is a tool as models see it, for a user without a name. Hash changes when its description or its parameters
+// do: who serves it may do that at any time.
+type ToolInfo struct {
+	Name        string          `json:"name"`
+	Title       string          `json:"title,omitempty"`
+	Description string          `json:"description"`
+	Parameters  json.RawMessage `json:"parameters"`
+	Server      string          `json:"server,omitempty"`
+	Approve     bool            `json:"approve"`
+	Repeatable  bool            `json:"repeatable"`
+	Untrusted   bool            `json:"untrusted"`
+	Hash        string          `json:"hash"`
+}
+
+// listTools asks the servers of the tools. What cannot be had now is missing, and is in the log.
+func listTools(op operation) error {
+	list := Page[ToolInfo]{Items: []ToolInfo{}}
+	tools, err := op.Tools().Tools(op.r.Context(), assistant.Peer{})
+	if err != nil {
+		op.log.Warn("tools are missing", zap.Error(err))
+	}
+	for _, t := range tools {
+		hash := sha256.Sum256([]byte(t.Description + "\x00" + string(t.Parameters)))
+		list.Items = append(list.Items, ToolInfo{t.Name, t.Title, t.Description, t.Parameters, t.Server, t.Approve, t.Repeatable, t.Untrusted, hex.EncodeToString(hash[:6])})
 	}
 	return answer(op.w, list)
 }

@@ -29,6 +29,7 @@ func operatorCommands() []*cobra.Command {
 	status := client(command("status", "Shows the assistant handlers and their activity", 0, runStatus))
 	nodes := client(command("nodes", "Lists the nodes that share a handler's store", 0, runNodes))
 	providers := client(command("providers", "Lists the models of a handler, and which of them are passed over", 0, runProviders))
+	tools := client(command("tools", "Lists the tools that a handler's models may call", 0, runTools))
 	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
 	answers := client(command("answers", "Lists running answers", 0, runAnswers))
 	follow := client(command("follow <message_id>", "Shows a running answer while it streams", 1, runFollow))
@@ -45,7 +46,7 @@ and serves everything else. "caddy assistant resume" undoes it; a reload does no
 Other nodes that share the store go on.`
 	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
 
-	for _, cmd := range []*cobra.Command{status, nodes, providers, sockets, answers, conversations} {
+	for _, cmd := range []*cobra.Command{status, nodes, providers, tools, sockets, answers, conversations} {
 		cmd.Flags().Bool("json", false, "Print lines of JSON")
 	}
 	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
@@ -54,7 +55,7 @@ Other nodes that share the store go on.`
 	}
 	export.Flags().StringP("output", "o", "-", "File to create, which must not exist; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
-	return []*cobra.Command{status, nodes, providers, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
+	return []*cobra.Command{status, nodes, providers, tools, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
 }
 
 // table prints items: with --json each at once as a line of JSON, otherwise all together in columns with a heading.
@@ -178,6 +179,17 @@ func runNodes(fl caddycmd.Flags) (int, error) {
 func runProviders(fl caddycmd.Flags) (int, error) {
 	return listing(fl, "/providers", "", "PROVIDER MODEL STATE FAILURES REASON UNTIL", func(p admin.ProviderInfo) []any {
 		return []any{p.Provider, p.Model, p.State, p.Failures, p.Reason, p.Until}
+	})
+}
+
+func runTools(fl caddycmd.Flags) (int, error) {
+	return listing(fl, "/tools", "", "TOOL SERVER APPROVAL HASH DESCRIPTION", func(t admin.ToolInfo) []any {
+		approval := "never"
+		if t.Approve {
+			approval = "always"
+		}
+		description, _, _ := strings.Cut(t.Description, "\n")
+		return []any{t.Name, t.Server, approval, t.Hash, description}
 	})
 }
 

@@ -280,6 +280,9 @@ func (h *Handler) Hub() *conversation.Hub { return h.hub.Hub }
 // Chain returns the handler's models.
 func (h *Handler) Chain() *chain.Chain { return h.chain }
 
+// Tools returns what the handler's models may call.
+func (h *Handler) Tools() assistant.Tools { return h.tools }
+
 // Logger returns the handler's log.
 func (h *Handler) Logger() *zap.Logger { return h.log }
 
