@@ -251,6 +251,18 @@ func Replaces(p, was Part) bool {
 	return false
 }
 
+// Preparing returns where a call is being prepared that a part says more of, -1 where none is.
+func (ps Parts) Preparing(p Part) int {
+	call, ok := p.(ToolCallPart)
+	if !ok || call.State == CallPreparing {
+		return -1
+	}
+	return slices.IndexFunc(ps, func(was Part) bool {
+		c, ok := was.(ToolCallPart)
+		return ok && c.CallID == call.CallID && c.State == CallPreparing
+	})
+}
+
 // CallIndex returns where the call of that id is, -1 when it is not there.
 func (ps Parts) CallIndex(id string) int {
 	return slices.IndexFunc(ps, func(p Part) bool { c, ok := p.(ToolCallPart); return ok && c.CallID == id })
@@ -281,25 +293,33 @@ func (ps Parts) HasCalls() bool {
 	return slices.ContainsFunc(ps, func(p Part) bool { _, ok := p.(ToolCallPart); return ok })
 }
 
-// Cut returns the parts of an answer that has ended: a call that was being prepared is none, and of one that was running
-// it is not known whether it was made.
+// Undecided is what a model is told of a call that waited for a person when its answer was cut.
+const Undecided = "This was not called: the answer ended before anybody had decided."
+
+// Cut returns the parts of an answer that has ended: a call that was being prepared is none, of one that was running it is
+// not known whether it was made, and one that waited is denied.
 func (ps Parts) Cut() (cut Parts) {
 	if !ps.HasCalls() {
 		return ps
 	}
+	var undecided Parts
 	for _, p := range ps {
 		if c, ok := p.(ToolCallPart); ok {
 			if c.State == CallPreparing {
 				continue
 			}
-			if c.State == CallRunning {
+			switch c.State {
+			case CallRunning:
 				c.State = CallUnknown
+			case CallWaiting:
+				c.State, c.WaitingFor, c.ExpiresAt = CallDenied, "", time.Time{}
+				undecided = append(undecided, ToolResultPart{CallID: c.CallID, Content: Undecided, IsError: true})
 			}
 			p = c
 		}
 		cut = append(cut, p)
 	}
-	return cut
+	return append(cut, undecided...)
 }
 
 // Size is what the parts hold in memory, in bytes.

@@ -17,9 +17,9 @@ func Replay(messages []Message, usual Source) []Event {
 			case ReasoningPart:
 				events = append(events, Event{Kind: KindReasoning, Run: a.ID, Text: p.Text})
 			case ToolCallPart:
-				events = append(events, Event{Kind: KindToolCall, Run: a.ID, Body: ToolCall{Call: p}})
+				events = append(events, Event{Kind: KindToolCall, Run: a.ID, Body: ToolCall{Call: p, GoesOn: true}})
 			case ToolResultPart:
-				events = append(events, Event{Kind: KindToolResult, Run: a.ID, Body: ToolResult{Result: p}})
+				events = append(events, Event{Kind: KindToolResult, Run: a.ID, Body: ToolResult{Result: p, GoesOn: true}})
 			}
 		}
 		if a.Reason != "" {

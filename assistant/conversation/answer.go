@@ -323,6 +323,7 @@ func (t *turn) pay() {
 	if t.usage != nil {
 		t.usage = new(t.spent.Plus(*t.usage))
 	}
+	t.spent = assistant.Usage{} // a second call pays for nothing
 	t.usage = t.meter.Pay(t.usage)
 }
 

@@ -30,9 +30,6 @@ func (c *Conversation) begin(t *turn) error {
 
 // tryBegin is begin. It returns [assistant.ErrStale] where what is in memory is not what the store has.
 func (c *Conversation) tryBegin(t *turn) error {
-	if err := c.supersede(t); err != nil {
-		return err
-	}
 	b, err := c.beginning(t)
 	if err == nil {
 		err = c.recall(t, b)
@@ -47,6 +44,10 @@ func (c *Conversation) tryBegin(t *turn) error {
 		err = c.reserve(t, b)
 	}
 	if err != nil {
+		return err
+	}
+	if err := c.supersede(t, b); err != nil {
+		t.meter.Drop()
 		return err
 	}
 	events := c.opening(t, b)
@@ -154,6 +155,13 @@ func (c *Conversation) recall(t *turn, b assistant.Beginning) error {
 
 // reserve selects what the model receives, and counts the question and as much of the payer's budget, over all nodes.
 func (c *Conversation) reserve(t *turn, b assistant.Beginning) error {
+	input := t.need()
+	c.selectHistory(t, b)
+	return t.meter.Open(t.hub.accounts, t.client, t.assistant.Rate, t.assistant.Budget, input+window.Tokens(t.history))
+}
+
+// selectHistory selects what the model receives besides the question.
+func (c *Conversation) selectHistory(t *turn, b assistant.Beginning) {
 	earlier := c.view.Messages
 	if b.DropFrom != "" {
 		earlier = c.view.Before(b.DropFrom)
@@ -161,9 +169,7 @@ func (c *Conversation) reserve(t *turn, b assistant.Beginning) error {
 	if t.regenerate {
 		earlier = earlier[:len(earlier)-1] // the last is the question
 	}
-	input := t.need()
-	t.history, t.trimmed = window.Select(earlier, input, t.assistant.Context)
-	return t.meter.Open(t.hub.accounts, t.client, t.assistant.Rate, t.assistant.Budget, input+window.Tokens(t.history))
+	t.history, t.trimmed = window.Select(earlier, t.need(), t.assistant.Context)
 }
 
 // canReplace makes sure that id is a user's message, and that it is in memory with the one before it.

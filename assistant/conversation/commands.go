@@ -145,7 +145,7 @@ func (c *Conversation) stopHere(cmd assistant.Stop) (assistant.Receipt, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.running
-	if t == nil || t.ended || t.away.holder != 0 || cmd.Run != "" && cmd.Run != t.id {
+	if t == nil || t.ended || t.isDeciding() || t.away.holder != 0 || cmd.Run != "" && cmd.Run != t.id {
 		return assistant.Receipt{}, ErrNothingToStop
 	}
 	if cmd.From != (assistant.RequestKey{}) && t.keyOf(cmd.From.Mouth) < 0 {

@@ -36,6 +36,7 @@ type decision struct {
 
 // What models are told of calls that were not made.
 const (
+	noSuchTool     = "There is no tool of this name."
 	deniedByUser   = "The user has denied this."
 	deniedByStop   = "The user has stopped the answer."
 	deniedByNext   = "The user has asked something else instead."
@@ -117,15 +118,24 @@ func (c *Conversation) serveDecision(ctx context.Context, d decision) reply {
 // decideHere is decide where this node holds the conversation: it gives that back, or keeps it for the answer.
 func (c *Conversation) decideHere(d decision) (assistant.Receipt, error) {
 	t, err := c.reserveTurn(d)
+	for until := time.Now().Add(callTimeout); errors.Is(err, errDeciding) && time.Now().Before(until) && recorder.Pause(c.ctx, 20*time.Millisecond); {
+		t, err = c.reserveTurn(d)
+	}
+	if errors.Is(err, errDeciding) {
+		err = assistant.Refuse(assistant.ReasonBusy)
+	}
 	if err != nil || t == nil {
 		c.drop()
 		return assistant.Receipt{}, err
 	}
 	goesOn, err := c.settle(t, d)
-	if errors.Is(err, assistant.ErrNotFound) {
+	switch {
+	case errors.Is(err, assistant.ErrNotFound):
 		c.hub.forget(c, always)
 		c.vanished()
 		err = assistant.Refuse(assistant.ReasonUnknownTopic)
+	case errors.Is(err, assistant.ErrLost):
+		err = assistant.Refuse(assistant.ReasonBusy)
 	}
 	if goesOn {
 		c.isHolding = true // nobody else answers
@@ -135,6 +145,7 @@ func (c *Conversation) decideHere(d decision) (assistant.Receipt, error) {
 		return assistant.Receipt{Run: t.id}, nil
 	}
 	t.meter.Drop()
+	t.uncount()
 	c.drop()
 	c.giveUp(t)
 	return assistant.Receipt{}, err
@@ -150,6 +161,8 @@ func (c *Conversation) reserveTurn(d decision) (*turn, error) {
 		return nil, assistant.Refuse(assistant.ReasonUnknownTopic)
 	case d.CallID != "" && c.settled[d.CallID] == d.From && d.From != (assistant.RequestKey{}):
 		return nil, nil
+	case c.running != nil && c.running.isDeciding():
+		return nil, errDeciding
 	case c.running != nil && c.running.id == d.MessageID:
 		return nil, d.refusal()
 	case c.running != nil, c.deleting > 0:
@@ -162,6 +175,12 @@ func (c *Conversation) reserveTurn(d decision) (*turn, error) {
 	}
 	return t, nil
 }
+
+// errDeciding says that another decision is being stored.
+var errDeciding = errors.New("another decision is being stored")
+
+// isDeciding reports whether the turn stands for a decision of which it is not known yet whether the answer goes on.
+func (t *turn) isDeciding() bool { return t.resumed && !t.shown && !t.ended }
 
 // refusal is why the decision is about nothing.
 func (d decision) refusal() error {
@@ -231,13 +250,17 @@ func (c *Conversation) settle(t *turn, d decision) (goesOn bool, err error) {
 	if d.CallID == "" && d.Denied != "" {
 		return false, c.endWaiting(answer, d.From, d.Denied)
 	}
+	before := answer
 	events, parts, err := t.decided(answer, d)
+	if err == nil && d.CallID == "" {
+		err = t.count() // it asks the model, as a question does
+	}
 	if err != nil {
 		return false, err
 	}
 	answer.SetParts(parts)
 	if goesOn = len(parts.Calls(assistant.CallWaiting)) == 0; goesOn {
-		if err := c.resume(t, messages[:last], answer); err != nil {
+		if err := c.resume(t, messages[:last], before, answer); err != nil {
 			return false, err
 		}
 		answer.Status, answer.FinishReason, answer.Reason = assistant.StatusStreaming, "", ""
@@ -279,10 +302,8 @@ func (c *Conversation) amend(answer assistant.Message, at time.Time, events []as
 	if c.stored() {
 		err := c.hub.store.Finish(c.hub.lasting(), c.claim, assistant.Ending{At: at, Messages: []assistant.Message{answer}, Events: c.unstored(events)})
 		switch {
-		case errors.Is(err, assistant.ErrNotFound):
+		case errors.Is(err, assistant.ErrNotFound), errors.Is(err, assistant.ErrLost):
 			return err
-		case errors.Is(err, assistant.ErrLost):
-			return assistant.Refuse(assistant.ReasonBusy)
 		case err != nil:
 			c.isDoubtful = true
 			return assistant.OfStore(err)
@@ -346,7 +367,7 @@ func (t *turn) continued(answer assistant.Message) (events []assistant.Event, pa
 	default:
 		return nil, nil, none
 	}
-	t.open()
+	t.open(t.asker)
 	for _, call := range parts.Calls(assistant.CallUnknown) {
 		if t.toolbox.byName[call.Name].Repeatable {
 			call.State = assistant.CallRunning
@@ -358,7 +379,7 @@ func (t *turn) continued(answer assistant.Message) (events []assistant.Event, pa
 }
 
 // resume gets a turn ready to go on with an answer: what the model receives, and what it may cost. writing is held.
-func (c *Conversation) resume(t *turn, before []assistant.Message, answer assistant.Message) error {
+func (c *Conversation) resume(t *turn, before []assistant.Message, was, answer assistant.Message) error {
 	question := before[len(before)-1]
 	messages, more, err := c.readBack(before, c.view.More, func(m []assistant.Message) bool { return view.Tokens(m) >= t.assistant.Context })
 	if err != nil {
@@ -367,13 +388,17 @@ func (c *Conversation) resume(t *turn, before []assistant.Message, answer assist
 	c.mu.Lock()
 	t.question = question
 	if more != c.view.More || len(messages) != len(before) {
-		c.view.Messages, c.view.More = append(slices.Clip(messages), answer), more
+		c.view.Messages, c.view.More = append(slices.Clip(messages), was), more
 	}
 	c.mu.Unlock()
 	input := t.need() + view.Tokens([]assistant.Message{answer})
 	t.history, t.trimmed = window.Select(messages[:len(messages)-1], input, t.assistant.Context)
 	t.earlier, t.steps = answer.Usage, stepsOf(answer.AllParts())
-	return t.meter.Open(t.hub.accounts, t.client, limits.Rate{}, t.assistant.Budget, input+window.Tokens(t.history))
+	rate := limits.Rate{}
+	if t.counted {
+		rate = t.assistant.Rate
+	}
+	return t.meter.Open(t.hub.accounts, t.client, rate, t.assistant.Budget, input+window.Tokens(t.history))
 }
 
 // endWaiting denies all that waits in an answer, and ends it. writing is held.
@@ -399,8 +424,8 @@ func (c *Conversation) endWaiting(answer assistant.Message, from assistant.Reque
 }
 
 // supersede ends an answer that waits where another question comes behind it. writing is held.
-func (c *Conversation) supersede(t *turn) error {
-	if t.regenerate || t.replaces != "" {
+func (c *Conversation) supersede(t *turn, b assistant.Beginning) error {
+	if b.DropFrom != "" {
 		return nil // it goes
 	}
 	c.mu.Lock()
@@ -409,5 +434,7 @@ func (c *Conversation) supersede(t *turn) error {
 	if answer.ID == "" {
 		return nil
 	}
-	return c.endWaiting(answer, assistant.RequestKey{}, deniedByNext)
+	err := c.endWaiting(answer, assistant.RequestKey{}, deniedByNext)
+	c.selectHistory(t, b) // in which the calls are denied now
+	return err
 }

@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,8 @@ const (
 	maxArguments = 64 << 10
 	// maxResult is the longest result that is kept, in bytes.
 	maxResult = 256 << 10
+	// maxResults is how long all results of an answer may be together, in bytes; of those that come later the start is kept.
+	maxResults = 4 << 20
 	// maxRepeats is how often the same call may come in a row.
 	maxRepeats = 2
 )
@@ -48,9 +51,14 @@ type draft struct {
 // A call is stored before it is made, and what it returned after that. So where the process dies between the two, it is
 // known that the call may have been made, and it is not made again.
 func (c *Conversation) run(t *turn, o output) error {
-	if t.open(); t.toolbox.err != nil {
+	if t.open(c.askerOf(t)); t.toolbox.err != nil {
 		t.assistant.Logger.Warn("tools are missing", zap.String("message_id", t.id), zap.Error(t.toolbox.err))
 		o.show(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeToolsUnavailable}))
+	}
+	for _, part := range c.parts() { // of an answer that goes on
+		if call, ok := part.(assistant.ToolCallPart); ok {
+			t.toolbox.used[call.CallID] = true
+		}
 	}
 	for isFirst := true; ; isFirst = false {
 		if waits, err := c.call(t, o); err != nil || waits {
@@ -63,10 +71,13 @@ func (c *Conversation) run(t *turn, o output) error {
 		if req.Tools == nil && len(t.toolbox.tools) > 0 {
 			o.show(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeToolSteps}))
 		}
-		if err := t.stream(req, o); err != nil || t.finish != assistant.FinishToolCalls {
+		err := t.stream(req, o)
+		if t.finish != assistant.FinishToolCalls {
 			return err
 		}
-		t.finish = ""
+		if t.finish = ""; err != nil { // the answer is not complete
+			return err
+		}
 		if err := c.accept(t, o); err != nil {
 			return err
 		}
@@ -141,14 +152,26 @@ func (t *turn) write(pieces *[]assistant.CallPiece, show func(assistant.Event)) 
 	return characters, nil
 }
 
+// nameOf is what a model calls something, as services take it: at most 64 ASCII letters, digits, underscores and hyphens.
+func nameOf(text string) string {
+	name := []byte(text[:min(len(text), 64)])
+	for i, c := range name {
+		isLetter := 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+		if !isLetter {
+			name[i] = '_'
+		}
+	}
+	return string(name)
+}
+
 // newDraft begins a call. Models and servers may give no id, or the same one twice.
 func (t *turn) newDraft(p assistant.CallPiece) draft {
-	id := withoutNUL(p.ID)
-	if id == "" || len(id) > 64 || t.toolbox.used[id] {
+	id := nameOf(p.ID)
+	if id != p.ID || id == "" || t.toolbox.used[id] {
 		id = "call_" + assistant.NewID()
 	}
 	t.toolbox.used[id] = true
-	name := withoutNUL(p.Name)
+	name := cmp.Or(nameOf(p.Name), "unnamed")
 	return draft{index: p.Index, call: assistant.ToolCallPart{CallID: id, Name: name, Title: t.toolbox.byName[name].Title, Arguments: json.RawMessage("{}"),
 		Where: string(assistant.WhereServer), State: assistant.CallPreparing}}
 }
@@ -156,6 +179,7 @@ func (t *turn) newDraft(p assistant.CallPiece) draft {
 // accept decides what becomes of the calls that the model has written, and stores that: they may be made then.
 func (c *Conversation) accept(t *turn, o output) error {
 	parts, drafts := c.parts(), t.drafts
+	var refused []assistant.ToolResultPart
 	t.drafts = nil
 	if len(drafts) == 0 {
 		return assistant.ErrUnfinished
@@ -166,11 +190,12 @@ func (c *Conversation) accept(t *turn, o output) error {
 		o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: call}))
 		parts = parts.With(call)
 		if why != "" {
-			result := assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true}
-			o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: result}))
-			parts = parts.With(result)
+			refused = append(refused, assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true})
 			t.called(call, 0)
 		}
+	}
+	for _, result := range refused { // behind all calls of the step
+		o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: result}))
 	}
 	o.shown()
 	return stored(o.sync())
@@ -208,14 +233,14 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 	case n >= maxCalls:
 		return call, "This was not called: there were too many calls at once."
 	case !isKnown:
-		return call, "There is no tool of this name."
+		return call, noSuchTool
 	case fault != "":
 		return call, "The arguments are not valid: " + fault
 	case repeats(parts, call) > maxRepeats:
 		return call, "This was called before with the same arguments."
 	case !tool.Approve && !t.toolbox.isTainted(parts, tool):
 		call.State = assistant.CallRunning
-	case t.asker.CanDecide:
+	case t.toolbox.canDecide:
 		call.State, call.WaitingFor, call.ExpiresAt = assistant.CallWaiting, "approval", now().Add(t.assistant.ApprovalTimeout)
 	default:
 		call.State = assistant.CallDenied
@@ -230,10 +255,27 @@ func objectOf(arguments []byte) (_ json.RawMessage, fault string) {
 		return json.RawMessage("{}"), "" // some models leave them out where there are none
 	}
 	object := jsontext.Value(bytes.Clone(arguments))
-	if err := object.Compact(); err != nil || object.Kind() != '{' { // also where a name is there twice: people and tools could read another one
+	err := object.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
+	if err != nil || object.Kind() != '{' || isDeep(object) { // also where a name is there twice: people and tools could read another one
 		return nil, "they are no JSON object"
 	}
 	return json.RawMessage(object), ""
+}
+
+// maxDepth is how deep values may stand in each other. Stores and encoders have limits of their own, beyond which a
+// conversation could not be read any more.
+const maxDepth = 64
+
+func isDeep(value []byte) bool {
+	decoder := jsontext.NewDecoder(bytes.NewReader(value))
+	for {
+		switch _, err := decoder.ReadToken(); {
+		case err != nil:
+			return false
+		case decoder.StackDepth() > maxDepth:
+			return true
+		}
+	}
 }
 
 // repeats returns how often the last calls were the same one, with this.
@@ -259,6 +301,7 @@ func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
 	parts := c.parts()
 	if calls := parts.Calls(assistant.CallRunning); len(calls) > 0 {
 		for r := range c.outcomes(t, calls) {
+			t.keep(&r.result)
 			o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: r.call}))
 			o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: r.result, Duration: r.took}))
 			o.shown()
@@ -276,6 +319,13 @@ func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// keep bounds what is kept of all results of an answer.
+func (t *turn) keep(r *assistant.ToolResultPart) {
+	if t.kept += len(r.Content) + len(r.Structured); t.kept > maxResults {
+		r.Content, r.Structured, r.Truncated = strings.ToValidUTF8(r.Content[:min(len(r.Content), 1<<10)], ""), nil, true
+	}
 }
 
 // called counts a call that has ended.
@@ -352,8 +402,8 @@ func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.Tool
 // makeCall calls the tool. A panic is an error, after which nothing is known.
 func (t *turn) makeCall(call assistant.Call) (result assistant.Result, err error) {
 	defer assistant.Catch(&err)
-	if _, isKnown := t.toolbox.byName[call.Name]; !isKnown {
-		return result, assistant.ErrNotCalled // it was there when the call was decided
+	if _, isKnown := t.toolbox.byName[call.Name]; !isKnown || t.ctx.Err() != nil {
+		return result, assistant.ErrNotCalled // the tool was there when the call was decided, and nobody had stopped the answer
 	}
 	ctx, cancel := context.WithTimeoutCause(t.ctx, t.assistant.ToolTimeout, errTool)
 	defer cancel()
@@ -366,7 +416,7 @@ func resultPart(callID string, r assistant.Result) assistant.ToolResultPart {
 	if len(p.Content) > maxResult {
 		p.Content, p.Truncated = strings.ToValidUTF8(p.Content[:maxResult], ""), true
 	}
-	if len(p.Structured) > maxResult || !json.Valid(p.Structured) {
+	if len(p.Structured) > maxResult || !json.Valid(p.Structured) || isDeep(p.Structured) {
 		p.Truncated = p.Truncated || len(p.Structured) > maxResult
 		p.Structured = nil
 	}

@@ -26,27 +26,29 @@ const (
 
 // toolbox is what the model may call in one turn.
 type toolbox struct {
-	isOpen bool
-	tools  []assistant.Tool
-	byName map[string]assistant.Tool
-	used   map[string]bool // ids of calls
-	err    error           // why some are missing
+	isOpen    bool
+	tools     []assistant.Tool
+	byName    map[string]assistant.Tool
+	used      map[string]bool // ids of calls
+	canDecide bool
+	err       error // why some are missing
 }
 
 // open asks for the tools, once. A client that cannot decide gets none that need approval.
-func (t *turn) open() {
+func (t *turn) open(asker assistant.Asker) {
 	b := &t.toolbox
 	if b.isOpen {
 		return
 	}
+	b.canDecide = asker.CanDecide
 	b.isOpen, b.byName, b.used = true, make(map[string]assistant.Tool), make(map[string]bool)
 	if t.assistant.Tools == nil {
 		return
 	}
-	tools, err := t.listTools()
+	tools, err := t.listTools(asker.Peer)
 	b.err = err
 	for _, tool := range tools {
-		if _, isThere := b.byName[tool.Name]; isThere || tool.Approve && !t.asker.CanDecide {
+		if _, isThere := b.byName[tool.Name]; isThere || tool.Approve && !b.canDecide {
 			continue
 		}
 		if len(b.tools) == maxTools {
@@ -57,11 +59,11 @@ func (t *turn) open() {
 	}
 }
 
-func (t *turn) listTools() (tools []assistant.Tool, err error) {
+func (t *turn) listTools(peer assistant.Peer) (tools []assistant.Tool, err error) {
 	defer assistant.Catch(&err)
 	ctx, cancel := context.WithTimeout(t.ctx, listTimeout)
 	defer cancel()
-	return t.toolSource().Tools(ctx, t.asker.Peer)
+	return t.toolSource().Tools(ctx, peer)
 }
 
 // toolSource is where tools come from: by the newest settings, since a reload ends what older ones have opened.
@@ -77,14 +79,18 @@ func (t *turn) toolSource() assistant.Tools {
 func (b *toolbox) isTainted(parts assistant.Parts, tool assistant.Tool) bool {
 	return slices.ContainsFunc(parts, func(p assistant.Part) bool {
 		r, ok := p.(assistant.ToolResultPart)
-		if !ok || r.IsError {
+		if !ok {
 			return false
 		}
 		i := parts.CallIndex(r.CallID)
 		if i < 0 {
 			return true
 		}
-		from, isKnown := b.byName[parts[i].(assistant.ToolCallPart).Name]
+		call := parts[i].(assistant.ToolCallPart)
+		if call.State == assistant.CallDenied || r.Content == noSuchTool {
+			return false // our own words
+		}
+		from, isKnown := b.byName[call.Name]
 		return !isKnown || from.Untrusted && from.Server != tool.Server
 	})
 }
@@ -114,7 +120,13 @@ func checkArguments(parameters, arguments json.RawMessage) error {
 }
 
 // checkArguments returns why the arguments of a decision, at the node at which it arrives, are not within the tool's schema.
-func (c *Conversation) checkArguments(ctx context.Context, d decision) error {
+func (c *Conversation) checkArguments(ctx context.Context, d decision) (err error) {
+	defer assistant.Catch(&err)
+	if d.Arguments != nil {
+		if _, fault := objectOf(d.Arguments); fault != "" {
+			return &assistant.ArgumentsError{Problem: fault}
+		}
+	}
 	a := c.hub.Using()
 	call, ok := c.Call(d.MessageID, d.CallID)
 	if d.Arguments == nil || !ok || a.Tools == nil || d.asker.From == (assistant.RequestKey{}) {

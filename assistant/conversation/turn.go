@@ -60,6 +60,7 @@ type turn struct {
 	drafts     []draft         // calls that the model writes
 	steps      int             // how often the model was asked, also before the answer went on
 	calls      int             // of tools, that have ended
+	kept       int             // of their results, in bytes
 	spent      assistant.Usage // of the steps before this one
 	finish     assistant.FinishReason
 	reason     assistant.Reason // why it failed; "" = it did not

@@ -88,7 +88,10 @@ func (m *Meter) Next(reported *assistant.Usage, input int) (used assistant.Usage
 	used = *cmp.Or(reported, &assistant.Usage{InputTokens: m.input, OutputTokens: output, TotalTokens: m.input + output, Estimated: true})
 	m.Failed(used)
 	m.input, m.output = input, 0
-	return used, m.Add(0)
+	if within = m.Add(0); !within {
+		m.input = 0 // it is not asked
+	}
+	return used, within
 }
 
 // Add counts so many characters of the model's, and reports whether the budget has had it. What is reserved may be

@@ -93,9 +93,8 @@ func TestProgramGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	if err := s.Close(); err != nil || time.Since(begin) > terminateAfter {
-		t.Errorf("closed with %v after %s", err, time.Since(begin))
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 	eventually(t, "the program's program has ended", func() bool { return !running(child) })
 }

@@ -182,7 +182,8 @@ func (s *Store) hasOther(ctx context.Context, tx pgx.Tx, c assistant.Claim, even
 
 // beginAnew takes a conversation over whose answer has ended: its log begins anew with that.
 func (s *Store) beginAnew(ctx context.Context, tx pgx.Tx, id string, end assistant.Event) error {
-	if _, err := s.takeOver(ctx, tx, []string{id}); err != nil {
+	answers, err := s.takeOver(ctx, tx, []string{id})
+	if err != nil || answers > 0 { // one that goes on was cut, which its log begins with
 		return err
 	}
 	b := &batch{store: s}

@@ -66,7 +66,7 @@ type ToolResultPayload struct {
 // DecideToolCallPayload is the payload of decide_tool_call.
 type DecideToolCallPayload struct {
 	MessageID string          `json:"message_id" maxLength:"64" doc:"The answer's id."`
-	CallID    string          `json:"call_id" maxLength:"64" doc:"The call's id within the answer."`
+	CallID    string          `json:"call_id" minLength:"1" maxLength:"64" doc:"The call's id within the answer."`
 	Decision  Decision        `json:"decision"`
 	Arguments json.RawMessage `json:"arguments,omitempty" jsonType:"object" doc:"Other arguments, for approve; absent = those of the model."`
 	Reason    string          `json:"reason,omitempty" maxLength:"500" doc:"Why it is denied. The model reads it."`

@@ -158,6 +158,8 @@ func TestToolSteps(t *testing.T) {
 		"missing":         {`look {}`, `<[look preparing][look failed](The arguments are not valid: order is missing)`, ``},
 		"too much":        {`look {"order":"A","x":1}`, `<[look preparing][look failed](The arguments are not valid: `, ``},
 		"no JSON":         {`look {"order":`, `<[look preparing][look failed](The arguments are not valid: they are no JSON object)`, ``},
+		"a key twice":     {`look {"order":"A","order":"B"}`, `<[look preparing][look failed](The arguments are not valid: `, ``},
+		"too deep":        {`again {"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "}", `<[again preparing][again failed](The arguments are not valid: `, ``},
 		"fails":           {`look {"order":"fail"}`, `<[look preparing][look running][look failed](look done)`, `look{"order":"fail"}`},
 		"is not known":    {`broken {}`, `<[broken preparing][broken running][broken unknown](It is not known whether this was done.)`, `broken{}`},
 		"the same thrice": {`again {}; again {}; again {}; again {}`, ``, `again{} again{}`},
@@ -296,19 +298,96 @@ func TestForgedDecisions(t *testing.T) {
 	})
 }
 
-// TestPoisonedResult holds that what strangers wrote cannot make the model call another server's tool without a person.
+// TestPoisonedResult holds that what strangers wrote cannot make the model call another server's tool without a person, also
+// where it is told as an error.
 func TestPoisonedResult(t *testing.T) {
+	for _, mail := range []string{"mail{}", `mail{"box":"fail"}`} {
+		synctest.Test(t, func(t *testing.T) {
+			tools := &shop{}
+			p, topic := tooled(t, memory.Open(memory.Config{}), tools, nil).dialStored()
+			_ = p.frames(t)
+			send(p, topic, "q", strings.Replace(mail, "{", " {", 1)+`; look {"order":"secret"}`)
+			time.Sleep(time.Second)
+			if got := told(p.frames(t)); !strings.HasSuffix(got, "[look preparing][look waiting]waiting>") {
+				t.Errorf("got %s", got)
+			}
+			if got := tools.calls(); !slices.Equal(got, []string{mail}) {
+				t.Errorf("called %q", got)
+			}
+		})
+	}
+}
+
+// TestDecisionsAtOnce holds that decisions of two calls count both, whichever is first.
+func TestDecisionsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tools := &shop{}
+		s := tooled(t, memory.Open(memory.Config{}), tools, nil)
+		a, topic := s.dialStored()
+		b := s.serve(newPipe(), assistant.Peer{User: "ann"})
+		b.in <- fmt.Sprintf(`{"action":"subscribe","topic":%q}`, topic)
+		send(a, topic, "q", `refund {"order":"A"} & refund {"order":"B"}`)
+		time.Sleep(time.Second)
+		id := messageOf(a.frames(t))
+		decide(a, topic, "a", id, "call_0", `"decision":"approve"`)
+		decide(b, topic, "b", id, "call_1", `"decision":"approve"`)
+		time.Sleep(time.Minute)
+		if got := strings.Join(slices.Sorted(slices.Values(tools.calls())), " "); got != `refund{"order":"A"} refund{"order":"B"}` {
+			t.Errorf("called %q", got)
+		}
+		if got := told(a.frames(t)); !strings.HasSuffix(got, "told: refund done, refund donestop>") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestCallsOfOneID holds that an approval is for one call, although the model names the next by the same id.
+func TestCallsOfOneID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tools := &shop{}
 		p, topic := tooled(t, memory.Open(memory.Config{}), tools, nil).dialStored()
-		_ = p.frames(t)
-		send(p, topic, "q", `mail {}; look {"order":"secret"}`)
+		send(p, topic, "q", `refund {"order":"A"}; refund {"order":"B"}`)
 		time.Sleep(time.Second)
-		if got := told(p.frames(t)); !strings.HasSuffix(got, "[look preparing][look waiting]waiting>") {
+		id := messageOf(p.frames(t))
+		decide(p, topic, "d", id, "call_0", `"decision":"approve"`)
+		time.Sleep(time.Second)
+		if got := told(p.frames(t)); !strings.HasSuffix(got, "[refund waiting]waiting>") {
+			t.Fatalf("got %s", got)
+		}
+		decide(p, topic, "again", id, "call_0", `"decision":"approve"`)
+		time.Sleep(time.Second)
+		if got := told(p.frames(t)); got != "!not_waiting" {
+			t.Errorf("the approval again: %s", got)
+		}
+		if got := tools.calls(); !slices.Equal(got, []string{`refund{"order":"A"}`}) {
+			t.Errorf("called %q", got)
+		}
+	})
+}
+
+// TestQuestionAgain holds that a question that is sent again, by a client that came back, does not end the answer that waits.
+func TestQuestionAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, topic := tooled(t, memory.Open(memory.Config{}), &shop{}, nil).dialStored()
+		_ = p.frames(t)
+		question := fmt.Sprintf(`{"action":"send_message","topic":%q,"payload":{"content":"refund {\"order\":\"A\"}","client_id":%q}}`, topic, assistant.NewID())
+		p.in <- question
+		time.Sleep(time.Second)
+		first := p.frames(t)
+		p.in <- question
+		time.Sleep(time.Second)
+		if got := told(p.frames(t)); got != "<[refund waiting]waiting>" {
+			t.Errorf("sent again: %s", got)
+		}
+		decide(p, topic, "d", messageOf(first), "call_0", `"decision":"approve"`)
+		time.Sleep(time.Second)
+		if got := told(p.frames(t)); !strings.HasSuffix(got, "told: refund donestop>") {
 			t.Errorf("got %s", got)
 		}
-		if got := tools.calls(); !slices.Equal(got, []string{"mail{}"}) {
-			t.Errorf("called %q", got)
+		p.in <- question
+		time.Sleep(time.Second)
+		if got, want := told(p.frames(t)), "<[refund done](refund done)told: refund donestop>"; got != want {
+			t.Errorf("sent again at the end: %s, want %s", got, want)
 		}
 	})
 }

@@ -29,6 +29,19 @@ func (a *Text) Add(kind assistant.Kind, text string) {
 // AddPart adds a part that is neither, as [assistant.Parts.With] does.
 func (a *Text) AddPart(part assistant.Part) {
 	before := len(a.parts)
+	if i := assistant.Parts(a.parts).Preparing(part); i >= 0 { // in stores it stands where it is decided
+		a.parts = slices.Delete(slices.Clone(a.parts), i, i+1)
+		for n := range a.pieces {
+			if a.pieces[n].kind != isPart {
+				continue
+			}
+			if i--; i < 0 {
+				a.pieces = slices.Delete(slices.Clone(a.pieces), n, n+1)
+				break
+			}
+		}
+		before--
+	}
 	if a.parts = assistant.Parts(a.parts).With(part); len(a.parts) > before {
 		a.pieces = append(a.pieces, piece{kind: isPart})
 	}

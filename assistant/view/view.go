@@ -175,7 +175,7 @@ func (a *Answer) Ended(c assistant.Completed) (answer assistant.Message, questio
 	answer = assistant.Message{ID: a.ID, Role: assistant.RoleAssistant, Provider: a.Source.Provider, Model: a.Source.Model,
 		Status: StatusOf(c.FinishReason), FinishReason: c.FinishReason, Reason: a.Reason, Usage: c.Usage, CreatedAt: a.At}
 	parts := a.Text.Parts(!a.ReasoningLive)
-	if c.FinishReason != "" {
+	if c.FinishReason != "" && c.FinishReason != assistant.FinishWaiting {
 		parts = parts.Cut()
 	}
 	answer.SetParts(parts)
