@@ -36,9 +36,9 @@ import (
 const (
 	openPatience  = time.Second      // how long Open waits for the server
 	grace         = time.Second      // how long feeds wait for a connection that was lost
-	beat          = 2 * time.Second  // between signs of life on a link
-	silence       = 5 * time.Second  // without one the node that holds a log is not reachable
-	resetPatience = 3 * time.Second  // how long a link that begins anew may give none
+	beat          = time.Second      // between signs of life on a link
+	silence       = 2 * time.Second  // without one the node that holds a log is not reachable
+	resetPatience = time.Second      // how long a link that begins anew may give none
 	abandoned     = 10 * time.Second // without one the node that follows logs has gone
 	probeAfter    = time.Second      // without a reply it is asked whether the other is there
 	deniedFor     = 10 * time.Second // until a server that does not permit what is needed is asked again
@@ -47,7 +47,7 @@ const (
 // Broker is an assistant.Broker over NATS.
 //
 // A node that has no connection to the server is found at once. Follow finds one that hangs, or a server that is silent,
-// within 6 seconds, and a network that loses what goes one way within 16. A call waits for its context, unless its node
+// within 3 seconds, and a network that loses what goes one way within 13. A call waits for its context, unless its node
 // or the connection goes meanwhile.
 type Broker struct {
 	config  Config

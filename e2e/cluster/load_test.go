@@ -210,7 +210,15 @@ func natsFaults(t *testing.T) {
 	for i, v := range visitors {
 		done.Go(func() { v.askUntil(ctx, t, fmt.Sprintf("%s-%d", v.user, i), 40) })
 	}
-	rounds := func() { r.untilAnswered(visitors, tally(visitors).answered+2*len(visitors)) }
+	rounds := func() {
+		wants := make([]int, len(visitors))
+		for i := range visitors {
+			wants[i] = tally(visitors[i:i+1]).answered + 2
+		}
+		for i, want := range wants {
+			r.untilAnswered(visitors[i:i+1], want)
+		}
+	}
 	for range or(1, 10) {
 		for _, fault := range []struct {
 			name       string
