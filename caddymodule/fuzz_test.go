@@ -3,12 +3,11 @@ package caddymodule_test
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/endpoint"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -18,17 +17,8 @@ import (
 // comes out is one that a strict decoder reads and that means the same when it is written again; and the
 // assistant is valid: what is wrong with it is said while the line is still known.
 func FuzzCaddyfile(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.caddyfiletest")
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no golden files: %v", err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		caddyfile, _, _ := strings.Cut(string(data), separator)
-		f.Add(caddyfile)
+	for _, g := range caddytest.Goldens(f) {
+		f.Add(g.Input)
 	}
 	adapter := caddyconfig.GetAdapter("caddyfile")
 	f.Fuzz(func(t *testing.T, text string) {

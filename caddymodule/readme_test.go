@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/providers"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/stores"
 
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -63,7 +64,7 @@ func TestReadme(t *testing.T) {
 	want := strings.Join(blocks, "\n")
 	switch {
 	case found == want:
-	case *update:
+	case *caddytest.Update:
 		if err := os.WriteFile(file, []byte(before+settingsBegin+want+settingsEnd+after), 0o644); err != nil {
 			t.Fatal(err)
 		}

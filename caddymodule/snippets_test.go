@@ -45,7 +45,7 @@ func TestSnippets(t *testing.T) {
 				for _, name := range variable.FindAllStringSubmatch(found[2], -1) {
 					t.Setenv(name[1], "sk-canary")
 				}
-				config := load(strings.ReplaceAll(wrapped(found[2]), "/var/log/caddy", logs))
+				config := load(t, strings.ReplaceAll(wrapped(found[2]), "/var/log/caddy", logs))
 				if strings.HasPrefix(config, "error: ") {
 					t.Fatalf("%s\n%s", found[2], config)
 				}
@@ -139,7 +139,7 @@ func TestRootless(t *testing.T) {
 		":8080 {\n file_server {\n root /srv\n}\n}":                                                      false,
 		"http://a.example.com {\n root * /srv\n file_server\n}":                                          false,
 	} {
-		config := load(caddyfile)
+		config := load(t, caddyfile)
 		if strings.HasPrefix(config, "error: ") {
 			t.Fatal(config)
 		}

@@ -2,7 +2,6 @@ package observe
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -12,12 +11,11 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/chain"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
-
-var update = flag.Bool("update", false, "rewrite the table of metrics with what there is now")
 
 // metric is what a collector says of itself.
 type metric struct {
@@ -121,7 +119,7 @@ func TestMetricsTable(t *testing.T) {
 	}
 	switch {
 	case found == want.String():
-	case *update:
+	case *caddytest.Update:
 		if err := os.WriteFile(file, []byte(before+tableBegin+want.String()+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -2,9 +2,6 @@ package tools
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,14 +10,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files with what comes out now")
-
-const (
-	separator = "----------\n"
-	canary    = "canary-5f8e2a90"
-)
+const canary = "canary-5f8e2a90"
 
 // TestCaddyfiles holds every golden pair of testdata: what follows "tools" in a Caddyfile and, below a line, its JSON
 // or its error. What adapts must also provision.
@@ -28,32 +21,7 @@ func TestCaddyfiles(t *testing.T) {
 	t.Setenv("SHOP_TOKEN", canary)
 	t.Setenv("SHOP_HOST", "shop.example.org")
 	t.Setenv("EMPTY", "")
-	files, err := filepath.Glob("testdata/*.caddyfiletest")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden files: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			input, want, _ := strings.Cut(string(data), separator)
-			got := load(t, input)
-			if strings.Contains(got, canary) {
-				t.Errorf("a secret shows in %s", got)
-			}
-			if got == want {
-				return
-			}
-			if !*update {
-				t.Fatalf("rewrite with -update\n--- got\n%s\n--- want\n%s", got, want)
-			}
-			if err := os.WriteFile(file, []byte(input+separator+got), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
+	caddytest.ExpectGoldens(t, canary, load)
 }
 
 // load returns the JSON, or "error: " and the error.
