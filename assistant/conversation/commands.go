@@ -175,23 +175,41 @@ func (c *Conversation) runElsewhereLocked() string {
 // rename stores the title and shows it; where was is not nil, only if the title is still *was. Renames come one after
 // the other, so that all followers end with the title that is stored.
 func (c *Conversation) rename(ctx context.Context, cmd assistant.Rename, was *string) (assistant.Conversation, error) {
+	return carryOut(ctx, c, request{Kind: requestRename, From: cmd.From, Title: cmd.Title, Was: was},
+		func() (assistant.Conversation, error) { return c.renameHere(ctx, cmd, was) },
+		func(r reply) (done assistant.Conversation, ok bool) {
+			if r.Conversation != nil {
+				done = *r.Conversation
+			}
+			return done, r.Conversation != nil
+		})
+}
+
+// carryOut has a command carried out where the conversation is held: by here, which gives it back, or by the holder, which
+// gets r. accepted returns what the holder's reply says, and whether that is an answer. It tries for callTimeout: the
+// holder may change.
+func carryOut[R any](ctx context.Context, c *Conversation, r request, here func() (R, error), accepted func(reply) (R, bool)) (none R, err error) {
+	r.Owner, r.Conversation = c.owner, c.id
 	for until := time.Now().Add(callTimeout); ; {
 		err := c.hold(ctx)
 		held, isHeld := errors.AsType[*assistant.HeldError](err)
 		if err != nil && !isHeld {
-			return assistant.Conversation{}, c.hub.unheld(err)
+			return none, c.hub.unheld(err)
 		}
 		if !isHeld {
-			return c.renameHere(ctx, cmd, was)
+			return here()
 		}
-		r, err := c.hub.call(ctx, held.Holder, request{Kind: requestRename, Owner: c.owner, Conversation: c.id, From: cmd.From, Title: cmd.Title, Was: was})
-		switch {
-		case err == nil && r.Outcome == outcomeRefused:
-			return assistant.Conversation{}, r.refusal()
-		case err == nil && r.Conversation != nil:
-			return *r.Conversation, nil
-		case time.Now().After(until) || !recorder.Pause(ctx, 100*time.Millisecond):
-			return assistant.Conversation{}, assistant.Refuse(assistant.ReasonBusy)
+		answer, err := c.hub.call(ctx, held.Holder, r)
+		if err == nil && answer.Outcome == outcomeRefused {
+			return none, answer.refusal()
+		}
+		if err == nil {
+			if done, ok := accepted(answer); ok {
+				return done, nil
+			}
+		}
+		if time.Now().After(until) || !recorder.Pause(ctx, 100*time.Millisecond) {
+			return none, assistant.Refuse(assistant.ReasonBusy)
 		}
 	}
 }

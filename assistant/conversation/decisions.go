@@ -82,25 +82,11 @@ func (c *Conversation) decide(ctx context.Context, d decision) (assistant.Receip
 	if err := c.checkArguments(ctx, d); err != nil {
 		return assistant.Receipt{}, err
 	}
-	for until := time.Now().Add(callTimeout); ; {
-		err := c.hold(ctx)
-		held, isHeld := errors.AsType[*assistant.HeldError](err)
-		if err != nil && !isHeld {
-			return assistant.Receipt{}, c.hub.unheld(err)
-		}
-		if !isHeld {
-			return c.decideHere(d)
-		}
-		r, err := c.hub.call(ctx, held.Holder, request{Kind: requestDecide, Owner: c.owner, Conversation: c.id, Decision: &d})
-		switch {
-		case err == nil && r.Outcome == outcomeRefused:
-			return assistant.Receipt{}, r.refusal()
-		case err == nil && r.Outcome == outcomeAccepted:
-			return assistant.Receipt{Run: r.Run}, nil
-		case time.Now().After(until) || !recorder.Pause(ctx, 100*time.Millisecond):
-			return assistant.Receipt{}, assistant.Refuse(assistant.ReasonBusy)
-		}
-	}
+	return carryOut(ctx, c, request{Kind: requestDecide, Decision: &d},
+		func() (assistant.Receipt, error) { return c.decideHere(d) },
+		func(r reply) (assistant.Receipt, bool) {
+			return assistant.Receipt{Run: r.Run}, r.Outcome == outcomeAccepted
+		})
 }
 
 // serveDecision is decide for another node, if this one holds the conversation.
@@ -321,10 +307,10 @@ func (c *Conversation) amend(answer assistant.Message, at time.Time, events []as
 
 // decided returns what a decision makes of an answer: its parts, and the events that say so.
 func (t *turn) decided(answer assistant.Message, d decision) (events []assistant.Event, parts assistant.Parts, err error) {
-	parts = answer.AllParts()
 	if d.CallID == "" {
 		return t.continued(answer)
 	}
+	parts = answer.AllParts()
 	i := parts.CallIndex(d.CallID)
 	if answer.Status != assistant.StatusWaiting || i < 0 {
 		return nil, nil, d.refusal()

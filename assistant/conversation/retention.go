@@ -14,11 +14,7 @@ const sweepPage = 500
 // Sweep begins to delete conversations without a message for longer than retention, at once and every
 // hour, until ctx is done or the Hub is closed. Followers of one that is deleted see that.
 func (h *Hub) Sweep(ctx context.Context, retention time.Duration) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(h.ctx, cancel)
-	begun := h.Go(func() {
-		defer cancel()
-		defer stop()
+	h.inBackground(ctx, func(ctx context.Context) {
 		ticker := time.NewTicker(time.Hour)
 		defer ticker.Stop()
 		for ctx.Err() == nil {
@@ -28,6 +24,17 @@ func (h *Hub) Sweep(ctx context.Context, retention time.Duration) {
 			case <-ctx.Done():
 			}
 		}
+	})
+}
+
+// inBackground runs f, whose context ends with ctx and when the Hub is closed.
+func (h *Hub) inBackground(ctx context.Context, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.ctx, cancel)
+	begun := h.Go(func() {
+		defer cancel()
+		defer stop()
+		f(ctx)
 	})
 	if !begun {
 		cancel()
@@ -86,11 +93,7 @@ func (h *Hub) removed(gone assistant.Owned) {
 // Expire begins to deny calls of tools that have waited for approval longer than the settings say, every minute, until ctx is
 // done or the Hub is closed.
 func (h *Hub) Expire(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(h.ctx, cancel)
-	begun := h.Go(func() {
-		defer cancel()
-		defer stop()
+	h.inBackground(ctx, func(ctx context.Context) {
 		ticker := time.NewTicker(time.Minute)
 		defer ticker.Stop()
 		for {
@@ -104,9 +107,6 @@ func (h *Hub) Expire(ctx context.Context) {
 			}
 		}
 	})
-	if !begun {
-		cancel()
-	}
 }
 
 // expire denies what has waited since before t.

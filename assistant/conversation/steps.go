@@ -223,19 +223,19 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 	tool, isKnown := t.toolbox.byName[call.Name]
 	arguments, fault := objectOf(d.arguments.Bytes())
 	call.State = assistant.CallFailed
-	if fault == "" {
+	if fault == nil && isKnown {
+		fault = checkArguments(tool.Parameters, arguments)
+	}
+	if arguments != nil {
 		call.Arguments = arguments
-		if err := checkArguments(tool.Parameters, arguments); isKnown && err != nil {
-			fault = err.Error()
-		}
 	}
 	switch {
 	case n >= maxCalls:
 		return call, "This was not called: there were too many calls at once."
 	case !isKnown:
 		return call, noSuchTool
-	case fault != "":
-		return call, "The arguments are not valid: " + fault
+	case fault != nil:
+		return call, "The arguments are not valid: " + fault.Error()
 	case repeats(parts, call) > maxRepeats:
 		return call, "This was called before with the same arguments."
 	case !tool.Approve && !t.toolbox.isTainted(parts, tool):
@@ -249,17 +249,20 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 	return call, ""
 }
 
-// objectOf returns arguments as a JSON object; fault says why they are none.
-func objectOf(arguments []byte) (_ json.RawMessage, fault string) {
+// errNoObject says that arguments are none, also where a name is there twice: people and tools could read another one.
+var errNoObject = &assistant.ArgumentsError{Problem: "they are no JSON object"}
+
+// objectOf returns arguments as a JSON object.
+func objectOf(arguments []byte) (json.RawMessage, error) {
 	if len(bytes.TrimSpace(arguments)) == 0 {
-		return json.RawMessage("{}"), "" // some models leave them out where there are none
+		return json.RawMessage("{}"), nil // some models leave them out where there are none
 	}
 	object := jsontext.Value(bytes.Clone(arguments))
 	err := object.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
-	if err != nil || object.Kind() != '{' || isDeep(object) { // also where a name is there twice: people and tools could read another one
-		return nil, "they are no JSON object"
+	if err != nil || object.Kind() != '{' || isDeep(object) {
+		return nil, errNoObject
 	}
-	return json.RawMessage(object), ""
+	return json.RawMessage(object), nil
 }
 
 // maxDepth is how deep values may stand in each other. Stores and encoders have limits of their own, beyond which a
@@ -338,7 +341,7 @@ func (t *turn) called(call assistant.ToolCallPart, took time.Duration) {
 	t.observer.Called(assistant.CallSummary{Tool: name, State: call.State, Duration: took})
 }
 
-// outcome is what came of a call.
+// callOutcome is what came of a call.
 type callOutcome struct {
 	call   assistant.ToolCallPart
 	result assistant.ToolResultPart

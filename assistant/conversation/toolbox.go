@@ -104,7 +104,7 @@ func checkArguments(parameters, arguments json.RawMessage) error {
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(arguments))
 	if err != nil {
-		return &assistant.ArgumentsError{Problem: "they are no JSON object"}
+		return errNoObject
 	}
 	fault, ok := errors.AsType[*jsonschema.ValidationError](compiled.Validate(value))
 	if !ok {
@@ -123,8 +123,8 @@ func checkArguments(parameters, arguments json.RawMessage) error {
 func (c *Conversation) checkArguments(ctx context.Context, d decision) (err error) {
 	defer assistant.Catch(&err)
 	if d.Arguments != nil {
-		if _, fault := objectOf(d.Arguments); fault != "" {
-			return &assistant.ArgumentsError{Problem: fault}
+		if _, err := objectOf(d.Arguments); err != nil {
+			return err
 		}
 	}
 	a := c.hub.Using()
