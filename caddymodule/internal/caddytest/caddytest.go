@@ -227,7 +227,7 @@ func (s *Site) TryDial(query string, header http.Header) (conn *websocket.Conn, 
 	s.T.Helper()
 	address := fmt.Sprintf("ws://127.0.0.1:%d/ws/?%s", s.Port, query)
 	for try := 0; ; try++ {
-		conn, res, err := websocket.DefaultDialer.Dial(address, header) //nolint:bodyclose // what is in memory
+		conn, res, err := websocket.DefaultDialer.Dial(address, header)
 		switch {
 		case err == nil:
 			s.T.Cleanup(func() { _ = conn.Close() })
