@@ -138,6 +138,7 @@ func (a *announcer) receive(m *natsio.Msg) {
 	if _, err := a.node.read(m, &head); err != nil || head.From == a.node.me {
 		return
 	}
+	a.node.links.heard(head.From)
 	var standings []assistant.Standing
 	for _, s := range head.Standings {
 		standings = append(standings, assistant.Standing{

@@ -41,13 +41,15 @@ const (
 	resetPatience = time.Second      // how long a link that begins anew may give none
 	abandoned     = 10 * time.Second // without one the node that follows logs has gone
 	probeAfter    = time.Second      // without a reply it is asked whether the other is there
+	silentFor     = 10 * time.Second // a node that gave no sign of life counts as not reachable, unless one comes
 	deniedFor     = 10 * time.Second // until a server that does not permit what is needed is asked again
 )
 
 // Broker is an assistant.Broker over NATS.
 //
 // A node that has no connection to the server is found at once. Follow finds one that hangs, or a server that is silent,
-// within 3 seconds, and a network that loses what goes one way within 13. A call waits for its context, unless its node
+// within 3 seconds, and a network that loses what goes one way within 13. It returns at once for the next 10 seconds then,
+// unless the node gives a sign of life. A call waits for its context, unless its node
 // or the connection goes meanwhile.
 type Broker struct {
 	config  Config

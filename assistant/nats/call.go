@@ -99,6 +99,9 @@ func (c *callers) call(ctx context.Context, to assistant.NodeID, data []byte) ([
 	}
 	select {
 	case o := <-pending.done:
+		if o.err == nil {
+			n.links.heard(to)
+		}
 		return o.reply, o.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

@@ -61,8 +61,13 @@ func (l *links) follow(ctx context.Context, holder assistant.NodeID, id string, 
 func (l *links) begin(holder assistant.NodeID, id string, after assistant.Cursor) *feed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := l.toLocked(holder)
-	f := &feed{link: k, id: id, at: after, wake: make(chan struct{}, 1)}
+	f := &feed{id: id, at: after, wake: make(chan struct{}, 1)}
+	if _, isSilent := l.silent[holder]; isSilent {
+		f.link = &link{holder: holder}
+		f.endLocked(assistant.ErrNoNode)
+		return f
+	}
+	f.link = l.toLocked(holder)
 	l.enterLocked(f)
 	return f
 }

@@ -16,9 +16,10 @@ import (
 type links struct {
 	node *node
 
-	mu    sync.Mutex
-	last  uint64 // number of a link or feed
-	links map[assistant.NodeID]*link
+	mu     sync.Mutex
+	last   uint64 // number of a link or feed
+	links  map[assistant.NodeID]*link
+	silent map[assistant.NodeID]time.Time // nodes that gave no sign of life, and when that was found
 }
 
 // link is the way to one node. Its fields are under the links' lock.
@@ -34,7 +35,9 @@ type link struct {
 	rest  joined // of a message that comes in parts
 }
 
-func newLinks(n *node) *links { return &links{node: n, links: map[assistant.NodeID]*link{}} }
+func newLinks(n *node) *links {
+	return &links{node: n, links: map[assistant.NodeID]*link{}, silent: map[assistant.NodeID]time.Time{}}
+}
 
 func (l *links) nextLocked() uint64 {
 	l.last++
@@ -80,6 +83,7 @@ func (l *links) resetLocked(k *link) {
 func (l *links) resetAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	clear(l.silent)
 	for _, k := range l.links {
 		l.resetLocked(k)
 	}
@@ -119,9 +123,11 @@ func (l *links) missing(number uint64) {
 func (l *links) tick(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	maps.DeleteFunc(l.silent, func(_ assistant.NodeID, since time.Time) bool { return now.Sub(since) > silentFor })
 	for _, k := range slices.Collect(maps.Values(l.links)) {
 		if now.Sub(k.heard) > silence {
 			l.endLocked(k)
+			l.silent[k.holder] = now
 			continue
 		}
 		if k.beats++; k.beats%2 == 0 { // by which it also finds out whether something was lost before
@@ -130,8 +136,15 @@ func (l *links) tick(now time.Time) {
 	}
 }
 
-// silent reports whether a link has been silent for so long that the server may be gone.
-func (l *links) silent(now time.Time) bool {
+// heard takes a sign of life of a node.
+func (l *links) heard(from assistant.NodeID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.silent, from)
+}
+
+// areSilent reports whether a link has been silent for so long that the server may be gone.
+func (l *links) areSilent(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range l.links {

@@ -44,6 +44,9 @@ func newServer(n *node) *server {
 func (n *node) serveNode(m *natsio.Msg) {
 	var head request
 	data, err := n.read(m, &head)
+	if err == nil {
+		n.links.heard(head.From)
+	}
 	switch {
 	case errors.Is(err, errVersion):
 		n.server.reply(m.Reply, reply{Fault: faultVersion}, nil)

@@ -105,7 +105,7 @@ func (n *node) tickLoop() {
 			n.links.tick(now)
 			n.relays.tick(now)
 			n.server.tick(now)
-			if waiting, silent := n.callers.tick(now), n.links.silent(now); n.usable() && (waiting || silent) {
+			if waiting, silent := n.callers.tick(now), n.links.areSilent(now); n.usable() && (waiting || silent) {
 				n.probe()
 			}
 		}

@@ -197,6 +197,11 @@ func testCut(t *testing.T, cut func(*testing.T, *harness.Link), holders bool, mo
 			t.Errorf("the feed ended with %v", err)
 		}
 	})
+	within(t, time.Second, "another feed", func() {
+		if _, err := other.Read(t.Context(), t, holder.ID, "conversation", l.Start(), nil); !errors.Is(err, assistant.ErrNoNode) {
+			t.Errorf("another feed ended with %v", err)
+		}
+	})
 	if !holders { // else the holder itself may not know
 		within(t, 8*time.Second, "the end of a call", func() {
 			if err := <-called; err == nil || errors.Is(err, assistant.ErrNoNode) {
