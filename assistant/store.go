@@ -64,6 +64,8 @@ type Store interface {
 	// MessageByClientID returns the user's message with that client id and the message after it, which
 	// is its answer; nothing but the first where there is no answer. "" finds nothing.
 	MessageByClientID(ctx context.Context, owner, id, clientID string) ([]Message, error)
+	// Private returns what the last Finish with a Private has stored, the zero value where there was none.
+	Private(ctx context.Context, owner, id string) (Private, error)
 
 	// Begin stores the start of a turn, all of it or nothing, and sets the conversation's UpdatedAt to
 	// that of the answer. A conversation that has an answer streaming (after the drop) is ErrStale. Of several errors
@@ -184,6 +186,8 @@ type Ending struct {
 	At time.Time
 	// Messages are those that get their final form.
 	Messages []Message
+	// Private takes the place of what the conversation keeps; nil = that stays.
+	Private *Private
 	// Events are what the log has since it was stored last, up to the answer's end, with their numbers. Only a
 	// [Cluster] looks at them.
 	Events []Event

@@ -2,6 +2,8 @@ package assistant
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +46,12 @@ type Tool struct {
 	Untrusted bool
 	// Server names where the tool comes from, such as the label of an MCP server. Tools of one server have one name.
 	Server string
+}
+
+// Hash returns a hash of what a person who approves the tool goes by: its description and its parameters.
+func (t Tool) Hash() string {
+	hash := sha256.Sum256([]byte(t.Description + "\x00" + string(t.Parameters)))
+	return hex.EncodeToString(hash[:])
 }
 
 // Where says where a tool runs.

@@ -239,6 +239,15 @@ func (o *Opening) MessageByClientID(ctx context.Context, owner, id, clientID str
 	return s.MessageByClientID(ctx, owner, id, clientID)
 }
 
+// Private returns what a conversation keeps for itself.
+func (o *Opening) Private(ctx context.Context, owner, id string) (assistant.Private, error) {
+	s, err := o.Opened(ctx)
+	if err != nil {
+		return assistant.Private{}, err
+	}
+	return s.Private(ctx, owner, id)
+}
+
 // Begin stores the start of a turn.
 func (o *Opening) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
 	s, err := o.Opened(ctx)

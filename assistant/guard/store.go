@@ -143,6 +143,10 @@ func (s *Guarded) MessageByClientID(ctx context.Context, owner, id, clientID str
 	return s.shown(messages), err
 }
 
+func (s *Guarded) Private(ctx context.Context, owner, id string) (assistant.Private, error) {
+	return call(s, ctx, "private", func(ctx context.Context) (assistant.Private, error) { return s.Store.Private(ctx, owner, id) })
+}
+
 func (s *Guarded) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
 	return do(s, ctx, "begin", func(ctx context.Context) error { return s.Store.Begin(ctx, c, b) })
 }

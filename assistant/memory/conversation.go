@@ -28,6 +28,7 @@ type conversation struct {
 	taken    uint64        // the number of the last plan that took it
 	bytes    int
 	messages []*message
+	private  assistant.Private
 }
 
 // message is a stored message. While it streams, it consists of what Extend has stored.
@@ -43,7 +44,7 @@ func newMessage(m assistant.Message) *message {
 }
 
 func (c *conversation) size() int {
-	return conversationBytes + len(c.ID) + len(c.owner) + len(c.Title)
+	return conversationBytes + len(c.ID) + len(c.owner) + len(c.Title) + c.private.Size()
 }
 
 func (m *message) size() int { return messageBytes + m.Size() + sizeOf(m.chunks) }
@@ -168,6 +169,17 @@ func (s *Store) MessageByClientID(ctx context.Context, owner, id, clientID strin
 	return read(c.messages[i:end]), nil
 }
 
+// Private implements assistant.Store.
+func (s *Store) Private(ctx context.Context, owner, id string) (assistant.Private, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.find(ctx, owner, id)
+	if err != nil {
+		return assistant.Private{}, err
+	}
+	return c.private.Clone(), nil
+}
+
 // Begin implements assistant.Store.
 func (s *Store) Begin(ctx context.Context, claim assistant.Claim, b assistant.Beginning) error {
 	s.mu.Lock()
@@ -275,10 +287,15 @@ func (s *Store) Finish(ctx context.Context, claim assistant.Claim, e assistant.E
 		final[i] = newMessage(m)
 		grow += final[i].size() - old.size()
 	}
+	private := c.private
+	if e.Private != nil {
+		private = e.Private.Clone()
+		grow += private.Size() - c.private.Size()
+	}
 	if err := s.makeRoom(c, 0, grow); err != nil {
 		return err
 	}
-	c.messages = final
+	c.messages, c.private = final, private
 	s.updated(c, e.At)
 	return nil
 }

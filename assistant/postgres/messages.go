@@ -63,6 +63,18 @@ func (s *Store) Messages(ctx context.Context, owner, id, before string, limit in
 	return page, more, nil
 }
 
+// Private implements assistant.Store.
+func (s *Store) Private(ctx context.Context, owner, id string) (p assistant.Private, err error) {
+	private, err := one(ctx, s, pgx.RowTo[*string], `SELECT private FROM assistant.conversation WHERE id = $1 AND owner = $2`, id, owner)
+	if err != nil || private == nil {
+		return p, err
+	}
+	if err := json.Unmarshal([]byte(*private), &p); err != nil {
+		return p, fmt.Errorf("decode private: %w", err)
+	}
+	return p, nil
+}
+
 // position returns the seq of a message of the owner's; one after all where messageID is "".
 func (s *Store) position(ctx context.Context, owner, id, messageID string) (int64, error) {
 	seq, err := one(ctx, s, pgx.RowTo[*int64], `SELECT CASE $3::text WHEN '' THEN $4::bigint

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 
@@ -104,7 +106,15 @@ func (s *Store) Finish(ctx context.Context, c assistant.Claim, e assistant.Endin
 
 // finish queues what the conversation and its messages become.
 func (b *batch) finish(c assistant.Claim, e assistant.Ending) error {
-	b.must(assistant.ErrLost, `UPDATE assistant.conversation c SET updated_at = $5 WHERE `+held, claimed(c, e.At)...)
+	var private *string
+	if e.Private != nil {
+		text, err := json.Marshal(e.Private)
+		if err != nil {
+			return fmt.Errorf("encode private: %w", err)
+		}
+		private = new(clean(string(text)))
+	}
+	b.must(assistant.ErrLost, `UPDATE assistant.conversation c SET updated_at = $5, private = coalesce($6, private) WHERE `+held, claimed(c, e.At, private)...)
 	var next *uint64 // event, where these come before
 	if n := len(e.Events); n > 0 {
 		next = new(e.Events[n-1].Seq + 1)

@@ -139,6 +139,18 @@ func (s *Store) MessageByClientID(ctx context.Context, owner, id, clientID strin
 	return turn, nil
 }
 
+// Private implements assistant.Store.
+func (s *Store) Private(ctx context.Context, owner, id string) (p assistant.Private, err error) {
+	var private []byte
+	if err := s.reader.QueryRowContext(ctx, `SELECT private FROM conversation WHERE id = ? AND owner = ?`, id, owner).Scan(&private); err != nil {
+		return p, translate(ctx, err)
+	}
+	if err := decode(private, &p); err != nil {
+		return p, fmt.Errorf("decode private: %w", err)
+	}
+	return p, nil
+}
+
 // Begin implements assistant.Store.
 func (s *Store) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
 	var added [][]any
@@ -237,8 +249,17 @@ func (s *Store) Finish(ctx context.Context, c assistant.Claim, e assistant.Endin
 		}
 		ends[i] = append([]any{c.ID, m.ID}, end...)
 	}
+	var private any
+	if e.Private != nil {
+		text, err := json.Marshal(e.Private)
+		if err != nil {
+			return fmt.Errorf("encode private: %w", err)
+		}
+		private = string(text)
+	}
 	return s.writer.write(ctx, func(tx tx) error {
-		if err := tx.change(`UPDATE conversation SET updated_at = ? WHERE id = ? AND owner = ?`, e.At.UnixMilli(), c.ID, c.Owner); err != nil {
+		err := tx.change(`UPDATE conversation SET updated_at = ?, private = coalesce(?, private) WHERE id = ? AND owner = ?`, e.At.UnixMilli(), private, c.ID, c.Owner)
+		if err != nil {
 			return err
 		}
 		for _, end := range ends {

@@ -44,10 +44,10 @@ func TestVersion1(t *testing.T) { testVersion1(t, version1(t)) }
 // A file that has seen more migrations than this program knows is refused, and stays as it is.
 func TestNewerFile(t *testing.T) {
 	path := version1(t)
-	execute(t, path, "PRAGMA user_version = 6")
+	execute(t, path, "PRAGMA user_version = 1000")
 	before, err := os.ReadFile(path)
 	must(t, err)
-	wantError(t, path, "version 6, this program knows up to 5")
+	wantError(t, path, "version 1000, this program knows up to")
 	after, err := os.ReadFile(path)
 	must(t, err)
 	if !slices.Equal(before, after) {

@@ -3,8 +3,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -90,8 +88,7 @@ func listTools(op operation) error {
 		op.log.Warn("tools are missing", zap.Error(err))
 	}
 	for _, t := range tools {
-		hash := sha256.Sum256([]byte(t.Description + "\x00" + string(t.Parameters)))
-		list.Items = append(list.Items, ToolInfo{t.Name, t.Title, t.Description, t.Parameters, t.Server, t.Approve, t.Repeatable, t.Untrusted, hex.EncodeToString(hash[:6])})
+		list.Items = append(list.Items, ToolInfo{t.Name, t.Title, t.Description, t.Parameters, t.Server, t.Approve, t.Repeatable, t.Untrusted, t.Hash()[:12]})
 	}
 	return answer(op.w, list)
 }

@@ -30,6 +30,7 @@ var messageTests = []storeCase{
 	{"FinishNotFound", testFinishNotFound},
 	{"FinishAfterFailure", testFinishAfterFailure},
 	{"GoesOn", testGoesOn},
+	{"Private", testPrivate},
 	{"MessagesPages", testMessagesPages},
 	{"MessageByClientID", testMessageByClientID},
 	{"Usage", testUsage},
@@ -392,6 +393,47 @@ func testGoesOn(t storeTest) {
 	t.holds("alice", c.ID, q, a)
 	a = t.finish("alice", c.ID, a, "Done", 5)
 	t.holds("alice", c.ID, q, a)
+}
+
+// testPrivate keeps what no client gets with the end of an answer, or of none.
+func testPrivate(t storeTest) {
+	c, other := t.create("alice", 1), t.create("alice", 1)
+	keeps := func(want assistant.Private) {
+		t.Helper()
+		got, err := t.Private(t.Context(), "alice", c.ID)
+		t.must(err)
+		t.same(got, want)
+	}
+	end := func(n int, private *assistant.Private, messages ...assistant.Message) {
+		t.Helper()
+		t.must(t.ledger.finish(t.Context(), t.Store, "alice", c.ID, assistant.Ending{At: at(n), Messages: messages, Private: private}))
+	}
+	keeps(assistant.Private{})
+	_, a := t.ask("alice", c.ID, "Hi", "", 2)
+	a.Status, a.FinishReason = assistant.StatusWaiting, assistant.FinishWaiting
+	want := assistant.Private{
+		Grants:    []assistant.Grant{{Tool: "shop__refund", Hash: "ab"}, {Tool: odd, Hash: "cd"}},
+		MessageID: a.ID,
+		Inputs:    []assistant.PendingInput{{CallID: "call_1", State: odd, Answers: json.RawMessage(`{"size":{"action":"decline"}}`)}, {CallID: "call_2"}},
+	}
+	end(3, &want, a)
+	keeps(want)
+	end(4, nil, a)
+	keeps(want)
+	_, err := t.Private(t.Context(), "bob", c.ID)
+	t.want(assistant.ErrNotFound, err)
+	got, err := t.Private(t.Context(), "alice", other.ID)
+	t.must(err)
+	t.same(got, assistant.Private{})
+
+	want.MessageID, want.Inputs = "", nil
+	missing := a
+	missing.ID = assistant.NewID()
+	t.want(assistant.ErrNotFound, t.ledger.finish(t.Context(), t.Store, "alice", c.ID, assistant.Ending{At: at(5), Messages: []assistant.Message{missing}, Private: &assistant.Private{}}))
+	end(5, &want, a)
+	keeps(want)
+	end(6, &assistant.Private{}, a)
+	keeps(assistant.Private{})
 }
 
 // waits makes sure that these conversations wait since before n seconds after storeEpoch.

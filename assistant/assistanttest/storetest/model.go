@@ -22,8 +22,9 @@ type storeModel struct {
 type modelConversation struct {
 	conversation
 
-	owner string
-	calls map[string]modelCall // of Extend, the last one for each answer that streams
+	owner   string
+	calls   map[string]modelCall // of Extend, the last one for each answer that streams
+	private assistant.Private
 }
 
 // modelCall is a call of Extend: the numbers of its events, and what the answer was before.
@@ -65,7 +66,7 @@ func (s *storeModel) Create(ctx context.Context, owner string, c assistant.Conve
 			return errors.New("conversation exists")
 		}
 		c.CreatedAt, c.UpdatedAt = modelTime(c.CreatedAt), modelTime(c.UpdatedAt)
-		s.conversations = append(s.conversations, &modelConversation{conversation{c, []assistant.Message{}}, owner, make(map[string]modelCall)})
+		s.conversations = append(s.conversations, &modelConversation{conversation: conversation{c, []assistant.Message{}}, owner: owner, calls: make(map[string]modelCall)})
 		return nil
 	})
 }
@@ -212,9 +213,20 @@ func (s *storeModel) Finish(ctx context.Context, claim assistant.Claim, e assist
 		for _, m := range e.Messages {
 			delete(c.calls, m.ID)
 		}
+		if e.Private != nil {
+			c.private = e.Private.Clone()
+		}
 		c.Messages, c.UpdatedAt = final, modelTime(e.At)
 		return nil
 	})
+}
+
+func (s *storeModel) Private(ctx context.Context, owner, id string) (private assistant.Private, err error) {
+	err = s.do(ctx, owner, id, func(c *modelConversation) error {
+		private = c.private
+		return nil
+	})
+	return private, err
 }
 
 func (s *storeModel) Waiting(ctx context.Context, t time.Time, limit int) (waiting []assistant.Owned, err error) {
