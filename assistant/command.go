@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// Command is something that a mouth wants of a conversation: [Ask], [Regenerate], [Decide], [Continue], [Stop], [Rename] or
-// [Delete]. It is data; what comes of it are events, and its refusal is an error.
+// Command is something that a mouth wants of a conversation: [Ask], [Regenerate], [Decide], [SubmitResult], [SubmitInput],
+// [Continue], [Stop], [Rename] or [Delete]. It is data; what comes of it are events, and its refusal is an error.
 type Command interface{ command() }
 
 // Ask asks a question. A second one with the same ClientID asks nothing: it gets the turn of the first.
@@ -28,7 +28,24 @@ type Decide struct {
 	CallID    string
 	Approve   bool
 	Arguments json.RawMessage // take the place of the model's; nil = they stay
+	Remember  bool            // later calls of the tool in the conversation need no approval, if this one succeeds
 	Reason    string          // why it is denied, for the model; "" = none is given
+}
+
+// SubmitResult ends a call that waits for the client, which has made it.
+type SubmitResult struct {
+	Asker
+	MessageID string
+	CallID    string
+	Result    Result
+}
+
+// SubmitInput answers what a tool has asked.
+type SubmitInput struct {
+	Asker
+	MessageID string
+	CallID    string
+	Answers   map[string]InputAnswer // by the ids of the inputs
 }
 
 // Continue lets an answer go on that was cut while it called tools. A call of which it is not known whether it was made is
@@ -53,13 +70,15 @@ type Rename struct {
 // Delete deletes the conversation with all its messages, and stops its running answer.
 type Delete struct{ From RequestKey }
 
-func (Ask) command()        {}
-func (Regenerate) command() {}
-func (Decide) command()     {}
-func (Continue) command()   {}
-func (Stop) command()       {}
-func (Rename) command()     {}
-func (Delete) command()     {}
+func (Ask) command()          {}
+func (Regenerate) command()   {}
+func (Decide) command()       {}
+func (SubmitResult) command() {}
+func (SubmitInput) command()  {}
+func (Continue) command()     {}
+func (Stop) command()         {}
+func (Rename) command()       {}
+func (Delete) command()       {}
 
 // Asker is who asks a question, with the instructions that the model gets for that.
 type Asker struct {
@@ -67,6 +86,7 @@ type Asker struct {
 	Peer         Peer
 	Instructions string // the system message, with placeholders filled in; "" = none
 	CanDecide    bool   // it shows calls of tools that wait, and can decide about them
+	Tools        []Tool // of its own, which the model may call until the answer ends or somebody else lets it go on
 }
 
 // Receipt says what became of a command that was accepted.

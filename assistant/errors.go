@@ -31,6 +31,7 @@ const (
 	ReasonContentFiltered     Reason = "content_filtered"
 	ReasonEmptyAnswer         Reason = "empty_answer"
 	ReasonToolsUnsupported    Reason = "tools_unsupported"
+	ReasonClientToolsOff      Reason = "client_tools_off"
 	ReasonNotWaiting          Reason = "not_waiting"
 	ReasonNothingToContinue   Reason = "nothing_to_continue"
 	ReasonStorageUnavailable  Reason = "storage_unavailable"
@@ -64,6 +65,7 @@ var reasons = []Explanation{
 	{ReasonContentFiltered, false, "The language model's content filter refused the question."},
 	{ReasonEmptyAnswer, true, "The language model sent an answer without text."},
 	{ReasonToolsUnsupported, false, "The language model asked for a tool, which is not available here."},
+	{ReasonClientToolsOff, false, "The assistant uses no tools of the page."},
 	{ReasonNotWaiting, false, "This decision is no longer needed."},
 	{ReasonNothingToContinue, false, "There is no answer to continue."},
 	{ReasonStorageUnavailable, true, "The conversation cannot be stored right now."},

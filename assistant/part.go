@@ -63,12 +63,32 @@ type ToolCallPart struct {
 	Name       string          `json:"name" doc:"The tool's name."`
 	Title      string          `json:"title,omitempty" doc:"The tool's name for people."`
 	Arguments  json.RawMessage `json:"arguments" jsonType:"object" doc:"The tool's arguments."`
-	Where      string          `json:"where" doc:"Where the tool runs: server, client or provider."`
+	Where      Where           `json:"where"`
 	State      CallState       `json:"state"`
-	WaitingFor string          `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval."`
+	WaitingFor WaitingFor      `json:"waiting_for,omitempty"`
 	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"UTC; when a call that waits is denied."`
-	Edited     bool            `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
+	// MayRemember says that the approval may be for the whole conversation.
+	MayRemember bool    `json:"may_remember,omitzero" doc:"True when the approval of a call that waits may be for the whole conversation."`
+	Inputs      []Input `json:"inputs,omitempty" doc:"What a call that waits for input asks."`
+	Edited      bool    `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
+	Remember    bool    `json:"remember,omitzero" doc:"True when a person has approved the tool for the whole conversation."`
 }
+
+// Settled returns the call in a state in which it does not wait.
+func (p ToolCallPart) Settled(state CallState) ToolCallPart {
+	p.State, p.WaitingFor, p.ExpiresAt, p.MayRemember, p.Inputs = state, "", time.Time{}, false, nil
+	return p
+}
+
+// WaitingFor says what a call waits for; "" = it does not wait.
+type WaitingFor string
+
+// What calls wait for.
+const (
+	WaitingForApproval WaitingFor = "approval"
+	WaitingForClient   WaitingFor = "client" // a tool of the page returns
+	WaitingForInput    WaitingFor = "input"  // a person answers what the tool asks
+)
 
 // CallState says how far a call of a tool is.
 type CallState string
@@ -131,7 +151,14 @@ func (p SourcePart) size() int {
 }
 
 func (p ToolCallPart) size() int {
-	return int(unsafe.Sizeof(p)) + len(p.CallID) + len(p.Name) + len(p.Title) + len(p.Arguments) + len(p.Where) + len(p.State) + len(p.WaitingFor)
+	return int(unsafe.Sizeof(p)) + len(p.CallID) + len(p.Name) + len(p.Title) + len(p.Arguments) + len(p.Where) + len(p.State) + len(p.WaitingFor) + sizeOfInputs(p.Inputs)
+}
+
+func sizeOfInputs(inputs []Input) (n int) {
+	for _, in := range inputs {
+		n += int(unsafe.Sizeof(in)) + len(in.ID) + len(in.Message) + len(in.Schema) + len(in.URL)
+	}
+	return n
 }
 
 func (p ToolResultPart) size() int {
@@ -312,7 +339,7 @@ func (ps Parts) Cut() (cut Parts) {
 			case CallRunning:
 				c.State = CallUnknown
 			case CallWaiting:
-				c.State, c.WaitingFor, c.ExpiresAt = CallDenied, "", time.Time{}
+				c = c.Settled(CallDenied)
 				undecided = append(undecided, ToolResultPart{CallID: c.CallID, Content: Undecided, IsError: true})
 			}
 			p = c

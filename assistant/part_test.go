@@ -11,7 +11,7 @@ import (
 func TestPartsJSON(t *testing.T) {
 	parts := Parts{
 		TextPart{"<b> & \"x\""}, ReasoningPart{"because"}, ImagePart{"i", "image/png", "cat.png", 1, 2, 3}, FilePart{"f", "text/csv", "a.csv", 4},
-		SourcePart{"1", "https://example.com", "", "Example", 0, 5}, ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "server", CallDone, "", time.Time{}, true},
+		SourcePart{"1", "https://example.com", "", "Example", 0, 5}, ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "client", CallWaiting, WaitingForInput, time.Time{}, true, []Input{{"size", "Which?", json.RawMessage(`{}`), "https://example.com"}}, true, true},
 		ToolResultPart{"c", "2", json.RawMessage(`[2]`), false, true, FileParts{FilePart{"g", "application/pdf", "b.pdf", 5}}},
 	}
 	_, variants := parts.Variants()

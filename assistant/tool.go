@@ -48,6 +48,22 @@ type Tool struct {
 	Server string
 }
 
+// ToolName returns text as a name of a tool, or as an id of a call, as services take it: its first 64 bytes, with an
+// underscore for each that is no ASCII letter, digit, underscore or hyphen.
+func ToolName(text string) string {
+	name := []byte(text[:min(len(text), 64)])
+	for i, c := range name {
+		isLetter := 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+		if !isLetter {
+			name[i] = '_'
+		}
+	}
+	return string(name)
+}
+
+// IsToolName reports whether text can be the name of a tool.
+func IsToolName(text string) bool { return text != "" && ToolName(text) == text }
+
 // Hash returns a hash of what a person who approves the tool goes by: its description and its parameters.
 func (t Tool) Hash() string {
 	hash := sha256.Sum256([]byte(t.Description + "\x00" + string(t.Parameters)))
@@ -108,6 +124,22 @@ type Input struct {
 	Schema  json.RawMessage `json:"schema,omitempty" jsonType:"object" doc:"The JSON Schema of the answer: a flat object of strings, numbers, booleans and choices."`
 	URL     string          `json:"url,omitempty" doc:"A page that the person is asked to open instead. It is never opened by itself."`
 }
+
+// InputAnswer is what a person says to an [Input].
+type InputAnswer struct {
+	Action  InputAction     `json:"action"`
+	Content json.RawMessage `json:"content,omitempty" jsonType:"object" doc:"The answer, for accept: an object within the schema."`
+}
+
+// InputAction is how a person takes an [Input].
+type InputAction string
+
+// The actions, by their names in the Model Context Protocol.
+const (
+	InputAccept  InputAction = "accept"
+	InputDecline InputAction = "decline"
+	InputCancel  InputAction = "cancel" // decided nothing
+)
 
 // maxForModel is how much of a result a model gets, in bytes.
 const maxForModel = 32 << 10

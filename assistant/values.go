@@ -47,7 +47,7 @@ func (FinishReason) Values() iter.Seq2[string, string] {
 		value(FinishBudget, "the user's budget of tokens is spent"),
 		value(FinishError, "it failed; an `error` came before"),
 		value(FinishInterrupted, "the server was stopped in the middle"),
-		value(FinishWaiting, "a person has to decide about calls of tools; then the answer goes on, with another `streaming_start`"),
+		value(FinishWaiting, "calls of tools wait for a person, or for the client; then the answer goes on, with another `streaming_start`"),
 	)
 }
 
@@ -79,6 +79,33 @@ func (Role) Values() iter.Seq2[string, string] {
 	)
 }
 
+// Doc describes inputs.
+func (Input) Doc() string { return "Something that a tool asks a person." }
+
+// Doc describes where tools run.
+func (Where) Doc() string { return "Where the tool runs." }
+
+// Values lists where tools run.
+func (Where) Values() iter.Seq2[string, string] {
+	return values(
+		value(WhereServer, "at the server"),
+		value(WhereClient, "in the page of who has asked"),
+		value(WhereProvider, "at the model's service"),
+	)
+}
+
+// Doc describes what calls wait for.
+func (WaitingFor) Doc() string { return "What a waiting call waits for." }
+
+// Values lists what calls wait for.
+func (WaitingFor) Values() iter.Seq2[string, string] {
+	return values(
+		value(WaitingForApproval, "a person approves or denies it: `decide_tool_call`"),
+		value(WaitingForClient, "the client makes the call: `submit_tool_result`"),
+		value(WaitingForInput, "a person answers what the tool asks: `submit_tool_input`"),
+	)
+}
+
 // Doc describes the states of calls.
 func (CallState) Doc() string { return "How far a call of a tool is." }
 
@@ -86,7 +113,7 @@ func (CallState) Doc() string { return "How far a call of a tool is." }
 func (CallState) Values() iter.Seq2[string, string] {
 	return values(
 		value(CallPreparing, "the model still writes the arguments"),
-		value(CallWaiting, "a person has to decide"),
+		value(CallWaiting, "a person has to decide, or the client to make it"),
 		value(CallRunning, "it is being made"),
 		value(CallDone, "the tool has returned"),
 		value(CallFailed, "the tool has failed, or could not be called"),

@@ -138,7 +138,9 @@ func (m message) waits() (calls []part) {
 	return calls
 }
 
-func (p part) waits() bool { return p.State == assistant.CallWaiting && p.WaitingFor == "approval" }
+func (p part) waits() bool {
+	return p.State == assistant.CallWaiting && p.WaitingFor == assistant.WaitingForApproval
+}
 
 // title is the name of a call for people.
 func (p part) title() string {

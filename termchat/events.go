@@ -28,13 +28,13 @@ type message struct {
 
 // part is what a terminal shows of a part.
 type part struct {
-	Type       string              `json:"type"`
-	CallID     string              `json:"call_id"`
-	Name       string              `json:"name"`
-	Title      string              `json:"title"`
-	State      assistant.CallState `json:"state"`
-	WaitingFor string              `json:"waiting_for"`
-	Arguments  json.RawMessage     `json:"arguments"`
+	Type       string               `json:"type"`
+	CallID     string               `json:"call_id"`
+	Name       string               `json:"name"`
+	Title      string               `json:"title"`
+	State      assistant.CallState  `json:"state"`
+	WaitingFor assistant.WaitingFor `json:"waiting_for"`
+	Arguments  json.RawMessage      `json:"arguments"`
 }
 
 func (p part) unknown() bool {

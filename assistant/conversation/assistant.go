@@ -66,6 +66,8 @@ type Config struct {
 	ReasoningLive bool
 	// Tools are what models may call. Default: none.
 	Tools assistant.Tools
+	// ClientTools lets clients bring tools of their own.
+	ClientTools bool
 	// MaxSteps is how often a model is asked for one answer. Each time but the last it may call tools. Default: 8.
 	MaxSteps int
 	// MaxParallel is how many calls of one answer are made at once. Default: 4.

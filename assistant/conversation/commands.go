@@ -23,6 +23,10 @@ func (c *Conversation) Do(ctx context.Context, cmd assistant.Command) (assistant
 		return c.ask(newTurnOf(c, cmd.Asker))
 	case assistant.Decide:
 		return c.decide(ctx, decisionOf(cmd))
+	case assistant.SubmitResult:
+		return c.decide(ctx, submittedResult(cmd))
+	case assistant.SubmitInput:
+		return c.decide(ctx, submittedInput(cmd))
 	case assistant.Continue:
 		return c.decide(ctx, continuing(cmd))
 	case assistant.Stop:

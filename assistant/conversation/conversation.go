@@ -53,6 +53,7 @@ type Conversation struct {
 	deleting  int                             // commands to delete it that are under way
 	settled   map[string]assistant.RequestKey // calls of the last answer that were decided, and by which command; nil = none
 	deleted   bool
+	private   *assistant.Private // of the connection's own; nil = nothing
 	alone     *time.Timer // what happens when it is not open for long; nil = nothing
 	ages      stream.Ages // of the log
 	trimmer   *time.Timer // trims the log by its ages; nil when there are none

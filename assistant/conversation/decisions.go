@@ -21,8 +21,12 @@ type decision struct {
 	MessageID string          `json:"message_id"`
 	CallID    string          `json:"call_id,omitempty"` // "" = it is about the whole answer
 	Approve   bool            `json:"approve,omitempty"`
+	Remember  bool            `json:"remember,omitempty"`
 	Arguments json.RawMessage `json:"arguments,omitempty"`
 	Denied    string          `json:"denied,omitempty"` // what the model is told of a call that is denied; of the whole answer: it ends
+
+	Result  *assistant.ToolResultPart        `json:"result,omitempty"`  // of a call that the client has made
+	Answers map[string]assistant.InputAnswer `json:"answers,omitempty"` // to what a tool asks
 
 	From         assistant.RequestKey `json:"from,omitzero"`
 	Instructions string               `json:"instructions,omitempty"`
@@ -30,6 +34,7 @@ type decision struct {
 	ClientIP     netip.Addr           `json:"client_ip,omitzero"`
 	RemoteAddr   string               `json:"remote_addr,omitempty"`
 	CanDecide    bool                 `json:"can_decide,omitempty"`
+	Tools        []assistant.Tool     `json:"tools,omitempty"` // the client's
 
 	asker assistant.Asker // at the node at which it arrives
 }
@@ -46,18 +51,30 @@ const (
 
 func newDecision(messageID string, asker assistant.Asker) decision {
 	return decision{MessageID: messageID, From: asker.From, Instructions: asker.Instructions, User: asker.Peer.User, ClientIP: asker.Peer.ClientIP,
-		RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide, asker: asker}
+		RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide, Tools: asker.Tools, asker: asker}
 }
 
 func decisionOf(cmd assistant.Decide) decision {
 	d := newDecision(cmd.MessageID, cmd.Asker)
-	d.CallID, d.Approve, d.Arguments = cmd.CallID, cmd.Approve, cmd.Arguments
+	d.CallID, d.Approve, d.Remember, d.Arguments = cmd.CallID, cmd.Approve, cmd.Remember, cmd.Arguments
 	if !d.Approve {
 		d.Denied = deniedByUser
 		if cmd.Reason != "" {
 			d.Denied += " Reason: " + withoutNUL(cmd.Reason)
 		}
 	}
+	return d
+}
+
+func submittedResult(cmd assistant.SubmitResult) decision {
+	d := newDecision(cmd.MessageID, cmd.Asker)
+	d.CallID, d.Result = cmd.CallID, new(resultPart(cmd.CallID, cmd.Result))
+	return d
+}
+
+func submittedInput(cmd assistant.SubmitInput) decision {
+	d := newDecision(cmd.MessageID, cmd.Asker)
+	d.CallID, d.Answers = cmd.CallID, cmd.Answers
 	return d
 }
 
@@ -73,7 +90,7 @@ func (d decision) of() assistant.Asker {
 	if d.asker.From != (assistant.RequestKey{}) {
 		return d.asker
 	}
-	return assistant.Asker{From: d.From, Instructions: d.Instructions, CanDecide: d.CanDecide,
+	return assistant.Asker{From: d.From, Instructions: d.Instructions, CanDecide: d.CanDecide, Tools: d.Tools,
 		Peer: assistant.Peer{User: d.User, ClientIP: d.ClientIP, RemoteAddr: d.RemoteAddr}}
 }
 
@@ -237,6 +254,9 @@ func (c *Conversation) settle(t *turn, d decision) (goesOn bool, err error) {
 		return false, c.endWaiting(answer, d.From, d.Denied)
 	}
 	before := answer
+	if err := c.readPrivate(t); err != nil {
+		return false, err
+	}
 	events, parts, err := t.decided(answer, d)
 	if err == nil && d.CallID == "" {
 		err = t.count() // it asks the model, as a question does
@@ -253,7 +273,7 @@ func (c *Conversation) settle(t *turn, d decision) (goesOn bool, err error) {
 		events = append(events, t.event(assistant.KindStarted, assistant.Started{Source: t.source, At: t.started, ReasoningLive: t.assistant.ReasoningLive, Resumed: true}))
 	}
 	mark(events, d.From, goesOn)
-	if err := c.amend(answer, t.started, events); err != nil {
+	if err := c.amend(answer, t.started, events, t.private.changed()); err != nil {
 		return false, err
 	}
 	c.mu.Lock()
@@ -283,10 +303,12 @@ func mark(events []assistant.Event, from assistant.RequestKey, goesOn bool) {
 	}
 }
 
-// amend stores what a message has become that does not stream, and shows the events that say so. writing is held.
-func (c *Conversation) amend(answer assistant.Message, at time.Time, events []assistant.Event) error {
+// amend stores what a message has become that does not stream, and what is kept beside it, and shows the events that say
+// so. writing is held.
+func (c *Conversation) amend(answer assistant.Message, at time.Time, events []assistant.Event, private *assistant.Private) error {
 	if c.stored() {
-		err := c.hub.store.Finish(c.hub.lasting(), c.claim, assistant.Ending{At: at, Messages: []assistant.Message{answer}, Events: c.unstored(events)})
+		err := c.hub.store.Finish(c.hub.lasting(), c.claim,
+			assistant.Ending{At: at, Messages: []assistant.Message{answer}, Events: c.unstored(events), Private: private})
 		switch {
 		case errors.Is(err, assistant.ErrNotFound), errors.Is(err, assistant.ErrLost):
 			return err
@@ -297,6 +319,7 @@ func (c *Conversation) amend(answer assistant.Message, at time.Time, events []as
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.keepLocked(private)
 	for _, e := range events {
 		c.appendLocked(e)
 	}
@@ -319,20 +342,47 @@ func (t *turn) decided(answer assistant.Message, d decision) (events []assistant
 	if call.State != assistant.CallWaiting {
 		return nil, nil, d.refusal()
 	}
-	if !d.Approve {
-		events, parts = denied(parts, t.id, call, d.Denied)
-		return events, parts, nil
+	result := assistant.ToolResultPart{}
+	switch {
+	case d.Denied != "":
+		result = assistant.ToolResultPart{CallID: call.CallID, Content: d.Denied, IsError: true}
+		call = call.Settled(assistant.CallDenied)
+	case d.Result != nil && call.WaitingFor == assistant.WaitingForClient:
+		result = *d.Result
+		call = call.Settled(assistant.CallDone)
+		if result.IsError {
+			call.State = assistant.CallFailed
+		}
+	case d.Answers != nil && call.WaitingFor == assistant.WaitingForInput:
+		if err := t.private.answer(call.CallID, d.Answers); err != nil {
+			return nil, nil, err
+		}
+		call = call.Settled(assistant.CallRunning)
+	case d.Approve && call.WaitingFor == assistant.WaitingForApproval:
+		call.Remember = d.Remember && call.MayRemember && d.Arguments == nil
+		call = call.Settled(assistant.CallRunning)
+		if d.Arguments != nil {
+			call.Arguments, call.Edited = d.Arguments, true
+		}
+	default:
+		return nil, nil, d.refusal()
 	}
-	call.State, call.WaitingFor, call.ExpiresAt = assistant.CallRunning, "", time.Time{}
-	if d.Arguments != nil {
-		call.Arguments, call.Edited = d.Arguments, true
+	events, parts = t.settled(parts, call, result)
+	return events, parts, nil
+}
+
+// settled is a call that has been decided, with its result where that ends it.
+func (t *turn) settled(parts assistant.Parts, call assistant.ToolCallPart, result assistant.ToolResultPart) ([]assistant.Event, assistant.Parts) {
+	events, parts := []assistant.Event{t.event(assistant.KindToolCall, assistant.ToolCall{Call: call})}, parts.With(call)
+	if result.CallID != "" {
+		events, parts = append(events, t.event(assistant.KindToolResult, assistant.ToolResult{Result: result})), parts.With(result)
 	}
-	return []assistant.Event{t.event(assistant.KindToolCall, assistant.ToolCall{Call: call})}, parts.With(call), nil
+	return events, parts
 }
 
 // denied is a call that is not made.
 func denied(parts assistant.Parts, run string, call assistant.ToolCallPart, why string) ([]assistant.Event, assistant.Parts) {
-	call.State, call.WaitingFor, call.ExpiresAt = assistant.CallDenied, "", time.Time{}
+	call = call.Settled(assistant.CallDenied)
 	result := assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true}
 	return []assistant.Event{
 		{Kind: assistant.KindToolCall, Run: run, Body: assistant.ToolCall{Call: call}},
@@ -406,7 +456,7 @@ func (c *Conversation) endWaiting(answer assistant.Message, from assistant.Reque
 	mark(events, from, true)
 	answer.SetParts(parts)
 	answer.Status, answer.FinishReason = assistant.StatusStopped, assistant.FinishStopped
-	return c.amend(answer, at, events)
+	return c.amend(answer, at, events, nil)
 }
 
 // supersede ends an answer that waits where another question comes behind it. writing is held.

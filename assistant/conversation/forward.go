@@ -250,18 +250,19 @@ type question struct {
 	ClientIP     netip.Addr           `json:"client_ip,omitzero"`
 	RemoteAddr   string               `json:"remote_addr,omitempty"`
 	CanDecide    bool                 `json:"can_decide,omitempty"`
+	Tools        []assistant.Tool     `json:"tools,omitempty"`
 }
 
 func askRequest(c *Conversation, t *turn) request {
 	asker := c.askerOf(t)
 	q := &question{Run: t.id, QuestionID: t.question.ID, Text: t.question.Content, ClientID: t.question.ClientID, Replaces: t.replaces, Regenerate: t.regenerate,
-		Instructions: t.instructions, From: asker.From, User: asker.Peer.User, ClientIP: asker.Peer.ClientIP, RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide}
+		Instructions: t.instructions, From: asker.From, User: asker.Peer.User, ClientIP: asker.Peer.ClientIP, RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide, Tools: asker.Tools}
 	return request{Kind: requestAsk, Owner: c.owner, Conversation: c.id, Question: q}
 }
 
 // turnOf is the turn of a question that another node has forwarded. It was counted there.
 func turnOf(c *Conversation, from assistant.NodeID, q *question) *turn {
-	t := newTurnOf(c, assistant.Asker{From: q.From, Instructions: q.Instructions, CanDecide: q.CanDecide, Peer: assistant.Peer{User: q.User, ClientIP: q.ClientIP, RemoteAddr: q.RemoteAddr}})
+	t := newTurnOf(c, assistant.Asker{From: q.From, Instructions: q.Instructions, CanDecide: q.CanDecide, Tools: q.Tools, Peer: assistant.Peer{User: q.User, ClientIP: q.ClientIP, RemoteAddr: q.RemoteAddr}})
 	t.id, t.origin, t.regenerate, t.replaces = q.Run, from, q.Regenerate, q.Replaces
 	t.question.ID, t.question.Content, t.question.ClientID = q.QuestionID, q.Text, q.ClientID
 	t.client = t.assistant.Client(t.asker.Peer)

@@ -152,28 +152,17 @@ func (t *turn) write(pieces *[]assistant.CallPiece, show func(assistant.Event)) 
 	return characters, nil
 }
 
-// nameOf is what a model calls something, as services take it: at most 64 ASCII letters, digits, underscores and hyphens.
-func nameOf(text string) string {
-	name := []byte(text[:min(len(text), 64)])
-	for i, c := range name {
-		isLetter := 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '-'
-		if !isLetter {
-			name[i] = '_'
-		}
-	}
-	return string(name)
-}
-
 // newDraft begins a call. Models and servers may give no id, or the same one twice.
 func (t *turn) newDraft(p assistant.CallPiece) draft {
-	id := nameOf(p.ID)
+	id := assistant.ToolName(p.ID)
 	if id != p.ID || id == "" || t.toolbox.used[id] {
 		id = "call_" + assistant.NewID()
 	}
 	t.toolbox.used[id] = true
-	name := cmp.Or(nameOf(p.Name), "unnamed")
-	return draft{index: p.Index, call: assistant.ToolCallPart{CallID: id, Name: name, Title: t.toolbox.byName[name].Title, Arguments: json.RawMessage("{}"),
-		Where: string(assistant.WhereServer), State: assistant.CallPreparing}}
+	name := cmp.Or(assistant.ToolName(p.Name), "unnamed")
+	tool := t.toolbox.byName[name]
+	return draft{index: p.Index, call: assistant.ToolCallPart{CallID: id, Name: name, Title: tool.Title, Arguments: json.RawMessage("{}"),
+		Where: cmp.Or(tool.Where, assistant.WhereServer), State: assistant.CallPreparing}}
 }
 
 // accept decides what becomes of the calls that the model has written, and stores that: they may be made then.
@@ -183,6 +172,9 @@ func (c *Conversation) accept(t *turn, o output) error {
 	t.drafts = nil
 	if len(drafts) == 0 {
 		return assistant.ErrUnfinished
+	}
+	if err := c.readPrivate(t); err != nil {
+		return err
 	}
 	for i := range drafts {
 		d := &drafts[i]
@@ -238,15 +230,24 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 		return call, "The arguments are not valid: " + fault.Error()
 	case repeats(parts, call) > maxRepeats:
 		return call, "This was called before with the same arguments."
-	case !tool.Approve && !t.toolbox.isTainted(parts, tool):
+	case tool.Where == assistant.WhereClient:
+		return t.waiting(call, assistant.WaitingForClient), ""
+	case (!tool.Approve || t.private.Has(tool)) && !t.toolbox.isTainted(parts, tool):
 		call.State = assistant.CallRunning
 	case t.toolbox.canDecide:
-		call.State, call.WaitingFor, call.ExpiresAt = assistant.CallWaiting, "approval", now().Add(t.assistant.ApprovalTimeout)
+		call.MayRemember = !t.toolbox.isTainted(parts, tool)
+		return t.waiting(call, assistant.WaitingForApproval), ""
 	default:
 		call.State = assistant.CallDenied
 		return call, deniedByClient
 	}
 	return call, ""
+}
+
+// waiting is a call that waits.
+func (t *turn) waiting(call assistant.ToolCallPart, what assistant.WaitingFor) assistant.ToolCallPart {
+	call.State, call.WaitingFor, call.ExpiresAt = assistant.CallWaiting, what, now().Add(t.assistant.ApprovalTimeout)
+	return call
 }
 
 // errNoObject says that arguments are none, also where a name is there twice: people and tools could read another one.
@@ -301,14 +302,16 @@ func repeats(parts assistant.Parts, call assistant.ToolCallPart) (n int) {
 // call makes the calls that were decided, at most so many at once, and stores what they return. waits says that a person
 // has to decide about others: the answer ends until then.
 func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
-	parts := c.parts()
-	if calls := parts.Calls(assistant.CallRunning); len(calls) > 0 {
+	if calls := c.parts().Calls(assistant.CallRunning); len(calls) > 0 {
 		for r := range c.outcomes(t, calls) {
-			t.keep(&r.result)
+			t.noteOutcome(r)
 			o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: r.call}))
-			o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: r.result, Duration: r.took}))
+			if r.call.State != assistant.CallWaiting {
+				t.keep(&r.result)
+				o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: r.result, Duration: r.took}))
+				t.called(r.call, r.took)
+			}
 			o.shown()
-			t.called(r.call, r.took)
 		}
 		if err := stored(o.sync()); err != nil {
 			return false, err
@@ -317,11 +320,21 @@ func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
 	switch {
 	case t.ctx.Err() != nil:
 		return false, context.Cause(t.ctx)
-	case len(parts.Calls(assistant.CallWaiting)) > 0:
+	case len(c.parts().Calls(assistant.CallWaiting)) > 0:
 		t.finish = assistant.FinishWaiting
 		return true, nil
 	}
 	return false, nil
+}
+
+// noteOutcome notes what is to be kept of a call beside its result.
+func (t *turn) noteOutcome(o callOutcome) {
+	switch t.private.forget(o.call.CallID); {
+	case o.call.State == assistant.CallWaiting:
+		t.private.ask(o.call.CallID, o.state)
+	case o.call.State == assistant.CallDone && o.call.Remember:
+		t.private.grant(t.toolbox.byName[o.call.Name])
+	}
 }
 
 // keep bounds what is kept of all results of an answer.
@@ -345,6 +358,7 @@ func (t *turn) called(call assistant.ToolCallPart, took time.Duration) {
 type callOutcome struct {
 	call   assistant.ToolCallPart
 	result assistant.ToolResultPart
+	state  string // of a call that waits for input
 	took   time.Duration
 }
 
@@ -353,10 +367,11 @@ func (c *Conversation) outcomes(t *turn, calls []assistant.ToolCallPart) <-chan 
 	results, places := make(chan callOutcome), make(chan struct{}, t.assistant.MaxParallel)
 	var wg sync.WaitGroup
 	for _, call := range calls {
+		answered := t.private.input(call.CallID)
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			results <- c.outcome(t, c.calling(t, call.CallID), call)
+			results <- c.outcome(t, c.calling(t, call.CallID), call, answered)
 		})
 	}
 	go func() {
@@ -375,12 +390,18 @@ func (c *Conversation) calling(t *turn, callID string) assistant.Peer {
 	return peer
 }
 
-// outcome makes one call.
-func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.ToolCallPart) callOutcome {
+// outcome makes one call, or goes on with one that has asked for input.
+func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.ToolCallPart, answered assistant.PendingInput) callOutcome {
 	start := time.Now()
-	result, err := t.makeCall(assistant.Call{ID: t.id + "." + call.CallID, Name: call.Name, Arguments: call.Arguments, Peer: peer, ConversationID: c.id, MessageID: t.id})
+	result, err := t.makeCall(assistant.Call{ID: t.id + "." + call.CallID, Name: call.Name, Arguments: call.Arguments, Peer: peer, ConversationID: c.id, MessageID: t.id,
+		Answers: answered.Answers, State: answered.State})
 	if err == nil && result.Needs != nil {
-		err = fmt.Errorf("%w: it asks for input, which is not supported", assistant.ErrNotCalled)
+		o, fault := t.needs(call, *result.Needs)
+		if fault == nil {
+			o.took = time.Since(start)
+			return o
+		}
+		err = fmt.Errorf("%w: %w", assistant.ErrNotCalled, fault)
 	}
 	o := callOutcome{call: call, result: resultPart(call.CallID, result), took: time.Since(start)}
 	switch {
@@ -402,6 +423,31 @@ func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.Tool
 	return o
 }
 
+// needs is a call that goes on when a person has answered. The error says why it cannot wait for that.
+func (t *turn) needs(call assistant.ToolCallPart, n assistant.Needs) (callOutcome, error) {
+	size := len(n.State)
+	for i := range n.Inputs {
+		in := &n.Inputs[i]
+		in.ID, in.Message, in.URL = readable(in.ID), readable(in.Message), readable(in.URL)
+		if in.Schema != nil && (!json.Valid(in.Schema) || isDeep(in.Schema)) {
+			return callOutcome{}, errors.New("it asks for input of which the schema is not valid")
+		}
+		size += len(in.ID) + len(in.Message) + len(in.URL) + len(in.Schema)
+	}
+	switch {
+	case !t.toolbox.canDecide:
+		return callOutcome{}, errors.New("it asks for input, and the client cannot ask")
+	case len(n.Inputs) == 0 || size > maxInputState || !utf8.ValidString(n.State):
+		return callOutcome{}, errors.New("it asks for nothing, or for more than 64 KiB")
+	}
+	call = t.waiting(call, assistant.WaitingForInput)
+	call.Inputs = n.Inputs
+	return callOutcome{call: call, state: n.State}, nil
+}
+
+// readable is text of others as it can be stored.
+func readable(text string) string { return withoutNUL(strings.ToValidUTF8(text, "\uFFFD")) }
+
 // makeCall calls the tool. A panic is an error, after which nothing is known.
 func (t *turn) makeCall(call assistant.Call) (result assistant.Result, err error) {
 	defer assistant.Catch(&err)
@@ -415,7 +461,7 @@ func (t *turn) makeCall(call assistant.Call) (result assistant.Result, err error
 
 // resultPart is a result as it is stored.
 func resultPart(callID string, r assistant.Result) assistant.ToolResultPart {
-	p := assistant.ToolResultPart{CallID: callID, Content: withoutNUL(strings.ToValidUTF8(r.Text, "\uFFFD")), Structured: r.Structured, IsError: r.IsError}
+	p := assistant.ToolResultPart{CallID: callID, Content: readable(r.Text), Structured: r.Structured, IsError: r.IsError}
 	if len(p.Content) > maxResult {
 		p.Content, p.Truncated = strings.ToValidUTF8(p.Content[:maxResult], ""), true
 	}

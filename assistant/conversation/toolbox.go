@@ -22,6 +22,8 @@ const (
 	listTimeout = 2 * time.Second
 	// maxTools is how many tools a model gets.
 	maxTools = 128
+	// clientTools is where tools of a client come from. Nobody knows who has written what they return.
+	clientTools = "the client"
 )
 
 // toolbox is what the model may call in one turn.
@@ -42,11 +44,16 @@ func (t *turn) open(asker assistant.Asker) {
 	}
 	b.canDecide = asker.CanDecide
 	b.isOpen, b.byName, b.used = true, make(map[string]assistant.Tool), make(map[string]bool)
-	if t.assistant.Tools == nil {
-		return
+	var tools []assistant.Tool
+	if t.assistant.Tools != nil {
+		tools, b.err = t.listTools(asker.Peer)
 	}
-	tools, err := t.listTools(asker.Peer)
-	b.err = err
+	if b.canDecide && t.assistant.ClientTools {
+		for _, tool := range asker.Tools {
+			tool.Where, tool.Server, tool.Untrusted = assistant.WhereClient, clientTools, true
+			tools = append(tools, tool) // behind the server's: none takes the place of one of these
+		}
+	}
 	for _, tool := range tools {
 		if _, isThere := b.byName[tool.Name]; isThere || tool.Approve && !b.canDecide {
 			continue
@@ -129,6 +136,9 @@ func (c *Conversation) checkArguments(ctx context.Context, d decision) (err erro
 	}
 	a := c.hub.Using()
 	call, ok := c.Call(d.MessageID, d.CallID)
+	if d.Answers != nil && ok {
+		return checkAnswers(call.Inputs, d.Answers)
+	}
 	if d.Arguments == nil || !ok || a.Tools == nil || d.asker.From == (assistant.RequestKey{}) {
 		return nil
 	}
@@ -140,4 +150,30 @@ func (c *Conversation) checkArguments(ctx context.Context, d decision) (err erro
 		return nil
 	}
 	return checkArguments(tools[i].Parameters, d.Arguments)
+}
+
+// checkAnswers returns an [*assistant.ArgumentsError] where answers are not what the inputs ask for.
+func checkAnswers(inputs []assistant.Input, answers map[string]assistant.InputAnswer) error {
+	for id := range answers {
+		if !slices.ContainsFunc(inputs, func(in assistant.Input) bool { return in.ID == id }) {
+			return &assistant.ArgumentsError{Path: []string{id}, Problem: "is not asked for"}
+		}
+	}
+	for _, in := range inputs {
+		answer, isThere := answers[in.ID]
+		switch {
+		case !isThere:
+			return &assistant.ArgumentsError{Path: []string{in.ID}, Problem: "is missing"}
+		case answer.Action != assistant.InputAccept || in.Schema == nil:
+			continue
+		}
+		content, err := objectOf(answer.Content)
+		if err == nil {
+			err = checkArguments(in.Schema, content)
+		}
+		if fault, ok := errors.AsType[*assistant.ArgumentsError](err); ok {
+			return &assistant.ArgumentsError{Path: append([]string{in.ID, "content"}, fault.Path...), Problem: fault.Problem}
+		}
+	}
+	return nil
 }

@@ -57,6 +57,7 @@ type turn struct {
 	// the answering goroutine's
 	meter      limits.Meter
 	toolbox    toolbox
+	private    private         // where writing is held, too
 	drafts     []draft         // calls that the model writes
 	steps      int             // how often the model was asked, also before the answer went on
 	calls      int             // of tools, that have ended

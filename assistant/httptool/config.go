@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/internal/outbound"
 	"github.com/caddy-assistant/caddy-assistant/assistant/internal/schema"
 )
@@ -71,8 +71,6 @@ func (c Config) needsApproval() bool {
 	return c.Approve == always
 }
 
-var toolName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // contentType is the header that says what the body is.
 const contentType = "Content-Type"
 
@@ -89,7 +87,7 @@ func (c Config) validate() error {
 func (c Config) checkWords() error {
 	methods := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	switch {
-	case !toolName.MatchString(c.Label):
+	case !assistant.IsToolName(c.Label):
 		return fmt.Errorf("label: expected up to 64 letters, digits, underscores and dashes, found %q", c.Label)
 	case strings.TrimSpace(c.Description) == "":
 		return errors.New("description: expected a text that tells the model when to call the tool, found nothing")

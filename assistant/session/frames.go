@@ -72,12 +72,14 @@ func snapshotPayload(s assistant.Snapshot) SnapshotPayload {
 func toolCallPayload(run string, b assistant.ToolCall) ToolCallPayload {
 	c := b.Call
 	p := ToolCallPayload{MessageID: run, CallID: c.CallID, Name: c.Name, Title: c.Title, Where: c.Where, State: c.State, WaitingFor: c.WaitingFor,
-		Arguments: c.Arguments, Edited: c.Edited}
+		Arguments: c.Arguments, Inputs: c.Inputs, Edited: c.Edited, Remember: c.Remember}
 	switch c.State {
 	case assistant.CallPreparing:
 		p.Arguments = nil
 	case assistant.CallWaiting:
-		p.Approval = &Approval{Editable: true, ExpiresAt: c.ExpiresAt}
+		if c.WaitingFor == assistant.WaitingForApproval {
+			p.Approval = &Approval{Editable: true, MayRemember: c.MayRemember, ExpiresAt: c.ExpiresAt}
+		}
 	}
 	return p
 }

@@ -3,7 +3,9 @@ package session
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -84,15 +86,15 @@ func (r *request) reply(f wire.Frame) error {
 func (r *request) onPing(context.Context, wire.Null) error { return r.reply(msgPong.With(wire.Null{})) }
 
 func (r *request) onAssistantMessage(_ context.Context, content string) error {
-	return r.question(assistant.Ask{Text: content})
+	return r.question(assistant.Ask{Text: content}, nil)
 }
 
 func (r *request) onSendMessage(_ context.Context, p SendMessagePayload) error {
-	return r.question(assistant.Ask{Text: p.Content, ClientID: p.ClientID, Replaces: p.Replaces}, "content")
+	return r.question(assistant.Ask{Text: p.Content, ClientID: p.ClientID, Replaces: p.Replaces}, p.ClientTools, "content")
 }
 
 // question asks the question that stands in this field of the payload.
-func (r *request) question(ask assistant.Ask, field ...string) error {
+func (r *request) question(ask assistant.Ask, tools []ClientTool, field ...string) error {
 	c, err := r.conversation()
 	if err != nil {
 		return err
@@ -104,28 +106,36 @@ func (r *request) question(ask assistant.Ask, field ...string) error {
 	if limit := a.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(ask.Text) > limit {
 		return wire.TooLong(limit, at)
 	}
-	if ask.Asker, err = r.s.asker(a, r.envelope, ask.Text); err != nil {
+	if ask.Asker, err = r.asker(a, ask.Text, tools); err != nil {
 		return err
 	}
 	return r.s.ask(c, r.envelope, ask.From, ask)
 }
 
-func (r *request) onRegenerate(context.Context, wire.Null) error {
+func (r *request) onRegenerate(_ context.Context, p *RegeneratePayload) error {
 	c, err := r.conversation()
 	if err != nil {
 		return err
 	}
-	asker, err := r.s.asker(r.s.settings(), r.envelope, "")
+	var tools []ClientTool
+	if p != nil {
+		tools = p.ClientTools
+	}
+	asker, err := r.asker(r.s.settings(), "", tools)
 	if err != nil {
 		return err
 	}
 	return r.s.ask(c, r.envelope, asker.From, assistant.Regenerate{Asker: asker})
 }
 
-// asker is this session's client, about to ask this under these settings. A question that the model cannot receive
-// beside its instructions is refused.
-func (s *Session) asker(a *conversation.Assistant, e wire.Envelope, question string) (assistant.Asker, error) {
-	asker := assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions), CanDecide: e.Extended()}
+// asker is this session's client, about to ask this under these settings, with tools of its own. A question that the model
+// cannot receive beside its instructions is refused.
+func (r *request) asker(a *conversation.Assistant, question string, tools []ClientTool) (asker assistant.Asker, err error) {
+	s := r.s
+	asker = assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions), CanDecide: r.envelope.Extended()}
+	if asker.Tools, err = r.clientTools(a, tools); err != nil {
+		return asker, err
+	}
 	if limits.Tokens(asker.Instructions)+limits.Tokens(question) > a.Context {
 		return asker, assistant.Refuse(assistant.ReasonContextOverflow)
 	}
@@ -133,36 +143,121 @@ func (s *Session) asker(a *conversation.Assistant, e wire.Envelope, question str
 }
 
 func (r *request) onDecideToolCall(_ context.Context, p DecideToolCallPayload) error {
-	cmd := assistant.Decide{MessageID: p.MessageID, CallID: p.CallID, Approve: p.Decision == decisionApprove, Arguments: p.Arguments, Reason: p.Reason}
+	cmd := assistant.Decide{MessageID: p.MessageID, CallID: p.CallID, Approve: p.Decision == decisionApprove, Arguments: p.Arguments, Remember: p.Remember == rememberConversation, Reason: p.Reason}
 	at := []string{r.envelope.Action, "payload", "arguments"}
 	if p.Arguments != nil && !cmd.Approve {
 		return invalid(wire.Item{Type: "value_error", Loc: at, Msg: "Value error, a call that is denied has no arguments"})
 	}
-	err := r.decide(func(asker assistant.Asker) assistant.Command {
+	if cmd.Approve {
+		if err := r.waitsFor(p.MessageID, p.CallID, assistant.WaitingForApproval, "decision"); err != nil {
+			return err
+		}
+	}
+	return outside(at, r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
 		cmd.Asker = asker
 		return cmd
-	})
+	}))
+}
+
+// outside says where arguments in this field are not within their schema, if that is what err says.
+func outside(field []string, err error) error {
 	if fault, ok := errors.AsType[*assistant.ArgumentsError](err); ok {
-		return invalid(wire.Item{Type: "json_schema", Loc: append(at, fault.Path...), Msg: fault.Problem})
+		return invalid(wire.Item{Type: "json_schema", Loc: append(field, fault.Path...), Msg: fault.Problem})
 	}
 	return err
 }
 
 func invalid(item wire.Item) error { return &wire.ValidationError{Items: []wire.Item{item}} }
 
-func (r *request) onContinueAnswer(_ context.Context, p ContinueAnswerPayload) error {
-	return r.decide(func(asker assistant.Asker) assistant.Command {
-		return assistant.Continue{Asker: asker, MessageID: p.MessageID}
-	})
-}
-
-// decide gives a command after which an answer may go on.
-func (r *request) decide(command func(assistant.Asker) assistant.Command) error {
+// waitsFor refuses what a field says of a call that waits for something else.
+func (r *request) waitsFor(messageID, callID string, what assistant.WaitingFor, field string) error {
 	c, err := r.conversation()
 	if err != nil {
 		return err
 	}
-	asker, err := r.s.asker(r.s.settings(), r.envelope, "")
+	if call, ok := c.Call(messageID, callID); ok && call.State == assistant.CallWaiting && call.WaitingFor != what {
+		return r.valueError("the call waits for "+string(call.WaitingFor), field)
+	}
+	return nil
+}
+
+func (r *request) valueError(problem string, field ...string) error {
+	return invalid(wire.Item{Type: "value_error", Loc: append([]string{r.envelope.Action, "payload"}, field...), Msg: "Value error, " + problem})
+}
+
+func (r *request) onSubmitToolResult(_ context.Context, p SubmitToolResultPayload) error {
+	if err := r.waitsFor(p.MessageID, p.CallID, assistant.WaitingForClient, "call_id"); err != nil {
+		return err
+	}
+	return r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
+		return assistant.SubmitResult{Asker: asker, MessageID: p.MessageID, CallID: p.CallID,
+			Result: assistant.Result{Text: p.Content, Structured: p.Structured, IsError: p.IsError}}
+	})
+}
+
+func (r *request) onSubmitToolInput(_ context.Context, p SubmitToolInputPayload) error {
+	if err := r.waitsFor(p.MessageID, p.CallID, assistant.WaitingForInput, "call_id"); err != nil {
+		return err
+	}
+	var answers map[string]assistant.InputAnswer
+	if err := json.Unmarshal(p.Responses, &answers); err != nil {
+		return r.valueError("expected an object {action, content} for each input", "responses")
+	}
+	for id, answer := range answers {
+		switch answer.Action {
+		case assistant.InputAccept, assistant.InputDecline, assistant.InputCancel:
+		default:
+			return r.valueError("expected accept, decline or cancel", "responses", id, "action")
+		}
+	}
+	return outside([]string{r.envelope.Action, "payload", "responses"}, r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
+		return assistant.SubmitInput{Asker: asker, MessageID: p.MessageID, CallID: p.CallID, Answers: answers}
+	}))
+}
+
+func (r *request) onContinueAnswer(_ context.Context, p ContinueAnswerPayload) error {
+	return r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
+		return assistant.Continue{Asker: asker, MessageID: p.MessageID}
+	})
+}
+
+// maxClientTools is how long the tools of a client may be together, in bytes.
+const maxClientTools = 32 << 10
+
+// clientTools are the tools of the page.
+func (r *request) clientTools(a *conversation.Assistant, tools []ClientTool) (offered []assistant.Tool, err error) {
+	switch {
+	case len(tools) == 0:
+		return nil, nil
+	case !a.ClientTools:
+		return nil, assistant.Refuse(assistant.ReasonClientToolsOff)
+	}
+	size, seen := 0, make(map[string]bool)
+	for i, t := range tools {
+		at := []string{"client_tools", strconv.Itoa(i)}
+		switch {
+		case !assistant.IsToolName(t.Name):
+			return nil, r.valueError("expected ASCII letters, digits, underscores and hyphens", append(at, "name")...)
+		case seen[t.Name]:
+			return nil, r.valueError("another tool has this name", append(at, "name")...)
+		}
+		seen[t.Name] = true
+		size += len(t.Name) + len(t.Title) + len(t.Description) + len(t.Parameters)
+		offered = append(offered, assistant.Tool{Name: t.Name, Title: t.Title, Description: t.Description, Parameters: t.Parameters})
+	}
+	if size > maxClientTools {
+		return nil, r.valueError("expected 32 KiB at most", "client_tools")
+	}
+	return offered, nil
+}
+
+// decide gives a command after which an answer may go on.
+func (r *request) decide(tools []ClientTool, command func(assistant.Asker) assistant.Command) error {
+	c, err := r.conversation()
+	if err != nil {
+		return err
+	}
+	asker, err := r.asker(r.s.settings(), "", tools)
 	if err != nil {
 		return err
 	}

@@ -24,22 +24,25 @@ type StreamingStartPayload struct {
 
 // ToolCallPayload is the payload of tool_call.
 type ToolCallPayload struct {
-	MessageID  string              `json:"message_id" format:"uuid" doc:"The answer's id."`
-	CallID     string              `json:"call_id" doc:"The call's id within the answer."`
-	Name       string              `json:"name" doc:"The tool's name, as the model knows it."`
-	Title      string              `json:"title,omitempty" doc:"The tool's name for people."`
-	Where      string              `json:"where" doc:"Where the tool runs: server."`
-	State      assistant.CallState `json:"state"`
-	WaitingFor string              `json:"waiting_for,omitempty" doc:"What a waiting call waits for: approval."`
-	Arguments  json.RawMessage     `json:"arguments,omitzero" jsonType:"object" doc:"All arguments; absent while the model writes them. Text of the model: show it as it is."`
-	Approval   *Approval           `json:"approval,omitempty"`
-	Edited     bool                `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
+	MessageID  string               `json:"message_id" format:"uuid" doc:"The answer's id."`
+	CallID     string               `json:"call_id" doc:"The call's id within the answer."`
+	Name       string               `json:"name" doc:"The tool's name, as the model knows it."`
+	Title      string               `json:"title,omitempty" doc:"The tool's name for people."`
+	Where      assistant.Where      `json:"where"`
+	State      assistant.CallState  `json:"state"`
+	WaitingFor assistant.WaitingFor `json:"waiting_for,omitempty"`
+	Arguments  json.RawMessage      `json:"arguments,omitzero" jsonType:"object" doc:"All arguments; absent while the model writes them. Text of the model: show it as it is."`
+	Approval   *Approval            `json:"approval,omitempty"`
+	Inputs     []assistant.Input    `json:"inputs,omitempty" doc:"What the tool asks, where it waits for input."`
+	Edited     bool                 `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
+	Remember   bool                 `json:"remember,omitzero" doc:"True when a person has approved the tool for the whole conversation."`
 }
 
 // Approval is what a call that waits for approval allows.
 type Approval struct {
-	Editable  bool      `json:"editable" doc:"True when the arguments may be changed."`
-	ExpiresAt time.Time `json:"expires_at" doc:"UTC; then it is denied."`
+	Editable    bool      `json:"editable" doc:"True when the arguments may be changed."`
+	MayRemember bool      `json:"may_remember" doc:"True when it may be for the whole conversation."`
+	ExpiresAt   time.Time `json:"expires_at" doc:"UTC; then it is denied."`
 }
 
 // Doc describes approvals.
@@ -69,7 +72,63 @@ type DecideToolCallPayload struct {
 	CallID    string          `json:"call_id" minLength:"1" maxLength:"64" doc:"The call's id within the answer."`
 	Decision  Decision        `json:"decision"`
 	Arguments json.RawMessage `json:"arguments,omitempty" jsonType:"object" doc:"Other arguments, for approve; absent = those of the model."`
+	Remember  Remember        `json:"remember,omitempty"`
 	Reason    string          `json:"reason,omitempty" maxLength:"500" doc:"Why it is denied. The model reads it."`
+
+	ClientTools []ClientTool `json:"client_tools,omitempty" maxItems:"32" doc:"Tools of the page, which the model may call then."`
+}
+
+// Remember says for what else an approval is.
+type Remember string
+
+const rememberConversation Remember = "conversation"
+
+// Doc describes what is remembered.
+func (Remember) Doc() string { return "For what else the approval is. Absent = for this call alone." }
+
+// Values lists what is remembered.
+func (Remember) Values() iter.Seq2[string, string] {
+	return func(yield func(value, meaning string) bool) {
+		_ = yield(string(rememberConversation), "if the call succeeds, later calls of the tool in this conversation need no approval, as long as its description and parameters stay")
+	}
+}
+
+// SubmitToolResultPayload is the payload of submit_tool_result.
+type SubmitToolResultPayload struct {
+	MessageID  string          `json:"message_id" maxLength:"64" doc:"The answer's id."`
+	CallID     string          `json:"call_id" minLength:"1" maxLength:"64" doc:"The call's id within the answer."`
+	Content    string          `json:"content" maxLength:"65536" doc:"What the tool returned, as text."`
+	Structured json.RawMessage `json:"structured,omitempty" doc:"The same as JSON."`
+	IsError    bool            `json:"is_error,omitzero" doc:"True when the tool failed, or the page does not have it."`
+
+	ClientTools []ClientTool `json:"client_tools,omitempty" maxItems:"32" doc:"Tools of the page, which the model may call then."`
+}
+
+// SubmitToolInputPayload is the payload of submit_tool_input.
+type SubmitToolInputPayload struct {
+	MessageID string          `json:"message_id" maxLength:"64" doc:"The answer's id."`
+	CallID    string          `json:"call_id" minLength:"1" maxLength:"64" doc:"The call's id within the answer."`
+	Responses json.RawMessage `json:"responses" jsonType:"object" doc:"For each input, by its id, an object: action is accept, decline or cancel; content, for accept, is the answer, an object within the input's schema."`
+
+	ClientTools []ClientTool `json:"client_tools,omitempty" maxItems:"32" doc:"Tools of the page, which the model may call then."`
+}
+
+// ClientTool is a tool of the page.
+type ClientTool struct {
+	Name        string          `json:"name" minLength:"1" maxLength:"64" doc:"ASCII letters, digits, underscores and hyphens. Where the server has a tool of this name, the model gets that one."`
+	Title       string          `json:"title,omitempty" maxLength:"200" doc:"The tool's name for people."`
+	Description string          `json:"description" maxLength:"4096" doc:"Tells the model what it does and when to call it."`
+	Parameters  json.RawMessage `json:"parameters" jsonType:"object" doc:"The JSON Schema of its arguments, which are an object."`
+}
+
+// Doc describes tools of the page.
+func (ClientTool) Doc() string {
+	return "A tool of the page. The page makes the call and sends submit_tool_result."
+}
+
+// RegeneratePayload is the payload of regenerate.
+type RegeneratePayload struct {
+	ClientTools []ClientTool `json:"client_tools,omitempty" maxItems:"32" doc:"Tools of the page, which the model may call. All together at most 32 KiB."`
 }
 
 // Decision is what becomes of a call that waits.
@@ -94,6 +153,8 @@ func (Decision) Values() iter.Seq2[string, string] {
 // ContinueAnswerPayload is the payload of continue_answer.
 type ContinueAnswerPayload struct {
 	MessageID string `json:"message_id" maxLength:"64" doc:"The answer's id."`
+
+	ClientTools []ClientTool `json:"client_tools,omitempty" maxItems:"32" doc:"Tools of the page, which the model may call then."`
 }
 
 // CompleteStreamingPayload is the payload of complete_streaming.
@@ -114,6 +175,8 @@ type SendMessagePayload struct {
 	Content  string `json:"content" doc:"The question."`
 	ClientID string `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
 	Replaces string `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
+
+	ClientTools []ClientTool `json:"client_tools,omitempty" maxItems:"32" doc:"Tools of the page, which the model may call. All together at most 32 KiB."`
 }
 
 // SubscribePayload is the payload of subscribe: where the client left off.

@@ -18,8 +18,8 @@ var (
 	msgCompleteStreaming = wire.Sends("complete_streaming", "Signal that streaming is complete. Sent exactly once for each streaming_start, also after an error or a stop.",
 		CompleteStreamingPayload{MessageID: exampleID, FinishReason: assistant.FinishStop, Usage: &assistant.Usage{InputTokens: 12, OutputTokens: 140, TotalTokens: 152}})
 	msgToolCall = wire.Sends("tool_call", "A call of a tool. It replaces what was known of that call_id. Extended frames only.",
-		ToolCallPayload{MessageID: exampleID, CallID: "call_1", Name: "shop__refund", Title: "Refund an order", Where: "server", State: assistant.CallWaiting, WaitingFor: "approval",
-			Arguments: json.RawMessage(`{"order":"A-7","amount":12.5}`), Approval: &Approval{Editable: true, ExpiresAt: exampleTime.Add(24 * time.Hour)}})
+		ToolCallPayload{MessageID: exampleID, CallID: "call_1", Name: "shop__refund", Title: "Refund an order", Where: "server", State: assistant.CallWaiting, WaitingFor: assistant.WaitingForApproval,
+			Arguments: json.RawMessage(`{"order":"A-7","amount":12.5}`), Approval: &Approval{Editable: true, MayRemember: true, ExpiresAt: exampleTime.Add(24 * time.Hour)}})
 	msgToolCallArgs = wire.Sends("tool_call_args", "A piece of the arguments of a call that the model writes. Extended frames only.",
 		ToolCallArgsPayload{MessageID: exampleID, CallID: "call_1", Content: `{"order":`})
 	msgToolResult = wire.Sends("tool_result", "What a tool returned: the end of a call. Extended frames only.",
@@ -81,7 +81,7 @@ func newProtocol() *wire.Protocol[*request] {
 			Answers(turn...),
 		wire.On("regenerate", (*request).onRegenerate).
 			Doc("Handle regenerate requests", "Drop the last answer and ask its question again.").
-			Takes("Request to answer the last question again.", nil).
+			Takes("Request to answer the last question again.", &RegeneratePayload{}).
 			Tags("chat").
 			Answers(turn...),
 		wire.On("decide_tool_call", (*request).onDecideToolCall).
@@ -89,9 +89,19 @@ func newProtocol() *wire.Protocol[*request] {
 			Takes("Decision about a call of a tool.", DecideToolCallPayload{MessageID: exampleID, CallID: "call_1", Decision: decisionApprove}).About(exampleTopic).
 			Tags("chat").
 			Answers(turn...),
+		wire.On("submit_tool_result", (*request).onSubmitToolResult).
+			Doc("Handle results of tools of the page", "End a call that waits for the client. The first result counts. When nothing waits any more, the answer goes on with another streaming_start.").
+			Takes("What a tool of the page returned.", SubmitToolResultPayload{MessageID: exampleID, CallID: "call_1", Content: "The cart has 2 items."}).About(exampleTopic).
+			Tags("chat").
+			Answers(turn...),
+		wire.On("submit_tool_input", (*request).onSubmitToolInput).
+			Doc("Handle what tools have asked", "Answer what a tool asks, whose call waits for input. The first answer counts. When nothing waits any more, the answer goes on with another streaming_start.").
+			Takes("A person's answers.", SubmitToolInputPayload{MessageID: exampleID, CallID: "call_1", Responses: json.RawMessage(`{"size":{"action":"accept","content":{"size":42}}}`)}).About(exampleTopic).
+			Tags("chat").
+			Answers(turn...),
 		wire.On("continue_answer", (*request).onContinueAnswer).
 			Doc("Handle answers that were cut", "Let an answer go on that was cut while it called tools. A call that may have been made is not made again.").
-			Takes("Request to go on with an answer.", ContinueAnswerPayload{exampleID}).About(exampleTopic).
+			Takes("Request to go on with an answer.", ContinueAnswerPayload{MessageID: exampleID}).About(exampleTopic).
 			Tags("chat").
 			Answers(turn...),
 		wire.On("stop_streaming", (*request).onStopStreaming).

@@ -153,7 +153,7 @@ func (s *Session) endsLocked(e assistant.Event, key assistant.RequestKey) bool {
 		return true
 	case assistant.KindToolCall: // of a decision after which others are still to be made
 		call := e.Body.(assistant.ToolCall)
-		return e.From == key && !call.GoesOn && call.Call.State != assistant.CallDenied
+		return e.From == key && !call.GoesOn && call.Call.State == assistant.CallRunning // else a result comes
 	case assistant.KindToolResult:
 		return e.From == key && !e.Body.(assistant.ToolResult).GoesOn
 	case assistant.KindFailed: // before its start: there is no answer to come

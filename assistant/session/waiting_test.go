@@ -1,0 +1,296 @@
+package session_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+)
+
+// request sends an action with a payload.
+func (p *pipe) request(topic, ref, action, payload string) {
+	t := ""
+	if topic != "" {
+		t = fmt.Sprintf(`"topic":%q,`, topic)
+	}
+	p.in <- fmt.Sprintf(`{"action":%q,%s"ref":%q,"payload":{%s}}`, action, t, ref, payload)
+}
+
+// asks sends a question and returns what was told until nothing more comes, and the answer's id.
+func (p *pipe) asks(t *testing.T, topic, question, more string) (got, id string) {
+	t.Helper()
+	content, _ := json.Marshal(question)
+	p.request(topic, "q", "send_message", `"content":`+string(content)+more)
+	time.Sleep(time.Minute)
+	frames := p.frames(t)
+	return told(frames), messageOf(frames)
+}
+
+// TestRemembered holds that an approval is remembered for the tool it was given for, in its conversation, once a call has
+// succeeded, and that what strangers wrote cannot spend it.
+func TestRemembered(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		t.Run(fmt.Sprint("stored ", stored), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tools := &shop{}
+				s := tooled(t, memory.Open(memory.Config{}), tools, nil)
+				p, topic := s.dialStored()
+				if !stored {
+					topic = ""
+				}
+				_ = p.frames(t)
+				again := func(decision string) string {
+					t.Helper()
+					got, id := p.asks(t, topic, `refund {"order":"A"}`, "")
+					if !strings.HasSuffix(got, "[refund waiting]waiting>") {
+						return got
+					}
+					p.request(topic, "d", "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":"call_0",%s`, id, decision))
+					time.Sleep(time.Minute)
+					return "asked " + told(p.frames(t))
+				}
+				for _, decision := range []string{
+					`"decision":"approve"`,
+					`"decision":"deny","remember":"conversation"`,
+					`"decision":"approve","remember":"conversation","arguments":{"order":"B"}`,
+					`"decision":"approve","remember":"conversation","arguments":{"order":"fail"}`,
+					`"decision":"approve","remember":"conversation"`, // the first that counts
+				} {
+					if got := again(decision); !strings.HasPrefix(got, "asked ") {
+						t.Errorf("before %s: %s", decision, got)
+					}
+				}
+				if got, want := again(""), `<[refund preparing][refund running][refund done](refund done)told: refund donestop>`; got != want {
+					t.Errorf("remembered: got %s, want %s", got, want)
+				}
+				if got, _ := p.asks(t, topic, `refund {"order":"other","amount":3}; refund {"order":"A"}`, ""); strings.Contains(got, "waiting") {
+					t.Errorf("other arguments: %s", got)
+				}
+				got, id := p.asks(t, topic, `mail {}; refund {"order":"A"}`, "")
+				if !strings.HasSuffix(got, "[refund waiting]waiting>") {
+					t.Errorf("after what strangers wrote: %s", got)
+				}
+				p.request(topic, "d", "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":"call_0","decision":"deny"`, id))
+				time.Sleep(time.Minute)
+				tools.changed.Store(true)
+				_ = p.frames(t)
+				if got := again(`"decision":"deny"`); !strings.HasPrefix(got, "asked ") {
+					t.Errorf("a tool that has changed: %s", got)
+				}
+				if !stored {
+					return
+				}
+				tools.changed.Store(false)
+				p.request(topic, "c", "create_conversation", "")
+				time.Sleep(time.Second)
+				var created struct {
+					Payload struct {
+						ID string `json:"conversation_id"`
+					}
+				}
+				frames := p.frames(t)
+				if err := json.Unmarshal([]byte(frames[len(frames)-1].text), &created); err != nil {
+					t.Fatal(err)
+				}
+				topic = "conversation:" + created.Payload.ID
+				p.request(topic, "s", "subscribe", `"epoch":"","after":0`)
+				time.Sleep(time.Second)
+				_ = p.frames(t)
+				if got := again(`"decision":"deny"`); !strings.HasPrefix(got, "asked ") {
+					t.Errorf("another conversation: %s", got)
+				}
+			})
+		})
+	}
+}
+
+// TestRememberFailed holds that a call that has failed leaves no approval behind.
+func TestRememberFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, topic := tooled(t, memory.Open(memory.Config{}), &shop{}, nil).dialStored()
+		_, id := p.asks(t, topic, `refund {"order":"fail"}; refund {"order":"A"}`, "")
+		decide(p, topic, "d", id, "call_0", `"decision":"approve","remember":"conversation"`)
+		time.Sleep(time.Minute)
+		if got := told(p.frames(t)); !strings.HasSuffix(got, "[refund failed](refund done)[refund preparing][refund waiting]waiting>") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// clientTool is what a page sends of its tool.
+const clientTool = `,"client_tools":[{"name":"cart","description":"Tells what is in the cart.","parameters":{"type":"object","properties":{"n":{"type":"integer"}}}}]`
+
+func clientTools(c *conversation.Config) { c.ClientTools = true }
+
+// TestClientTools holds that the model can call a tool of the page, which waits for its result, and that what comes of it is
+// taken for what strangers wrote.
+func TestClientTools(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tools := &shop{}
+		s := tooled(t, memory.Open(memory.Config{}), tools, clientTools)
+		p, topic := s.dialStored()
+		_ = p.frames(t)
+		got, id := p.asks(t, topic, `cart {"n":1}; cart {}; look {"order":"A"}`, clientTool)
+		if got != "<[cart preparing][cart waiting]waiting>" {
+			t.Fatalf("got %s", got)
+		}
+		for payload, want := range map[string]string{
+			`"call_id":"call_0","decision":"approve"`:                     "value_error",
+			`"call_id":"call_0","decision":"approve","arguments":{"n":2}`: "value_error",
+		} {
+			p.request(topic, "d", "decide_tool_call", fmt.Sprintf(`"message_id":%q,%s`, id, payload))
+			time.Sleep(time.Second)
+			if frames := p.frames(t); len(frames) != 1 || !strings.Contains(frames[0].text, want) {
+				t.Errorf("%s: %v", payload, frames)
+			}
+		}
+		p.request(topic, "i", "submit_tool_input", fmt.Sprintf(`"message_id":%q,"call_id":"call_0","responses":{}`, id))
+		time.Sleep(time.Second)
+		if frames := p.frames(t); len(frames) != 1 || !strings.Contains(frames[0].text, "value_error") {
+			t.Errorf("input for a tool of the page: %v", frames)
+		}
+		submit := func(ref, result string) []frame {
+			p.request(topic, ref, "submit_tool_result", fmt.Sprintf(`"message_id":%q,"call_id":%s`, id, result))
+			time.Sleep(time.Minute)
+			return p.frames(t)
+		}
+		frames := submit("r", `"call_0","content":"2 items","structured":{"items":2}`+clientTool)
+		if got, want := told(frames), "[cart done](2 items)<[cart preparing][cart waiting]waiting>"; got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+		if i := slices.IndexFunc(frames, func(f frame) bool { return f.Ref != "r" }); i >= 0 {
+			t.Errorf("a frame without the ref: %s", frames[i].text)
+		}
+		if got := told(submit("late", `"call_0","content":"3 items"`)); got != "!not_waiting" {
+			t.Errorf("a second result: %s", got)
+		}
+		var second string
+		for _, f := range frames {
+			var call struct {
+				Payload struct {
+					CallID string `json:"call_id"`
+				}
+			}
+			if json.Unmarshal([]byte(f.text), &call) == nil && f.Action == "tool_call" {
+				second = call.Payload.CallID
+			}
+		}
+		got = told(submit("r", fmt.Sprintf(`%q,"content":"no cart","is_error":true`, second)))
+		if want := "[cart failed](no cart)<[look preparing][look waiting]waiting>"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if len(tools.calls()) > 0 {
+			t.Errorf("called %q", tools.calls())
+		}
+	})
+}
+
+// TestClientToolsRefused holds what a page cannot bring.
+func TestClientToolsRefused(t *testing.T) {
+	tool := func(name, rest string) string {
+		return fmt.Sprintf(`,"client_tools":[{"name":%q,"description":"x","parameters":{}}%s]`, name, rest)
+	}
+	for name, test := range map[string]struct {
+		tools, want string
+		off         bool
+	}{
+		"off":           {clientTool, "client_tools_off", true},
+		"a name":        {tool("a b", ""), "value_error", false},
+		"twice":         {tool("a", `,{"name":"a","description":"x","parameters":{}}`), "value_error", false},
+		"no schema":     {`,"client_tools":[{"name":"a","description":"x","parameters":1}]`, "dict_type", false},
+		"too many":      {tool("a", strings.Repeat(`,{"name":"a","description":"x","parameters":{}}`, 32)), "too_long", false},
+		"too much":      {tool("a", fmt.Sprintf(`,{"name":"b","description":"x","parameters":{"x":%q}}`, strings.Repeat("x", 33<<10))), "value_error", false},
+		"one of theirs": {tool("look", ""), "[look done]", false}, // the server's is called
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, topic := tooled(t, memory.Open(memory.Config{}), &shop{}, func(c *conversation.Config) { c.ClientTools = !test.off }).dialStored()
+				_ = p.frames(t)
+				p.request(topic, "q", "send_message", `"content":"look {\"order\":\"A\"}"`+test.tools)
+				time.Sleep(time.Minute)
+				frames := p.frames(t)
+				if got := told(frames); !strings.Contains(got, test.want) && !strings.Contains(frames[0].text, test.want) {
+					t.Errorf("got %s %s, want %s", got, frames[0].text, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestInput holds that a call that asks a person waits, gets the answers and its own state back, may ask again, and is made
+// with answers within the schema only.
+func TestInput(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		t.Run(fmt.Sprint("stored ", stored), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tools := &shop{}
+				p, topic := tooled(t, memory.Open(memory.Config{}), tools, nil).dialStored()
+				if !stored {
+					topic = ""
+				}
+				_ = p.frames(t)
+				p.request(topic, "q", "send_message", `"content":"ask {} & refund {\"order\":\"A\"}"`)
+				time.Sleep(time.Minute)
+				frames := p.frames(t)
+				id := messageOf(frames)
+				if got, want := told(frames), "<[ask preparing][refund preparing][ask running][refund waiting][ask waiting]waiting>"; got != want {
+					t.Fatalf("got %s, want %s", got, want)
+				}
+				if text := frames[len(frames)-2].text; !strings.Contains(text, `"waiting_for":"input"`) || !strings.Contains(text, `"message":"Which size?"`) || strings.Contains(text, "once") {
+					t.Errorf("the call is shown as %s", text)
+				}
+				submit := func(responses string) []frame {
+					p.request(topic, "i", "submit_tool_input", fmt.Sprintf(`"message_id":%q,"call_id":"call_0","responses":%s`, id, responses))
+					time.Sleep(time.Minute)
+					return p.frames(t)
+				}
+				for responses, want := range map[string]string{
+					`{}`:                           `["submit_tool_input","payload","responses","size"]`,
+					`{"size":{"action":"accept"}}`: `["submit_tool_input","payload","responses","size","content","size"]`,
+					`{"size":{"action":"accept","content":1}}`:                                      `"responses","size","content"]`,
+					`{"size":{"action":"accept","content":{"size":"L"}},"pay":{"action":"accept"}}`: `"content","size"]`,
+					`{"size":{"action":"yes"}}`:                                                     `"action"]`,
+					`{"size":1}`:                                                                    `["submit_tool_input","payload","responses"]`,
+					`{"size":{"action":"cancel"},"pay":{"action":"cancel"},"more":{"action":"cancel"}}`: `"more"]`,
+				} {
+					if frames := submit(responses); len(frames) != 1 || frames[0].Action != "error" || !strings.Contains(frames[0].text, want) {
+						t.Errorf("%s: %v", responses, frames)
+					}
+				}
+				if got, want := told(submit(`{"size":{"action":"accept","content":{"size":42}},"pay":{"action":"decline"}}`)), "[ask running]"; got != want {
+					t.Errorf("answered while another call waits: %s, want %s", got, want)
+				}
+				p.request(topic, "d", "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":"call_1","decision":"approve"`, id))
+				time.Sleep(time.Minute)
+				if got := told(p.frames(t)); !strings.HasPrefix(got, "[refund running]<") || !strings.HasSuffix(got, "[ask waiting]waiting>") && !strings.HasSuffix(got, "[refund done](refund done)waiting>") {
+					t.Errorf("asked again: %s", got)
+				}
+				got := told(submit(`{"size":{"action":"accept","content":{"size":43}},"pay":{"action":"cancel"}}`))
+				if !strings.HasPrefix(got, "[ask running]<[ask done](twice {") || !strings.Contains(got, `{"size":43}`) || !strings.HasSuffix(got, "stop>") {
+					t.Errorf("got %s", got)
+				}
+				if got := strings.Join(slices.Sorted(slices.Values(tools.calls())), " "); got != `ask{} ask{} ask{} refund{"order":"A"}` {
+					t.Errorf("called %q", got)
+				}
+			})
+		})
+	}
+}
+
+// TestInputOfPlainClients holds that a call that asks for input fails where the client cannot ask.
+func TestInputOfPlainClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := tooled(t, memory.Open(memory.Config{}), &shop{}, nil).dial()
+		p.in <- `{"action":"assistant_message","payload":"ask {}"}`
+		time.Sleep(time.Minute)
+		if got := told(p.frames(t)); got != "<told: The tool could not be called.>" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
