@@ -54,9 +54,9 @@ type Conversation struct {
 	settled   map[string]assistant.RequestKey // calls of the last answer that were decided, and by which command; nil = none
 	deleted   bool
 	private   *assistant.Private // of the connection's own; nil = nothing
-	alone     *time.Timer // what happens when it is not open for long; nil = nothing
-	ages      stream.Ages // of the log
-	trimmer   *time.Timer // trims the log by its ages; nil when there are none
+	alone     *time.Timer        // what happens when it is not open for long; nil = nothing
+	ages      stream.Ages        // of the log
+	trimmer   *time.Timer        // trims the log by its ages; nil when there are none
 	mirror    mirror
 	held      bool                           // this node has the claim
 	heldAs    assistant.NodeID               // as which node

@@ -52,6 +52,12 @@ type ToolSource interface {
 	Tools() assistant.Tools
 }
 
+// ClientToolSource is implemented by a module in the same namespace that lets clients bring tools of their own.
+type ClientToolSource interface {
+	// AllowClientTools does nothing.
+	AllowClientTools()
+}
+
 // loadTools makes one source of tools of all.
 func (h *Handler) loadTools(ctx caddy.Context) error {
 	if len(h.ToolsRaw) == 0 {
@@ -62,11 +68,14 @@ func (h *Handler) loadTools(ctx caddy.Context) error {
 		return fmt.Errorf("load tools: %w", err)
 	}
 	for _, module := range modules.([]any) {
-		source, ok := module.(ToolSource)
-		if !ok {
+		switch source := module.(type) {
+		case ClientToolSource:
+			h.ownTools = true
+		case ToolSource:
+			h.tools = append(h.tools, source.Tools())
+		default:
 			return fmt.Errorf("module %T is not a source of tools", module)
 		}
-		h.tools = append(h.tools, source.Tools())
 	}
 	return nil
 }

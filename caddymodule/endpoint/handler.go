@@ -195,6 +195,7 @@ type Handler struct {
 	app       *App
 	chain     *chain.Chain
 	tools     toolset.Set
+	ownTools  bool // clients may bring tools of their own
 	storeKey  string
 	storeName string
 	openStore func(context.Context) (assistant.Store, error)

@@ -31,7 +31,7 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "titles", Value: setting.Choice("question", "model").Into(&h.Titles), Default: "question", Help: "names a new conversation; model costs one more request"},
 		{Name: "reasoning", Value: setting.Choice("keep", "live").Into(&h.Reasoning), Default: "keep", Help: "stored with the answer, or only shown while it streams"},
 	}, {
-		{Name: "tools", Value: setting.Guests("mcp <label> { … } | http <name> { … }", "http.assistant.tools", &h.ToolsRaw), Without: "none", Help: "what models may call; any number"},
+		{Name: "tools", Value: setting.Guests("mcp <label> { … } | http <name> { … } | client", "http.assistant.tools", &h.ToolsRaw), Without: "none", Help: "what models may call; any number"},
 		{Name: "max_steps", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxSteps), Default: "8", Help: "how often a model is asked for one answer"},
 		{Name: "max_parallel", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxParallel), Default: "4", Help: "calls of one answer at once"},
 		{Name: "tool_timeout", Value: setting.Duration().Into(&h.ToolTimeout), Default: "30s", Help: "of a call"},
@@ -99,6 +99,7 @@ func (h *Handler) engine() conversation.Config {
 		LogContent:    h.LogContent,
 		MaxSteps:      h.MaxSteps, MaxParallel: h.MaxParallel, ToolTimeout: time.Duration(h.ToolTimeout), ApprovalTimeout: time.Duration(h.ApprovalTimeout),
 	}
+	c.ClientTools = h.ownTools
 	if h.tools != nil {
 		c.Tools = h.tools
 	}

@@ -14,6 +14,8 @@ export type ClientFrame =
   | RenameConversationMessage
   | SendMessage
   | StopStreamingMessage
+  | SubmitToolInputMessage
+  | SubmitToolResultMessage
   | SubscribeMessage
   | UnsubscribeMessage;
 
@@ -45,6 +47,8 @@ export interface Approval {
   editable: boolean;
   /** UTC; then it is denied. */
   expires_at: string;
+  /** True when it may be for the whole conversation. */
+  may_remember: boolean;
 }
 
 /** User message to the assistant. */
@@ -64,13 +68,25 @@ export interface AssistantMessage {
 /** How far a call of a tool is.
 
 - `preparing`: the model still writes the arguments
-- `waiting`: a person has to decide
+- `waiting`: a person has to decide, or the client to make it
 - `running`: it is being made
 - `done`: the tool has returned
 - `failed`: the tool has failed, or could not be called
 - `denied`: a person has denied it, or nobody has decided in time
 - `unknown`: it is not known whether the call was made; it is not made again */
 export type CallState = "preparing" | "waiting" | "running" | "done" | "failed" | "denied" | "unknown";
+
+/** A tool of the page. The page makes the call and sends submit_tool_result. */
+export interface ClientTool {
+  /** Tells the model what it does and when to call it. */
+  description: string;
+  /** ASCII letters, digits, underscores and hyphens. Where the server has a tool of this name, the model gets that one. */
+  name: string;
+  /** The JSON Schema of its arguments, which are an object. */
+  parameters: Record<string, unknown>;
+  /** The tool's name for people. */
+  title?: string;
+}
 
 /** Signal that streaming is complete. Sent exactly once for each streaming_start, also after an error or a stop. */
 export interface CompleteStreamingMessage {
@@ -112,6 +128,8 @@ export interface ContinueAnswerMessage {
 
 /** The payload of `continue_answer`. */
 export interface ContinueAnswerPayload {
+  /** Tools of the page, which the model may call then. */
+  client_tools?: ClientTool[];
   /** The answer's id. */
   message_id: string;
 }
@@ -240,11 +258,14 @@ export interface DecideToolCallPayload {
   arguments?: Record<string, unknown>;
   /** The call's id within the answer. */
   call_id: string;
+  /** Tools of the page, which the model may call then. */
+  client_tools?: ClientTool[];
   decision: Decision;
   /** The answer's id. */
   message_id: string;
   /** Why it is denied. The model reads it. */
   reason?: string;
+  remember?: Remember;
 }
 
 /** What becomes of the call.
@@ -322,7 +343,7 @@ export interface FilePart {
 - `budget`: the user's budget of tokens is spent
 - `error`: it failed; an `error` came before
 - `interrupted`: the server was stopped in the middle
-- `waiting`: a person has to decide about calls of tools; then the answer goes on, with another `streaming_start` */
+- `waiting`: calls of tools wait for a person, or for the client; then the answer goes on, with another `streaming_start` */
 export type FinishReason = "stop" | "length" | "content_filter" | "stopped" | "budget" | "error" | "interrupted" | "waiting";
 
 /** A stored image. */
@@ -341,6 +362,18 @@ export interface ImagePart {
   type: "image";
   /** Width in pixels. */
   width: number;
+}
+
+/** Something that a tool asks a person. */
+export interface Input {
+  /** The id of the question within the call. */
+  id: string;
+  /** What the tool asks, as text. */
+  message: string;
+  /** The JSON Schema of the answer: a flat object of strings, numbers, booleans and choices. */
+  schema?: Record<string, unknown>;
+  /** A page that the person is asked to open instead. It is never opened by itself. */
+  url?: string;
 }
 
 /** One reason why a frame was refused. */
@@ -524,12 +557,13 @@ export interface PongMessage {
 - `content_filtered`: The language model's content filter refused the question.
 - `empty_answer`: The language model sent an answer without text.
 - `tools_unsupported`: The language model asked for a tool, which is not available here.
+- `client_tools_off`: The assistant uses no tools of the page.
 - `not_waiting`: This decision is no longer needed.
 - `nothing_to_continue`: There is no answer to continue.
 - `storage_unavailable`: The conversation cannot be stored right now.
 - `draining`: The server is restarting. Try again in a moment.
 - `internal`: Something went wrong on the server. */
-export type Reason = "busy" | "rate_limited" | "budget_exceeded" | "conversation_full" | "unauthorized" | "unknown_topic" | "not_subscribed" | "not_found" | "nothing_to_regenerate" | "provider_unavailable" | "provider_timeout" | "provider_rate_limited" | "provider_rejected" | "context_overflow" | "content_filtered" | "empty_answer" | "tools_unsupported" | "not_waiting" | "nothing_to_continue" | "storage_unavailable" | "draining" | "internal";
+export type Reason = "busy" | "rate_limited" | "budget_exceeded" | "conversation_full" | "unauthorized" | "unknown_topic" | "not_subscribed" | "not_found" | "nothing_to_regenerate" | "provider_unavailable" | "provider_timeout" | "provider_rate_limited" | "provider_rejected" | "context_overflow" | "content_filtered" | "empty_answer" | "tools_unsupported" | "client_tools_off" | "not_waiting" | "nothing_to_continue" | "storage_unavailable" | "draining" | "internal";
 
 /** A piece of the model's reasoning. Extended frames only. */
 export interface ReasoningMessage {
@@ -558,7 +592,7 @@ export interface ReasoningPart {
 export interface RegenerateMessage {
   /** Selects this message. */
   action: "regenerate";
-  payload?: null;
+  payload?: RegeneratePayload | null;
   /** Chosen by the client; every frame of the answer repeats it. */
   ref?: string;
   /** The conversation addressed: `conversation:` and its id. Default: the connection's own. */
@@ -566,6 +600,17 @@ export interface RegenerateMessage {
   /** The protocol's version. Accepted and ignored. */
   version?: number;
 }
+
+/** The payload of `regenerate`. */
+export interface RegeneratePayload {
+  /** Tools of the page, which the model may call. All together at most 32 KiB. */
+  client_tools?: ClientTool[];
+}
+
+/** For what else the approval is. Absent = for this call alone.
+
+- `conversation`: if the call succeeds, later calls of the tool in this conversation need no approval, as long as its description and parameters stay */
+export type Remember = "conversation";
 
 /** Request to rename a conversation. */
 export interface RenameConversationMessage {
@@ -611,6 +656,8 @@ export interface SendMessage {
 export interface SendMessagePayload {
   /** Chosen by the client. Sending the same id again gives the same turn, never a second one. */
   client_id?: string;
+  /** Tools of the page, which the model may call. All together at most 32 KiB. */
+  client_tools?: ClientTool[];
   /** The question. */
   content: string;
   /** Id of an earlier user message: it and all after it go, then this one is asked. */
@@ -749,6 +796,60 @@ export interface StreamingStartPayload {
   resumed?: boolean;
 }
 
+/** A person's answers. */
+export interface SubmitToolInputMessage {
+  /** Selects this message. */
+  action: "submit_tool_input";
+  payload: SubmitToolInputPayload;
+  /** Chosen by the client; every frame of the answer repeats it. */
+  ref?: string;
+  /** The conversation addressed: `conversation:` and its id. Default: the connection's own. */
+  topic?: string;
+  /** The protocol's version. Accepted and ignored. */
+  version?: number;
+}
+
+/** The payload of `submit_tool_input`. */
+export interface SubmitToolInputPayload {
+  /** The call's id within the answer. */
+  call_id: string;
+  /** Tools of the page, which the model may call then. */
+  client_tools?: ClientTool[];
+  /** The answer's id. */
+  message_id: string;
+  /** For each input, by its id, an object: action is accept, decline or cancel; content, for accept, is the answer, an object within the input's schema. */
+  responses: Record<string, unknown>;
+}
+
+/** What a tool of the page returned. */
+export interface SubmitToolResultMessage {
+  /** Selects this message. */
+  action: "submit_tool_result";
+  payload: SubmitToolResultPayload;
+  /** Chosen by the client; every frame of the answer repeats it. */
+  ref?: string;
+  /** The conversation addressed: `conversation:` and its id. Default: the connection's own. */
+  topic?: string;
+  /** The protocol's version. Accepted and ignored. */
+  version?: number;
+}
+
+/** The payload of `submit_tool_result`. */
+export interface SubmitToolResultPayload {
+  /** The call's id within the answer. */
+  call_id: string;
+  /** Tools of the page, which the model may call then. */
+  client_tools?: ClientTool[];
+  /** What the tool returned, as text. */
+  content: string;
+  /** True when the tool failed, or the page does not have it. */
+  is_error?: boolean;
+  /** The answer's id. */
+  message_id: string;
+  /** The same as JSON. */
+  structured?: unknown;
+}
+
 /** Request to follow a conversation, or the list of them. */
 export interface SubscribeMessage {
   /** Selects this message. */
@@ -855,17 +956,21 @@ export interface ToolCallPart {
   edited?: boolean;
   /** UTC; when a call that waits is denied. */
   expires_at?: string;
+  /** What a call that waits for input asks. */
+  inputs?: Input[];
+  /** True when the approval of a call that waits may be for the whole conversation. */
+  may_remember?: boolean;
   /** The tool's name. */
   name: string;
+  /** True when a person has approved the tool for the whole conversation. */
+  remember?: boolean;
   state: CallState;
   /** The tool's name for people. */
   title?: string;
   /** Selects this kind. */
   type: "tool_call";
-  /** What a waiting call waits for: approval. */
-  waiting_for?: string;
-  /** Where the tool runs: server, client or provider. */
-  where: string;
+  waiting_for?: WaitingFor;
+  where: Where;
 }
 
 /** The payload of `tool_call`. */
@@ -877,17 +982,19 @@ export interface ToolCallPayload {
   call_id: string;
   /** True when a person has changed the arguments. */
   edited?: boolean;
+  /** What the tool asks, where it waits for input. */
+  inputs?: Input[];
   /** The answer's id. */
   message_id: string;
   /** The tool's name, as the model knows it. */
   name: string;
+  /** True when a person has approved the tool for the whole conversation. */
+  remember?: boolean;
   state: CallState;
   /** The tool's name for people. */
   title?: string;
-  /** What a waiting call waits for: approval. */
-  waiting_for?: string;
-  /** Where the tool runs: server. */
-  where: string;
+  waiting_for?: WaitingFor;
+  where: Where;
 }
 
 /** What a tool returned: the end of a call. Extended frames only. */
@@ -1009,3 +1116,17 @@ export interface UserMessagePayload {
   /** What the question consists of; absent where that is content alone. */
   parts?: (TextPart | ReasoningPart | ImagePart | FilePart | SourcePart | ToolCallPart | ToolResultPart)[];
 }
+
+/** What a waiting call waits for.
+
+- `approval`: a person approves or denies it: `decide_tool_call`
+- `client`: the client makes the call: `submit_tool_result`
+- `input`: a person answers what the tool asks: `submit_tool_input` */
+export type WaitingFor = "approval" | "client" | "input";
+
+/** Where the tool runs.
+
+- `server`: at the server
+- `client`: in the page of who has asked
+- `provider`: at the model's service */
+export type Where = "server" | "client" | "provider";
