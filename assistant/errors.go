@@ -65,7 +65,7 @@ var reasons = []Explanation{
 	{ReasonContentFiltered, false, "The language model's content filter refused the question."},
 	{ReasonEmptyAnswer, true, "The language model sent an answer without text."},
 	{ReasonToolsUnsupported, false, "The language model asked for a tool, which is not available here."},
-	{ReasonClientToolsOff, false, "The assistant uses no tools of the page."},
+	{ReasonClientToolsOff, false, "This page's own tools are not allowed here."},
 	{ReasonNotWaiting, false, "This decision is no longer needed."},
 	{ReasonNothingToContinue, false, "There is no answer to continue."},
 	{ReasonStorageUnavailable, true, "The conversation cannot be stored right now."},

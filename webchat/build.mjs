@@ -55,6 +55,7 @@ const lexer = {
 const lazy = [
   ...['menu', 'export', 'markdown', 'entities', 'math', 'reasoning', 'history', 'highlight', 'manage', 'calls', 'logs'].map((name) => `src/${name}.js`),
   'client/tutorial.js',
+  'client/tools.js',
   ...translations,
 ];
 const published = (source) => source.replace(/^[^/]+\//, ''); // its name in dist

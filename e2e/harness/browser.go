@@ -226,15 +226,18 @@ func (p *Page) Press(keys string) {
 	}
 }
 
-// Click clicks on the middle of the element of a CSS selector, when nothing covers it.
+// Click clicks on the middle of the element of a CSS selector, when nothing covers it and it has stayed where it is for
+// three frames: what scrolls by itself does so in the frames after a change.
 func (p *Page) Click(selector string) {
 	p.t.Helper()
-	at := Eval[[]float64](p, "new Promise(done => { (function look() {"+
+	at := Eval[[]float64](p, "new Promise(done => { let last, still = 0; (function look() {"+
 		"const element = $(`"+selector+"`);"+
 		"element?.scrollIntoView({block: 'nearest', behavior: 'instant'});"+
 		"const {x, y, width, height} = element?.getBoundingClientRect() ?? {};"+
 		"const at = [x + width / 2, y + height / 2];"+
-		"element?.contains(element.getRootNode().elementFromPoint(...at)) ? done(at) : requestAnimationFrame(look) })() })")
+		"still = String(at) === last ? still + 1 : 0;"+
+		"last = String(at);"+
+		"still >= 2 && element?.contains(element.getRootNode().elementFromPoint(...at)) ? done(at) : requestAnimationFrame(look) })() })")
 	p.Do(chromedp.MouseClickXY(at[0], at[1]))
 }
 

@@ -1,5 +1,5 @@
 // The element <assistant-chat>, as a page's scripts see it. The site that answers serves it: assistant-chat.js.
-import type { Answer, FinishReason, Refusal, State, Usage } from './types.js';
+import type { Answer, FinishReason, PageTool, Refusal, State, Usage } from './types.js';
 
 /** What its events carry as their `detail`. All but `error` bubble out of shadow roots. */
 export interface AssistantChatEvents {
@@ -35,6 +35,9 @@ export interface AssistantChat extends HTMLElement {
   page: boolean;
   /** The page's own words, by language and key; they win over those of the attribute `texts`. */
   texts: Record<string, Record<string, string | ({ other: string } & Record<string, string>)>> | undefined;
+
+  /** Tools of the page, which the model may call for what is asked here; none by default. */
+  tools: PageTool[];
 
   /** False when it floats and is closed. */
   readonly isOpen: boolean;

@@ -3,7 +3,7 @@
 import { Connection } from './connection.js';
 import { limitsOf, refusalOf } from './handshake.js';
 import { isUnknownAction, randomID, StoredConversation } from './stored.js';
-/** @import { Answer, ClientFrame, ClientOptions, ClientView, DecideToolCallPayload, Message, Notice, Problem, Rejection, ServerFrame, StoredTurnView, Usage } from './types.d.ts' */
+/** @import { Answer, ClientFrame, ClientOptions, ClientView, DecideToolCallPayload, Message, Notice, PageTool, Problem, Rejection, ServerFrame, StoredTurnView, SubmitToolInputPayload, SubmitToolResultPayload, Usage } from './types.d.ts' */
 
 /** Why connections are closed, by the code of RFC 6455, section 7.4; 0 is what we do ourselves. */
 const losses = { 0: 'disconnected', 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
@@ -27,6 +27,8 @@ export class AssistantError extends Error {
 /** Events: see index.d.ts. */
 export class Client extends EventTarget {
   /** Of the server, or else the socket's own. @type {StoredConversation | import('./tutorial.js').Conversation} */ conversation;
+
+  /** Of the page: the model may call them. @type {PageTool[]} */ tools = [];
 
   #url;
   #connection;
@@ -170,6 +172,16 @@ export class Client extends EventTarget {
     return this.#requestHere('decide_tool_call', decision);
   }
 
+  /** Tells what came of a call of a tool of the page. @param {SubmitToolResultPayload} result */
+  submitResult(result) {
+    return this.#requestHere('submit_tool_result', result);
+  }
+
+  /** Answers what a tool asks. @param {SubmitToolInputPayload} input */
+  submitInput(input) {
+    return this.#requestHere('submit_tool_input', input);
+  }
+
   /** Lets an answer go on that was cut among its calls. @param {string} message_id */
   continue(message_id) {
     return this.#requestHere('continue_answer', { message_id });
@@ -186,7 +198,8 @@ export class Client extends EventTarget {
 
   /** False when there is no connection. @param {ClientFrame} frame */
   send(frame) {
-    return this.#connection.send(frame);
+    const isAsking = this.tools.length && /message$|erate$|tool|answer$/.test(frame.action);
+    return this.#connection.send(isAsking ? /** @type {any} */ ({ ...frame, payload: { .../** @type {any} */ (frame.payload), client_tools: this.tools.map(offered) } }) : frame);
   }
 
   /** @param {ClientFrame} frame @returns {Promise<any>} the payload of the frame that answers */
@@ -226,15 +239,21 @@ export class Client extends EventTarget {
       this.#refuse(frame.payload);
       if (!this.isKept) return; // from before the fallback
     }
-    const { action, payload, ref } = frame;
+    const { action, payload, ref } = /** @type {any} */ (frame);
     const request = this.#requests.get(ref);
     if (request && action !== 'notice') {
       this.#requests.delete(ref);
       if (action === 'error') request.reject(new AssistantError(payload));
       else request.resolve(payload);
     }
+    if (ref && payload?.waiting_for === 'client') this.#run(payload); // whoever asked makes it
     this.#tell('frame', frame);
     if (!request || action !== 'error') this.conversation.receive(frame); // whoever requested it is told
+  }
+
+  async #run(call) {
+    const { run, toolOf } = await import('./tools.js');
+    if (!toolOf(this, call.name)?.approve) run(this, call.message_id, call);
   }
 
   #tell(type, detail) {
@@ -420,6 +439,11 @@ class Turn {
     if (status === 'failed') return this.#on.failed(this.#id, this.#answer);
     this.#on.ended(this.#id, { message_id, model, text, reasoning, parts, finish_reason, usage });
   }
+}
+
+/** @param {PageTool} tool */
+function offered({ name, title, description, inputSchema, parameters = inputSchema }) {
+  return { name, title, description, parameters };
 }
 
 function deferred() {

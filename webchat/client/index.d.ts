@@ -1,5 +1,5 @@
 // The client: a socket that comes back, the conversation that is open, and what becomes of each question.
-import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, DecideToolCallPayload, KnownCall, KnownResult, Limits, MessagesPayload, NoticePayload, Refusal, Rejection, ServerFrame, State, StreamingStartPayload, ToolCallPayload } from './types.js';
+import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, DecideToolCallPayload, KnownCall, KnownResult, Limits, MessagesPayload, NoticePayload, PageTool, Refusal, Rejection, ServerFrame, State, StreamingStartPayload, SubmitToolInputPayload, SubmitToolResultPayload, ToolCallPayload } from './types.js';
 
 export type * from './types.js';
 
@@ -46,6 +46,11 @@ export class Client extends EventTarget {
   /** @param url of the socket, such as wss://chat.example.com/ws/assistants/ */
   constructor(url: string, options?: ClientOptions);
 
+  /**
+   * Tools of the page, which the model may call for what is asked here. Whoever asked makes the calls. The server must allow
+   * them, or it refuses questions as `client_tools_off`. Default: none.
+   */
+  tools: PageTool[];
   readonly state: State;
   /** When it is tried again to connect, as performance.now. */
   readonly retryAt: number;
@@ -89,6 +94,10 @@ export class Client extends EventTarget {
   stop(): void;
   /** Decides about a call that waits. The first decision counts: a later one is rejected as `not_waiting`. */
   decide(decision: DecideToolCallPayload): Promise<ToolCallPayload>;
+  /** Tells what came of a call that waits for the client. Calls of `tools` are told by themselves. */
+  submitResult(result: SubmitToolResultPayload): Promise<ToolCallPayload>;
+  /** Answers what a tool asks whose call waits for input. */
+  submitInput(input: SubmitToolInputPayload): Promise<ToolCallPayload>;
   /** Lets the last answer go on, which ended early and with a call. A call that may have been made is not made again. */
   continue(messageId: string): Promise<StreamingStartPayload | ToolCallPayload>;
   /** Has the view show the messages before those shown. False when there are none, or none can be had now. */

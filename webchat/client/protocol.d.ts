@@ -557,7 +557,7 @@ export interface PongMessage {
 - `content_filtered`: The language model's content filter refused the question.
 - `empty_answer`: The language model sent an answer without text.
 - `tools_unsupported`: The language model asked for a tool, which is not available here.
-- `client_tools_off`: The assistant uses no tools of the page.
+- `client_tools_off`: This page's own tools are not allowed here.
 - `not_waiting`: This decision is no longer needed.
 - `nothing_to_continue`: There is no answer to continue.
 - `storage_unavailable`: The conversation cannot be stored right now.

@@ -62,6 +62,23 @@ export interface Handlers {
   isHidden(): boolean;
 }
 
+/** A tool of the page, in the form that WebMCP gives it. */
+export interface PageTool {
+  /** ASCII letters, digits, underscores and hyphens, 64 at most. Where the server has a tool of that name, the model gets that one. */
+  name: string;
+  /** Its name for people. */
+  title?: string;
+  /** Tells the model what it does and when to call it. */
+  description: string;
+  /** The JSON Schema of its arguments, which are an object. `parameters` is the same. */
+  inputSchema?: object;
+  parameters?: object;
+  /** A person has to agree to each call. Default: it is made at once. */
+  approve?: boolean;
+  /** Makes the call. What it returns is text, JSON, or a result of the Model Context Protocol; what it throws is told to the model. */
+  execute(values: any): unknown;
+}
+
 /** A call of a tool, as far as it is known: from a frame, or from the history. */
 export interface KnownCall extends Omit<ToolCallPart, 'arguments'>, Partial<Pick<ToolCallPayload, 'arguments' | 'approval'>> {
   /** While it is `preparing`: what the model has written of the arguments, as far as it was heard. */

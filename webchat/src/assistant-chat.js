@@ -9,7 +9,7 @@ import { meaning } from './keys.js';
 import { slot } from './layout.js';
 import { inherited, Texts, textsFor } from './texts.js';
 import { followTheme } from './theme.js';
-/** @import { Answer } from '../client/types.d.ts' */
+/** @import { Answer, PageTool } from '../client/types.d.ts' */
 /** @import { Client } from '../client/client.js' */
 /** @import { Words } from './types.d.ts' */
 
@@ -25,6 +25,7 @@ export class AssistantChat extends HTMLElement {
   #key; // in there
   /** @type {Texts | undefined} */ #texts; // once it has started
   /** @type {Record<string, Words> | undefined} */ #ownTexts;
+  /** @type {PageTool[]} */ #tools = [];
   #launcher;
   #isAway = false; // from the document, and so disconnected
   #isStale = false; // what it says, or where it asks, has changed while it was away
@@ -59,7 +60,7 @@ export class AssistantChat extends HTMLElement {
   async #start() {
     const start = ++this.#starts;
     if (start === 1 && this.#is('page')) followTheme(this);
-    for (const name of ['texts', ...reflected]) this.#adoptProperty(name);
+    for (const name of ['texts', 'tools', ...reflected]) this.#adoptProperty(name);
     const texts = await textsFor(this, this.#ownTexts ?? (await this.#fileOfTexts()));
     if (start !== this.#starts) return; // more has changed
     this.#isStale = !this.isConnected;
@@ -158,6 +159,7 @@ export class AssistantChat extends HTMLElement {
 
   /** Texts stay in the chat, but for the questions that the page asks and so knows. @param {Client} client */
   #listen(client) {
+    client.tools = this.#tools;
     const on = (type, tell) => client.addEventListener(type, ({ detail }) => tell(detail));
     let shown;
     on('statechange', ({ state, refusal }) => this.#tell('statechange', { state, ...(refusal && { refusal: refusal.reason }) }));
@@ -291,6 +293,15 @@ export class AssistantChat extends HTMLElement {
   set texts(words) {
     this.#ownTexts = words;
     if (this.#texts) this.#start();
+  }
+
+  get tools() {
+    return this.#tools;
+  }
+
+  set tools(tools) {
+    this.#tools = tools;
+    if (this.#chat) this.#chat.client.tools = tools;
   }
 }
 

@@ -4,8 +4,10 @@
 import { argumentTable } from './arguments.js';
 import { announce } from './buttons.js';
 import css from './calls.css';
+import { isRunning, run } from '../client/tools.js';
 import { Decision } from './decision.js';
 import { adopt, h } from './dom.js';
+import { Inputs } from './inputs.js';
 import english from './texts/calls.js';
 import { visible, visibleText } from './visible.js';
 /** @import { KnownCall, KnownResult } from '../client/types.d.ts' */
@@ -25,7 +27,7 @@ export class Card {
   #body = h('div');
   #result = h('div');
   #end = h('div');
-  /** @type {Decision | undefined} */ #decision;
+  /** @type {Decision | Inputs | undefined} */ #decision;
   /** @type {KnownCall | undefined} */ #call; // as it was shown last
   #frame = 0; // in which the draft is shown
 
@@ -49,19 +51,19 @@ export class Card {
   #showCall(call) {
     const was = this.#call?.state;
     this.#call = call;
-    const { title, name, state } = call;
+    const { title, name, state, waiting_for } = call;
     const label = visibleText(title || name);
     if (was !== state) {
       this.#title.replaceChildren(...visible(title || name));
       this.#name.replaceChildren(...visible(title ? name : ''));
-      this.#state.textContent = this.#texts.say(`call.${state}`) || state;
+      this.#state.textContent = this.#texts.say(state === 'waiting' && waiting_for !== 'approval' ? `call.waiting.${waiting_for}` : `call.${state}`) || state;
       this.#element.dataset.call = state;
       this.#element.ariaLabel = [label, this.#state.textContent].join(': ');
     }
     if (state === 'preparing') this.#frame ||= requestAnimationFrame(() => this.#showDraft());
     else this.#showArguments(call);
     this.#showDecision(call);
-    if (state === 'waiting' && was !== state) announce(this.#element, this.#texts.say('waits', { title: label }));
+    if (state === 'waiting' && was !== state) announce(this.#element, this.#texts.say(waiting_for === 'input' ? 'asks' : 'waits', { title: label }));
     else if (was === 'waiting' && was !== state) announce(this.#element, this.#element.ariaLabel);
   }
 
@@ -82,9 +84,9 @@ export class Card {
   // Whoever is deciding keeps what was typed, and the keyboard's place when somebody else has decided.
   /** @param {KnownCall} call */
   #showDecision(call) {
-    const isWaiting = call.state === 'waiting' && call.waiting_for === 'approval';
+    const isWaiting = call.state === 'waiting' && !(call.waiting_for === 'client' && isRunning(call));
     if (isWaiting && !this.#decision) {
-      this.#decision = new Decision(call, (decision) => this.#actions.decide({ message_id: this.#messageID, ...decision }), this.#texts);
+      this.#decision = this.#ask(call);
       this.#body.after(this.#decision.element);
     } else if (isWaiting && this.#decision) {
       this.#decision.call = call;
@@ -93,6 +95,18 @@ export class Card {
       this.#decision.element.remove();
       this.#decision = undefined;
     }
+  }
+
+  /** @param {KnownCall} call */
+  #ask(call) {
+    const client = this.#actions.client();
+    const about = { message_id: this.#messageID };
+    if (call.waiting_for === 'input') return new Inputs(call, (input) => client.submitInput({ ...about, ...input }), this.#texts);
+    const decide = (decision) => {
+      const isOurs = call.waiting_for === 'client' && decision.decision === 'approve';
+      return isOurs ? run(client, this.#messageID, call) : client.decide({ ...about, ...decision });
+    };
+    return new Decision(call, decide, this.#texts);
   }
 
   /** @param {KnownResult} result */
@@ -115,7 +129,7 @@ export class Card {
     if (!cuts.includes(reason)) return;
     const fault = h('p', { className: 'fault', role: 'alert', dir: 'auto' });
     const button = h('button', { type: 'button', className: 'continue' }, this.#texts.say('continue'));
-    button.onclick = () => this.#actions.goOn(this.#messageID).catch(({ reason, message }) => (fault.textContent = this.#texts.explain({ reason, detail: message })));
+    button.onclick = () => this.#actions.client().continue(this.#messageID).catch(({ reason, message }) => (fault.textContent = this.#texts.explain({ reason, detail: message })));
     this.#end.append(button, fault);
   }
 

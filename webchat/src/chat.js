@@ -34,8 +34,7 @@ export class Chat {
     refused: (turn, question, replaces) => this.#composer.takeBack(turn, question, replaces),
     submit: () => this.#composer.submit(),
     regenerate: () => this.client.regenerate(),
-    decide: (decision) => this.client.decide(decision),
-    goOn: (id) => this.client.continue(id),
+    client: () => this.client,
     changed: () => this.#composer.showButtons(),
   };
 

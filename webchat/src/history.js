@@ -13,7 +13,7 @@ const final = new Set([
   'not_found',
   'nothing_to_regenerate',
   'not_waiting',
-  'nothing_to_continue',
+  'client_tools_off', 'nothing_to_continue',
   'provider_rejected',
   'context_overflow',
   'content_filtered',

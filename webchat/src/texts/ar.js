@@ -63,6 +63,8 @@ export default {
   // how far a call is
   'call.preparing': 'قيد التحضير…',
   'call.waiting': 'في انتظار الموافقة',
+  'call.waiting.client': 'بانتظار الصفحة',
+  'call.waiting.input': 'بانتظار إجابتك',
   'call.running': 'قيد التنفيذ…',
   'call.done': 'تم',
   'call.failed': 'فشل',
@@ -70,15 +72,20 @@ export default {
   'call.unknown': 'لا يُعرف هل نُفّذ هذا',
 
   // the decision
+  asks: 'يسألك {title} شيئًا.',
   waits: 'ينتظر {title} موافقتك.',
   decide_by: 'قرّر قبل {time}. بعد ذلك يُرفض.',
   approve: 'موافقة',
   approve_changed: 'موافقة مع التغييرات',
+  remember: 'لا تسأل مجددًا عن هذه الأداة في هذه المحادثة',
   deny: 'رفض',
   deny_reason: 'السبب إن شئت. يقرؤه النموذج.',
   arguments_json: 'المعاملات بصيغة JSON',
   no_object: 'هذا ليس كائن JSON.',
   not_accepted: 'لم يُقبل: {problem}',
+  send_input: 'إرسال',
+  decline: 'رفض الإجابة',
+  no_choice: 'دون اختيار',
   continue: 'متابعة',
 
   // the conversations

@@ -63,6 +63,8 @@ export default {
   // how far a call is
   'call.preparing': 'Wird vorbereitet …',
   'call.waiting': 'Wartet auf Genehmigung',
+  'call.waiting.client': 'Wartet auf die Seite',
+  'call.waiting.input': 'Wartet auf Ihre Antwort',
   'call.running': 'Läuft …',
   'call.done': 'Erledigt',
   'call.failed': 'Fehlgeschlagen',
@@ -70,15 +72,20 @@ export default {
   'call.unknown': 'Es ist nicht bekannt, ob dies ausgeführt wurde',
 
   // the decision
+  asks: '{title} fragt Sie etwas.',
   waits: '{title} wartet auf Ihre Genehmigung.',
   decide_by: 'Entscheiden Sie bis {time}. Danach wird es abgelehnt.',
   approve: 'Genehmigen',
   approve_changed: 'Mit Änderungen genehmigen',
+  remember: 'Für dieses Werkzeug in dieser Unterhaltung nicht mehr fragen',
   deny: 'Ablehnen',
   deny_reason: 'Grund, wenn Sie möchten. Das Sprachmodell liest ihn.',
   arguments_json: 'Argumente als JSON',
   no_object: 'Das ist kein JSON-Objekt.',
   not_accepted: 'Nicht angenommen: {problem}',
+  send_input: 'Senden',
+  decline: 'Nicht beantworten',
+  no_choice: 'Keine Auswahl',
   continue: 'Fortsetzen',
 
   // the conversations

@@ -63,6 +63,8 @@ export default {
   // how far a call is
   'call.preparing': 'En preparación…',
   'call.waiting': 'A la espera de aprobación',
+  'call.waiting.client': 'A la espera de la página',
+  'call.waiting.input': 'A la espera de su respuesta',
   'call.running': 'En curso…',
   'call.done': 'Hecho',
   'call.failed': 'Ha fallado',
@@ -70,15 +72,20 @@ export default {
   'call.unknown': 'No se sabe si esto se ha hecho',
 
   // the decision
+  asks: '{title} le pregunta algo.',
   waits: '{title} espera su aprobación.',
   decide_by: 'Decida antes de {time}. Después se denegará.',
   approve: 'Aprobar',
   approve_changed: 'Aprobar con cambios',
+  remember: 'No volver a preguntar por esta herramienta en esta conversación',
   deny: 'Denegar',
   deny_reason: 'Motivo, si lo desea. El modelo lo leerá.',
   arguments_json: 'Argumentos en JSON',
   no_object: 'Esto no es un objeto JSON.',
   not_accepted: 'No aceptado: {problem}',
+  send_input: 'Enviar',
+  decline: 'No responder',
+  no_choice: 'Sin elección',
   continue: 'Continuar',
 
   // the conversations

@@ -63,6 +63,8 @@ export default {
   // how far a call is
   'call.preparing': 'En préparation…',
   'call.waiting': 'En attente d’approbation',
+  'call.waiting.client': 'En attente de la page',
+  'call.waiting.input': 'En attente de votre réponse',
   'call.running': 'En cours…',
   'call.done': 'Terminé',
   'call.failed': 'Échec',
@@ -70,15 +72,20 @@ export default {
   'call.unknown': 'On ignore si cela a été fait',
 
   // the decision
+  asks: '{title} vous pose une question.',
   waits: '{title} attend votre approbation.',
   decide_by: 'Décidez avant le {time}. Ensuite, l’appel sera refusé.',
   approve: 'Approuver',
   approve_changed: 'Approuver avec les modifications',
+  remember: 'Ne plus demander pour cet outil dans cette conversation',
   deny: 'Refuser',
   deny_reason: 'Raison, facultative. Le modèle la lira.',
   arguments_json: 'Arguments au format JSON',
   no_object: 'Ce n’est pas un objet JSON.',
   not_accepted: 'Non accepté : {problem}',
+  send_input: 'Envoyer',
+  decline: 'Ne pas répondre',
+  no_choice: 'Aucun choix',
   continue: 'Continuer',
 
   // the conversations

@@ -63,6 +63,8 @@ export default {
   // how far a call is
   'call.preparing': '準備中…',
   'call.waiting': '承認待ち',
+  'call.waiting.client': 'ページを待っています',
+  'call.waiting.input': '回答を待っています',
   'call.running': '実行中…',
   'call.done': '完了',
   'call.failed': '失敗',
@@ -70,15 +72,20 @@ export default {
   'call.unknown': '実行されたかどうか不明',
 
   // the decision
+  asks: '{title}から質問があります。',
   waits: '{title}が承認を待っています。',
   decide_by: '{time}までに決めてください。それを過ぎると拒否されます。',
   approve: '承認',
   approve_changed: '変更して承認',
+  remember: 'この会話ではこのツールについて再度確認しない',
   deny: '拒否する',
   deny_reason: '理由（任意）。言語モデルに伝えられます。',
   arguments_json: '引数（JSON）',
   no_object: 'JSON オブジェクトではありません。',
   not_accepted: '受け付けられません: {problem}',
+  send_input: '送信',
+  decline: '回答しない',
+  no_choice: '選択なし',
   continue: '続ける',
 
   // the conversations

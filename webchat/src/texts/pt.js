@@ -63,6 +63,8 @@ export default {
   // how far a call is
   'call.preparing': 'Em preparação…',
   'call.waiting': 'Aguardando aprovação',
+  'call.waiting.client': 'Aguardando a página',
+  'call.waiting.input': 'Aguardando sua resposta',
   'call.running': 'Em execução…',
   'call.done': 'Concluído',
   'call.failed': 'Falhou',
@@ -70,15 +72,20 @@ export default {
   'call.unknown': 'Não se sabe se isto foi feito',
 
   // the decision
+  asks: '{title} faz uma pergunta.',
   waits: '{title} aguarda sua aprovação.',
   decide_by: 'Decida até {time}. Depois disso, será negado.',
   approve: 'Aprovar',
   approve_changed: 'Aprovar com alterações',
+  remember: 'Não perguntar de novo sobre esta ferramenta nesta conversa',
   deny: 'Negar',
   deny_reason: 'Motivo, se quiser. O modelo o lerá.',
   arguments_json: 'Argumentos em JSON',
   no_object: 'Isto não é um objeto JSON.',
   not_accepted: 'Não aceito: {problem}',
+  send_input: 'Enviar',
+  decline: 'Não responder',
+  no_choice: 'Sem escolha',
   continue: 'Continuar',
 
   // the conversations

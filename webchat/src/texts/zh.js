@@ -63,6 +63,8 @@ export default {
   // how far a call is
   'call.preparing': '准备中…',
   'call.waiting': '等待批准',
+  'call.waiting.client': '正在等待页面',
+  'call.waiting.input': '正在等待您的回答',
   'call.running': '运行中…',
   'call.done': '已完成',
   'call.failed': '失败',
@@ -70,15 +72,20 @@ export default {
   'call.unknown': '不知道是否已执行',
 
   // the decision
+  asks: '{title} 有问题要问您。',
   waits: '{title} 正在等待您的批准。',
   decide_by: '请在 {time} 之前决定，逾期将被拒绝。',
   approve: '批准',
   approve_changed: '按修改批准',
+  remember: '在此对话中不再询问此工具',
   deny: '拒绝',
   deny_reason: '原因（可选），语言模型会看到。',
   arguments_json: '参数（JSON）',
   no_object: '这不是 JSON 对象。',
   not_accepted: '未被接受：{problem}',
+  send_input: '发送',
+  decline: '不回答',
+  no_choice: '不选择',
   continue: '继续',
 
   // the conversations
