@@ -124,8 +124,8 @@ func (s *toolScript) waits() {
 	s.happens("streaming", `"content":"Let me see."`)
 	s.happens("tool_call", toolAnswer+`,`+toolWrites+`,"state":"preparing"`)
 	s.happens("tool_call_args", toolAnswer+`,"call_id":"c1","content":"{\"order\":"`)
-	s.happens("tool_call", toolAnswer+`,`+toolWrites+`,`+toolWaits+`,`+toolArguments+`,"approval":{"editable":true,"expires_at":"2100-01-01T00:00:00Z"}`)
-	s.happens("tool_call", toolAnswer+`,`+toolReads+`,`+toolWaits+`,"arguments":{},"approval":{"editable":true,"expires_at":"2100-01-01T00:00:00Z"}`)
+	s.happens("tool_call", toolAnswer+`,`+toolWrites+`,`+toolWaits+`,`+toolArguments+`,"approval":{"editable":true,"may_remember":true,"expires_at":"2100-01-01T00:00:00Z"}`)
+	s.happens("tool_call", toolAnswer+`,`+toolReads+`,`+toolWaits+`,"arguments":{},"approval":{"editable":true,"may_remember":true,"expires_at":"2100-01-01T00:00:00Z"}`)
 	s.happens("complete_streaming", toolAnswer+`,"content":"","finish_reason":"waiting"`)
 	s.stored("waiting", `{`+toolWrites+`,`+toolWaits+`,`+toolArguments+`},{`+toolReads+`,`+toolWaits+`,"arguments":{}}`)
 }
@@ -254,7 +254,7 @@ func TestToolContinue(t *testing.T) {
 	<-s.heard
 	s.happens("streaming_start", toolAnswer+`,"content":"","model":"m","resumed":true`)
 	page.WaitFor(`!$(".continue") && $(".call").matches(":focus")`)
-	s.happens("tool_call", toolAnswer+`,`+toolReads+`,`+toolWaits+`,"arguments":{},"approval":{"editable":false,"expires_at":"2100-01-01T00:00:00Z"}`)
+	s.happens("tool_call", toolAnswer+`,`+toolReads+`,`+toolWaits+`,"arguments":{},"approval":{"editable":false,"may_remember":false,"expires_at":"2100-01-01T00:00:00Z"}`)
 	s.happens("complete_streaming", toolAnswer+`,"content":"","finish_reason":"waiting","usage":{"input_tokens":1,"output_tokens":2,"total_tokens":3,"estimated":false}`)
 	page.WaitFor(toolStates + ` === "unknown,waiting" && $(".approve") && !$(".change") && $$(".usage").length === 1`)
 	s.happens("tool_call", toolAnswer+`,`+toolReads+`,"state":"denied","arguments":{}`)
