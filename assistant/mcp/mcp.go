@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,6 +129,19 @@ func (s *Source) Close() error {
 		s.http.CloseIdleConnections()
 	}
 	return nil
+}
+
+// Warm asks for the list of tools in the background, so that the first question has it: a program may take seconds to start.
+// Where a header is another one for each user, it does nothing.
+func (s *Source) Warm() {
+	for _, value := range s.header {
+		if strings.Contains(value, "{") {
+			return
+		}
+	}
+	if l, err := s.lineOf(assistant.Peer{}); err == nil {
+		s.current(l)
+	}
 }
 
 // Tools returns the server's tools that are allowed. It waits for them for less than a second. If they are not known

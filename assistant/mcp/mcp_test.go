@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -331,4 +333,21 @@ func TestRefresh(t *testing.T) {
 			t.Errorf("asked for %d pages, want %d", n, pages)
 		}
 	})
+}
+
+// TestWarm holds that a list is asked for before the first question, where all users have the same header.
+func TestWarm(t *testing.T) {
+	server := serve(t, serverOptions{version: newest})
+	own := open(t, Config{URL: server.URL, Header: map[string]string{"Authorization": "Bearer {http.auth.user.token}"}})
+	own.Warm()
+	shared := open(t, Config{URL: server.URL})
+	shared.Warm()
+	eventually(t, "the list was asked for", func() bool {
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		return len(shared.lines) == 1 && slices.ContainsFunc(slices.Collect(maps.Values(shared.lines)), func(l *line) bool { return l.list != nil })
+	})
+	if n := server.calls.lists.Load(); len(own.lines) > 0 || n == 0 {
+		t.Errorf("%d lists were asked for; with a header of each user's own there are %d", n, len(own.lines))
+	}
 }

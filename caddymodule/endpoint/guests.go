@@ -52,6 +52,10 @@ type ToolSource interface {
 	Tools() assistant.Tools
 }
 
+// Starter is implemented by a [ToolSource] that has something to do when its configuration begins to serve. Start returns at
+// once.
+type Starter interface{ Start() }
+
 // ClientToolSource is implemented by a module in the same namespace that lets clients bring tools of their own.
 type ClientToolSource interface {
 	// AllowClientTools does nothing.
@@ -73,6 +77,9 @@ func (h *Handler) loadTools(ctx caddy.Context) error {
 			h.ownTools = true
 		case ToolSource:
 			h.tools = append(h.tools, source.Tools())
+			if s, ok := source.(Starter); ok {
+				h.starters = append(h.starters, s)
+			}
 		default:
 			return fmt.Errorf("module %T is not a source of tools", module)
 		}

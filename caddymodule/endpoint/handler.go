@@ -195,7 +195,8 @@ type Handler struct {
 	app       *App
 	chain     *chain.Chain
 	tools     toolset.Set
-	ownTools  bool // clients may bring tools of their own
+	starters  []Starter // of the tools
+	ownTools  bool      // clients may bring tools of their own
 	storeKey  string
 	storeName string
 	openStore func(context.Context) (assistant.Store, error)
@@ -272,6 +273,9 @@ func (h *Handler) start() (err error) {
 		h.hub.Sweep(h.ctx, time.Duration(h.Retention))
 	}
 	h.hub.Expire(h.ctx)
+	for _, s := range h.starters {
+		s.Start()
+	}
 	return nil
 }
 

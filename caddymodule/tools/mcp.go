@@ -119,6 +119,9 @@ func (m *MCP) title() string { return strings.TrimSpace("tools mcp " + m.Label) 
 // Tools returns the server's tools.
 func (m *MCP) Tools() assistant.Tools { return m.tools }
 
+// Start implements endpoint.Starter: it connects to the server, or starts the program.
+func (m *MCP) Start() { m.source.Warm() }
+
 // Cleanup ends the sessions and the program. After a reload it waits for calls that are under way, in the background.
 func (m *MCP) Cleanup() error {
 	switch {
