@@ -27,6 +27,9 @@ type Config struct {
 	// Bearer {http.auth.user.token}. The values appear in no log and no error.
 	Header map[string]string `json:"header,omitempty"`
 
+	// How a token for the server is got, which goes into the header Authorization. Default: none is
+	OAuth *OAuth `json:"oauth,omitempty"`
+
 	// A program and its arguments instead of a URL. It is started when it is first needed, once for all users, and
 	// asked over its standard input and output.
 	Command []string `json:"command,omitempty"`
@@ -90,6 +93,7 @@ func (c Config) validate() error {
 		c.checkServer(),
 		// The protocol's own headers, which the SDK sets.
 		outbound.CheckHeader(c.Header, "Accept", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id"),
+		c.OAuth.validate(c.Header),
 		c.checkEnv(),
 		checkGlobs("allow", c.Allow), checkGlobs("deny", c.Deny), checkGlobs("repeatable", c.Repeatable),
 		c.checkApprove(),
@@ -114,6 +118,8 @@ func (c Config) checkServer() error {
 		return errors.New("command: expected a program, found nothing")
 	case c.URL == "" && c.Header != nil:
 		return errors.New("header: expected only with url")
+	case c.URL == "" && c.OAuth != nil:
+		return errors.New("oauth: expected only with url")
 	case c.URL != "" && c.Env != nil:
 		return errors.New("env: expected only with command")
 	case c.URL == "":

@@ -40,14 +40,25 @@ func (f *flight) refused() bool {
 type tripper struct {
 	next   http.RoundTripper
 	header http.Header
+	tokens *tokens // nil = none are needed
 }
 
 func (t *tripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	maps.Copy(req.Header, t.header)
+	if t.tokens != nil {
+		authorization, err := t.tokens.header()
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", authorization)
+	}
 	res, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
+	}
+	if res.StatusCode == http.StatusUnauthorized && t.tokens != nil {
+		t.tokens.refused()
 	}
 	if f, ok := req.Context().Value(flightKey{}).(*flight); ok && req.Method == http.MethodPost {
 		f.status.CompareAndSwap(0, int32(res.StatusCode))

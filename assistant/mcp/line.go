@@ -194,7 +194,7 @@ func (s *Source) update(l *line) {
 	l.asking = nil
 	s.mu.Unlock()
 	if err != nil {
-		asked.err = errors.New(l.secrets.Shorten(err.Error()))
+		asked.err = errors.New(s.shorten(l, err.Error()))
 		s.log.Warn("the server does not tell its tools", zap.String("server", s.label), zap.Error(asked.err))
 	}
 	close(asked.done)
@@ -297,7 +297,7 @@ func (s *Source) replace(l *line, session *session, found *list) {
 	l.list, session.listed = found, true
 	s.mu.Unlock()
 	if len(found.faults) > 0 && (before == nil || !slices.Equal(before.faults, found.faults)) {
-		s.log.Warn("tools are left out", zap.String("server", s.label), zap.Strings("tools", shortened(l.secrets, found.faults)))
+		s.log.Warn("tools are left out", zap.String("server", s.label), zap.Strings("tools", shortened(slices.Concat(s.tokens.secrets(), l.secrets), found.faults)))
 	}
 	if changed := changedTools(before, found); len(changed) > 0 {
 		s.log.Warn("tools have changed their description or parameters", zap.String("server", s.label), zap.Strings("tools", changed))

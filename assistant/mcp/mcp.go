@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,7 @@ type Source struct {
 	secrets  outbound.Secrets // of all users: what an error must not show
 	hidden   outbound.Secrets // of all users: what a result must not show
 	http     *http.Transport  // nil with a program
+	tokens   *tokens          // nil where none are needed
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -86,6 +88,7 @@ func New(c Config) (*Source, error) {
 		s.http = outbound.NewTransport(s.timeout)
 		s.http.IdleConnTimeout = keepAlive
 		s.http.MaxIdleConnsPerHost = 16
+		s.tokens = newTokens(s.ctx, c.OAuth, s.http, http.Client{Timeout: s.timeout})
 	}
 	return s, nil
 }
@@ -101,6 +104,9 @@ func secretsOf(c Config) (all, credentials outbound.Secrets) {
 				granting = append(granting, of...)
 			}
 		}
+	}
+	if c.OAuth != nil {
+		values, granting = append(values, c.OAuth.ClientSecret, c.OAuth.TokenURL), append(granting, c.OAuth.ClientSecret)
 	}
 	for name, value := range c.Env {
 		values = append(values, value)
@@ -187,6 +193,16 @@ func (s *Source) fault(err error) error { return fmt.Errorf("mcp server %s: %w",
 // notCalled wraps why a call was not made.
 func (s *Source) notCalled(err error) error {
 	return fmt.Errorf("%w: mcp server %s: %w", assistant.ErrNotCalled, s.label, err)
+}
+
+// shorten returns the text of an error without secrets.
+func (s *Source) shorten(l *line, text string) string {
+	return slices.Concat(s.tokens.secrets(), l.secrets).Shorten(text)
+}
+
+// redact returns the text of a result without secrets.
+func (s *Source) redact(l *line, text string) string {
+	return slices.Concat(s.tokens.secrets(), l.hidden).Redact(text)
 }
 
 // Call makes a call of one of the tools.
@@ -320,7 +336,7 @@ func (s *Source) endIfStuck(ctx context.Context, a attempt) (returned func()) {
 func (s *Source) settle(ctx, limited context.Context, a attempt, f *flight, o outcome) (assistant.Result, error) {
 	switch {
 	case o.err == nil:
-		return a.convert(o.result)
+		return s.convert(a, o.result)
 	case limited.Err() != nil:
 		return assistant.Result{}, s.interrupted(ctx, a, f)
 	}
@@ -328,7 +344,7 @@ func (s *Source) settle(ctx, limited context.Context, a attempt, f *flight, o ou
 		return s.answered(a, answer)
 	}
 	s.retire(a.line, a.session)
-	err := errors.New(a.line.secrets.Shorten(o.err.Error()))
+	err := errors.New(s.shorten(a.line, o.err.Error()))
 	if s.http != nil && (!f.sent.Load() || f.refused()) {
 		return assistant.Result{}, s.notCalled(err)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // convert returns the server's result as ours.
-func (a attempt) convert(theirs *sdk.CallToolResult) (assistant.Result, error) {
+func (s *Source) convert(a attempt, theirs *sdk.CallToolResult) (assistant.Result, error) {
 	if theirs.NeedsInput() {
 		return needs(a.call, theirs)
 	}
@@ -35,12 +35,12 @@ func (a attempt) convert(theirs *sdk.CallToolResult) (assistant.Result, error) {
 		if err != nil {
 			return result, fmt.Errorf("structured content: %w", err)
 		}
-		if shown := json.RawMessage(a.line.hidden.Redact(string(structured))); json.Valid(shown) {
+		if shown := json.RawMessage(s.redact(a.line, string(structured))); json.Valid(shown) {
 			result.Structured = shown
 		}
 	}
 	texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
-	result.Text = strings.ToValidUTF8(a.line.hidden.Redact(strings.Join(texts, "\n")), "\ufffd")
+	result.Text = strings.ToValidUTF8(s.redact(a.line, strings.Join(texts, "\n")), "\ufffd")
 	switch {
 	case result.Text != "":
 	case result.Structured != nil:
@@ -96,7 +96,7 @@ var refusals = []int64{
 // answered is the outcome of a call that the server has answered with an error of the protocol. Its text is for the
 // operator.
 func (s *Source) answered(a attempt, answer *jsonrpc.Error) (assistant.Result, error) {
-	text := a.line.secrets.Shorten(answer.Message)
+	text := s.shorten(a.line, answer.Message)
 	if slices.Contains(refusals, answer.Code) {
 		return assistant.Result{}, s.notCalled(fmt.Errorf("error %d: %s", answer.Code, text))
 	}

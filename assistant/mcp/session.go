@@ -65,7 +65,7 @@ func (s *Source) newTransport(header http.Header) (sdk.Transport, *exec.Cmd) {
 	}
 	return &sdk.StreamableClientTransport{
 		Endpoint:             s.url,
-		HTTPClient:           &http.Client{Transport: &tripper{s.http, header}, CheckRedirect: outbound.Stay},
+		HTTPClient:           &http.Client{Transport: &tripper{s.http, header, s.tokens}, CheckRedirect: outbound.Stay},
 		DisableStandaloneSSE: true,
 		MaxEventSize:         outbound.MaxResponse,
 	}, nil

@@ -49,6 +49,7 @@ func (m *MCP) Settings() setting.Table {
 		{Name: "command", Value: setting.Texts("<program> <arg...>").Into(&m.Command), Help: "of one that is started once for all users"},
 		{Name: "env", Value: setting.SecretPair("<name> <value>", "a name and a value, in quotes where it has spaces", &m.Env), Help: "of the program, besides PATH and HOME; may be repeated"},
 		{Name: "header", Value: setting.SecretPair("<name> <value>", "a name and a value, in quotes where it has spaces", &m.Header), Help: `of every request, such as Authorization "Bearer {http.auth.user.token}"; may be repeated`},
+		{Name: "oauth", Value: setting.Block(&m.OAuth, oauthSettings), Without: "none", Help: "gets a token for the server, one for all users"},
 		{Name: "allow", Value: setting.Texts("<glob...>").Into(&m.Allow), Without: "all tools", Help: "by the server's names"},
 		{Name: "deny", Value: setting.Texts("<glob...>").Into(&m.Deny), Without: "none"},
 		{Name: "approve", Value: setting.Each(rule(), &m.Approve), Without: "writes", Help: "which calls a person must agree to; may be repeated, the last that names a tool decides"},
@@ -56,6 +57,16 @@ func (m *MCP) Settings() setting.Table {
 		{Name: "untrusted", Value: setting.Flag().Into(&m.Untrusted), Default: "off", Help: "strangers may write what the tools return"},
 		{Name: "timeout", Value: setting.Duration().Into(&m.Timeout), Default: "30s"},
 		{Name: "refresh", Value: setting.Duration().Into(&m.Refresh), Default: "5m", Help: "the list of tools is at most this old"},
+	}}
+}
+
+// oauthSettings is the table of oauth.
+func oauthSettings(o *mcp.OAuth) setting.Table {
+	return setting.Table{{
+		{Name: "token_url", Value: setting.Secret("<url>", &o.TokenURL), Help: "required"},
+		{Name: "client_id", Value: setting.Secret("<id>", &o.ClientID), Help: "required"},
+		{Name: "client_secret", Value: setting.Secret("<secret>", &o.ClientSecret), Help: "required"},
+		{Name: "scopes", Value: setting.Texts("<scope...>").Into(&o.Scopes)},
 	}}
 }
 
@@ -99,6 +110,10 @@ func (m *MCP) config() (mcp.Config, error) {
 	c.Timeout, c.Refresh = time.Duration(m.Timeout), time.Duration(m.Refresh)
 	c.Command, c.Env, c.Header = slices.Clone(c.Command), maps.Clone(c.Env), maps.Clone(c.Header)
 	errs := []error{fill("url", &c.URL)}
+	if m.OAuth != nil {
+		c.OAuth = new(*m.OAuth)
+		errs = append(errs, fill("oauth token_url", &c.OAuth.TokenURL), fill("oauth client_id", &c.OAuth.ClientID), fill("oauth client_secret", &c.OAuth.ClientSecret))
+	}
 	for i := range c.Command {
 		errs = append(errs, fill("command", &c.Command[i]))
 	}
