@@ -14,6 +14,8 @@ type Private struct {
 	MessageID string `json:"message_id,omitempty"`
 	// Inputs are what calls of that answer need to go on.
 	Inputs []PendingInput `json:"inputs,omitempty"`
+	// Hidden is what the model wants to get back when that answer goes on.
+	Hidden []Hidden `json:"hidden,omitempty"`
 }
 
 // Grant is a tool that needs no more approval, as long as it is what it was.
@@ -34,7 +36,7 @@ func (p Private) Has(t Tool) bool { return slices.Contains(p.Grants, Grant{t.Nam
 
 // Clone returns a copy that shares nothing that changes.
 func (p Private) Clone() Private {
-	p.Grants, p.Inputs = slices.Clone(p.Grants), slices.Clone(p.Inputs)
+	p.Grants, p.Inputs, p.Hidden = slices.Clone(p.Grants), slices.Clone(p.Inputs), slices.Clone(p.Hidden)
 	return p
 }
 
@@ -46,6 +48,9 @@ func (p Private) Size() int {
 	}
 	for _, in := range p.Inputs {
 		n += int(unsafe.Sizeof(in)) + len(in.CallID) + len(in.State) + len(in.Answers)
+	}
+	for _, h := range p.Hidden {
+		n += int(unsafe.Sizeof(h)) + len(h.From.Provider) + len(h.From.Model) + len(h.Item)
 	}
 	return n
 }

@@ -2,6 +2,7 @@ package assistant
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 
 	"go.uber.org/zap/zapcore"
@@ -58,6 +59,16 @@ type Turn struct {
 	Role    Role // RoleUser or RoleAssistant
 	Content string
 	Parts   Parts
+	// Hidden is what the model wants to get back, of the last turn where that is an answer.
+	Hidden []Hidden
+}
+
+// Hidden is something that a model wants to get back as it was, when it goes on after calls: its reasoning, encrypted. No
+// client gets it, and no other Source.
+type Hidden struct {
+	Step int             `json:"step"` // in which the model was asked, from 1 on; the engine sets it
+	From Source          `json:"from"` // the engine sets it
+	Item json.RawMessage `json:"item"`
 }
 
 // Delta is one step of an answer. Any of its fields may be empty, also all of them: keep-alives and
@@ -70,6 +81,7 @@ type Delta struct {
 	Usage        *Usage       // set at most once: at or after the finish reason, or alone right before the error
 	Fallback     *Fallback    // set alone and before any text: another provider answers
 	Calls        *[]CallPiece // the next pieces of calls of tools
+	Hidden       *Hidden      // to come back in the next request, if there is one after calls
 	// More says that the next value, whatever it is, comes without a wait, so that both can be shown together. It saves
 	// time, and may always be false.
 	More bool

@@ -78,7 +78,7 @@ func (c *Conversation) end(t *turn, err error, at time.Time) (assistant.Ending, 
 	answer, status := shown.Ended(assistant.Completed{FinishReason: t.finish, Usage: t.whole()})
 	question := t.question
 	question.Status = status
-	return assistant.Ending{At: at, Messages: []assistant.Message{question, answer}, Events: c.unstored(t.ending(err, at)), Private: t.private.changed()}, answer
+	return assistant.Ending{At: at, Messages: []assistant.Message{question, answer}, Events: c.unstored(t.ending(err, at)), Private: t.toKeep()}, answer
 }
 
 // storeEnd stores the final messages. Where the store does not take them, the answer is failed and is

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/view"
 )
 
 const (
@@ -12,6 +13,8 @@ const (
 	maxGrants = 128
 	// maxInputState is how much a tool may want back with the answers to what it asks, in bytes.
 	maxInputState = 64 << 10
+	// maxHidden is how much a model may want back in one answer, in bytes. What is beyond is not kept.
+	maxHidden = 512 << 10
 )
 
 // private is what the conversation keeps for itself, as a turn knows it.
@@ -37,9 +40,34 @@ func (c *Conversation) readPrivate(t *turn) (err error) {
 	}
 	p.isRead = true
 	if p.MessageID != t.id {
-		p.MessageID, p.Inputs = t.id, nil
+		p.MessageID, p.Inputs, p.Hidden = t.id, nil, nil
+	}
+	if t.resumed {
+		t.hidden = p.Hidden
 	}
 	return nil
+}
+
+// hide keeps what the model wants to get back.
+func (t *turn) hide(h assistant.Hidden) {
+	if t.hiddenSize += len(h.Item); t.hiddenSize <= maxHidden {
+		h.Step, h.From = t.steps, t.source
+		t.hidden = append(slices.Clip(t.hidden), h)
+	}
+}
+
+// toKeep returns what is to be stored at the end of a leg; nil where nothing has changed. What the model wants to get back is
+// kept as long as the answer may go on.
+func (t *turn) toKeep() *assistant.Private {
+	p := &t.private
+	var hidden []assistant.Hidden
+	if view.StatusOf(t.finish) != assistant.StatusComplete {
+		hidden = t.hidden
+	}
+	if p.isRead && len(hidden) != len(p.Hidden) {
+		p.Hidden, p.isChanged = hidden, true
+	}
+	return p.changed()
 }
 
 // ownPrivate is what the connection's own conversation keeps.

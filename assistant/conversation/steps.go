@@ -88,7 +88,7 @@ func (c *Conversation) run(t *turn, o output) error {
 func (c *Conversation) request(t *turn) assistant.Request {
 	req := assistant.Request{Instructions: t.instructions, Turns: append(slices.Clip(t.history), window.Turn(t.question)), MaxTokens: t.meter.Limit()}
 	if parts := c.parts(); len(parts) > 0 {
-		req.Turns = append(req.Turns, assistant.Turn{Role: assistant.RoleAssistant, Content: parts.Text(), Parts: parts})
+		req.Turns = append(req.Turns, assistant.Turn{Role: assistant.RoleAssistant, Content: parts.Text(), Parts: parts, Hidden: t.hidden})
 	}
 	if t.steps+1 < t.assistant.MaxSteps {
 		req.Tools = t.toolbox.tools

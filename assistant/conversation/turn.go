@@ -57,12 +57,14 @@ type turn struct {
 	// the answering goroutine's
 	meter      limits.Meter
 	toolbox    toolbox
-	private    private         // where writing is held, too
-	drafts     []draft         // calls that the model writes
-	steps      int             // how often the model was asked, also before the answer went on
-	calls      int             // of tools, that have ended
-	kept       int             // of their results, in bytes
-	spent      assistant.Usage // of the steps before this one
+	private    private            // where writing is held, too
+	hidden     []assistant.Hidden // of this answer
+	hiddenSize int                // of these, in bytes
+	drafts     []draft            // calls that the model writes
+	steps      int                // how often the model was asked, also before the answer went on
+	calls      int                // of tools, that have ended
+	kept       int                // of their results, in bytes
+	spent      assistant.Usage    // of the steps before this one
 	finish     assistant.FinishReason
 	reason     assistant.Reason // why it failed; "" = it did not
 	usage      *assistant.Usage

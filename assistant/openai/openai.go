@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -71,7 +72,7 @@ func (p *Provider) Close() error {
 // service reports it, the usage.
 func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
-		err := p.answer(ctx, req, yield)
+		err := p.answer(ctx, p.own(req), yield)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
@@ -80,6 +81,18 @@ func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[
 			yield(assistant.Delta{}, p.providerError(err))
 		}
 	}
+}
+
+// own returns the request without what only others can read.
+func (p *Provider) own(req assistant.Request) assistant.Request {
+	last := len(req.Turns) - 1
+	if last < 0 || req.Turns[last].Hidden == nil {
+		return req
+	}
+	req.Turns = slices.Clone(req.Turns)
+	turn := &req.Turns[last]
+	turn.Hidden = slices.DeleteFunc(slices.Clone(turn.Hidden), func(h assistant.Hidden) bool { return h.From != p.source })
+	return req
 }
 
 // answer returns nil when the answer is complete, and when yield returned false.

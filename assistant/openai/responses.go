@@ -2,6 +2,7 @@ package openai
 
 import (
 	sdk "github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/packages/param"
 	"github.com/openai/openai-go/v3/responses"
 	"github.com/openai/openai-go/v3/shared"
 
@@ -48,7 +49,7 @@ func (a *responsesAPI) request(req assistant.Request) (path string, params any) 
 	}
 	for _, turn := range turnsOf(req) {
 		if turn.Role == assistant.RoleAssistant && turn.Parts.HasCalls() {
-			p.Input.OfInputItemList = append(p.Input.OfInputItemList, responsesSteps(turn.Parts)...)
+			p.Input.OfInputItemList = append(p.Input.OfInputItemList, responsesSteps(turn)...)
 			continue
 		}
 		role := responses.EasyInputMessageRoleUser
@@ -66,10 +67,16 @@ func inputMessage(text string, role responses.EasyInputMessageRole) responses.Re
 	return item
 }
 
-// responsesSteps are the items of an answer that has called tools: of each step what the model said and called, and then
-// what each call returned.
-func responsesSteps(parts assistant.Parts) (items responses.ResponseInputParam) {
-	for _, s := range stepsOf(parts) {
+// responsesSteps are the items of an answer that has called tools: of each step the model's reasoning, where it is to come back,
+// what the model said and called, and then what each call returned.
+func responsesSteps(turn assistant.Turn) (items responses.ResponseInputParam) {
+	parts := turn.Parts
+	for i, s := range stepsOf(parts) {
+		for _, h := range turn.Hidden {
+			if h.Step == i+1 && len(s.calls) > 0 { // OpenAI refuses reasoning that nothing follows
+				items = append(items, param.Override[responses.ResponseInputItemUnionParam](h.Item))
+			}
+		}
 		if s.text != "" {
 			items = append(items, inputMessage(s.text, responses.EasyInputMessageRoleAssistant))
 		}

@@ -13,13 +13,17 @@ func TestToolRequests(t *testing.T) {
 	call := func(id string, state assistant.CallState) assistant.ToolCallPart {
 		return assistant.ToolCallPart{CallID: id, Name: "add", Arguments: json.RawMessage(`{"a":1}`), Where: "server", State: state}
 	}
+	own := assistant.Source{Provider: "openai", Model: "gpt-4o"}
 	req := assistant.Request{
 		Turns: []assistant.Turn{
 			{Role: assistant.RoleUser, Content: "Add."},
 			{Role: assistant.RoleAssistant, Content: "I add. Done.", Parts: assistant.Parts{
 				assistant.ReasoningPart{Text: "Hm."}, assistant.TextPart{Text: "I add. "}, call("c1", assistant.CallDone), call("c2", assistant.CallUnknown),
 				assistant.ToolResultPart{CallID: "c1", Content: "2"}, call("c3", assistant.CallDenied), assistant.ToolResultPart{CallID: "c3", Content: "no", IsError: true},
-				assistant.TextPart{Text: "Done."}}},
+				assistant.TextPart{Text: "Done."}},
+				Hidden: []assistant.Hidden{{Step: 1, From: own, Item: json.RawMessage(`{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA"}`)},
+					{Step: 1, From: assistant.Source{Provider: "openai", Model: "other"}, Item: json.RawMessage(`{"type":"reasoning","id":"rs_2"}`)},
+					{Step: 3, From: own, Item: json.RawMessage(`{"type":"reasoning","id":"rs_3"}`)}}}, // nothing that needs it follows
 		},
 		Tools: []assistant.Tool{{Name: "add", Description: "Adds.", Parameters: json.RawMessage(`{"type":"object","properties":{"a":{"type":"number"}}}`)}, {Name: "odd"}},
 	}
@@ -37,14 +41,14 @@ func TestToolRequests(t *testing.T) {
 		"responses": {
 			`[{"strict":false,"parameters":{"properties":{"a":{"type":"number"}},"type":"object"},"name":"add","description":"Adds.","type":"function"},
 				{"strict":false,"parameters":{"properties":{},"type":"object"},"name":"odd","type":"function"}]`,
-			`[{"content":"Add.","role":"user","type":"message"},{"content":"I add. ","role":"assistant","type":"message"},
+			`[{"content":"Add.","role":"user","type":"message"},{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA"},{"content":"I add. ","role":"assistant","type":"message"},
 				{"arguments":"{\"a\":1}","call_id":"c1","name":"add","type":"function_call"},{"arguments":"{\"a\":1}","call_id":"c2","name":"add","type":"function_call"},
 				{"output":"2","call_id":"c1","type":"function_call_output"},{"output":"` + unknown + `","call_id":"c2","type":"function_call_output"},
 				{"arguments":"{\"a\":1}","call_id":"c3","name":"add","type":"function_call"},{"output":"no","call_id":"c3","type":"function_call_output"},
 				{"content":"Done.","role":"assistant","type":"message"}]`, "input",
 		},
 	} {
-		_, params := newAPI(Config{API: api}).request(req)
+		_, params := newAPI(Config{API: api}).request((&Provider{source: own}).own(req))
 		body, err := json.Marshal(params)
 		if err != nil {
 			t.Fatal(err)

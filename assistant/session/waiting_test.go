@@ -1,14 +1,17 @@
 package session_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 )
@@ -291,6 +294,54 @@ func TestInputOfPlainClients(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := told(p.frames(t)); got != "<told: The tool could not be called.>" {
 			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestHidden holds that the model gets back what it has hidden, at the step that it was of, also after an answer has waited, and
+// that no client sees it and nothing is left of it at the end.
+func TestHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var got []string
+		thinker := func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+			last := req.Turns[len(req.Turns)-1]
+			var back []string
+			for _, h := range last.Hidden {
+				back = append(back, fmt.Sprintf("%d:%s:%s", h.Step, h.From.Model, h.Item))
+			}
+			mu.Lock()
+			got = append(got, strings.Join(back, " "))
+			n := len(got)
+			mu.Unlock()
+			if !yield(assistant.Delta{Hidden: &assistant.Hidden{Item: json.RawMessage(fmt.Sprintf(`"secret-%d"`, n))}}) {
+				return nil
+			}
+			return caller(ctx, req, yield)
+		}
+		store := memory.Open(memory.Config{})
+		p, topic := tooled(t, store, &shop{}, func(c *conversation.Config) { c.Provider = model(thinker) }).dialStored()
+		_, id := p.asks(t, topic, `refund {"order":"A"}; look {"order":"A"}; look {"order":"B"}`, "")
+		decide(p, topic, "d", id, "call_0", `"decision":"approve"`)
+		time.Sleep(time.Minute)
+		for _, f := range p.frames(t) {
+			if strings.Contains(f.text, "secret-") {
+				t.Errorf("a client saw %s", f.text)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		source := model(thinker).Source().Model
+		want := []string{"", `1:S:"secret-1"`, `1:S:"secret-1" 2:S:"secret-2"`, `1:S:"secret-1" 2:S:"secret-2" 3:S:"secret-3"`}
+		for i := range want {
+			want[i] = strings.ReplaceAll(want[i], ":S:", ":"+source+":")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got back\n%q, want\n%q", got, want)
+		}
+		kept, err := store.Private(t.Context(), "ann", strings.TrimPrefix(topic, "conversation:"))
+		if err != nil || len(kept.Hidden) > 0 {
+			t.Errorf("kept %+v, error %v", kept, err)
 		}
 	})
 }

@@ -415,6 +415,7 @@ func testPrivate(t storeTest) {
 		Grants:    []assistant.Grant{{Tool: "shop__refund", Hash: "ab"}, {Tool: odd, Hash: "cd"}},
 		MessageID: a.ID,
 		Inputs:    []assistant.PendingInput{{CallID: "call_1", State: odd, Answers: json.RawMessage(`{"size":{"action":"decline"}}`)}, {CallID: "call_2"}},
+		Hidden:    []assistant.Hidden{{Step: 2, From: assistant.Source{Provider: "openai", Model: odd}, Item: json.RawMessage(`{"type":"reasoning"}`)}},
 	}
 	end(3, &want, a)
 	keeps(want)
@@ -426,7 +427,7 @@ func testPrivate(t storeTest) {
 	t.must(err)
 	t.same(got, assistant.Private{})
 
-	want.MessageID, want.Inputs = "", nil
+	want.MessageID, want.Inputs, want.Hidden = "", nil, nil
 	missing := a
 	missing.ID = assistant.NewID()
 	t.want(assistant.ErrNotFound, t.ledger.finish(t.Context(), t.Store, "alice", c.ID, assistant.Ending{At: at(5), Messages: []assistant.Message{missing}, Private: &assistant.Private{}}))

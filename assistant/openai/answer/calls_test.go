@@ -98,3 +98,34 @@ func TestResponsesCalls(t *testing.T) {
 		t.Errorf("where no tools were offered: %s", got)
 	}
 }
+
+// TestHidden holds what is sent back of a model's reasoning: what it has encrypted, where it may call tools.
+func TestHidden(t *testing.T) {
+	item := func(fields string) string {
+		return `data: {"type":"response.output_item.done","output_index":0,"item":{"type":"reasoning","id":"rs_1"` + fields + "}}\n\n"
+	}
+	end := `data: {"type":"response.output_item.done","item":{"type":"function_call","call_id":"c","name":"add","arguments":"{}"}}` + "\n\n" +
+		`data: {"type":"response.completed","response":{"status":"completed"}}` + "\n\n"
+	for name, test := range map[string]struct {
+		stream string
+		tools  bool
+		want   string
+	}{
+		"encrypted":      {item(`,"summary":[{"type":"summary_text","text":"Hm."}],"encrypted_content":"gAAA"`), true, `{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"Hm."}],"encrypted_content":"gAAA"}`},
+		"no summary":     {item(`,"encrypted_content":"gAAA"`), true, `{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}`},
+		"not encrypted":  {item(`,"summary":[]`), true, ""},
+		"null":           {item(`,"encrypted_content":null`), true, ""},
+		"without tools":  {item(`,"encrypted_content":"gAAA"`), false, ""},
+		"more than much": {item(`,"encrypted_content":"` + strings.Repeat("A", maxHidden) + `"`), true, ""},
+	} {
+		var got string
+		for d := range Read(strings.NewReader(test.stream+end), Responses(false, test.tools), func(Phase) {}) {
+			if d.Hidden != nil {
+				got += string(d.Hidden.Item)
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: got %s, want %s", name, got, test.want)
+		}
+	}
+}

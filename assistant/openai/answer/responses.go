@@ -42,6 +42,10 @@ type item struct {
 	CallID    jsontext.Value `json:"call_id"`
 	Name      jsontext.Value `json:"name"`
 	Arguments jsontext.Value `json:"arguments"`
+
+	// of reasoning
+	ID        jsontext.Value `json:"id"`
+	Encrypted jsontext.Value `json:"encrypted_content"`
 }
 
 // isCall reports whether the item is a call that somebody has to answer; a web_search_call is the service's own.
@@ -102,6 +106,9 @@ func (t *responses) decode(e sse.Event) (assistant.Delta, error) {
 		return assistant.Delta{}, nil
 	case "response.output_item.done":
 		t.called = t.called || t.event.Item.V.isCall()
+		if h := t.hidden(&t.event.Item.V); h != nil {
+			return assistant.Delta{Hidden: h}, nil
+		}
 		return t.whole(&t.event.Item.V)
 	case "response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled":
 		return t.end(&t.event.Response.V, strings.TrimPrefix(kind, "response."))
@@ -126,6 +133,30 @@ func (t *responses) other(e sse.Event, kind string) (assistant.Delta, error) {
 		t.ignore(e.Data)
 	}
 	return assistant.Delta{}, nil
+}
+
+// maxHidden is the longest reasoning that is sent back, in bytes.
+const maxHidden = 256 << 10
+
+// hidden returns reasoning that the model wants to get back when it goes on after calls; nil where the item is none.
+func (t *responses) hidden(it *item) *assistant.Hidden {
+	if !t.tools || plain(it.Type) != "reasoning" || it.Encrypted.Kind() != '"' || len(it.Encrypted)+len(it.Summary) > maxHidden {
+		return nil
+	}
+	summary := it.Summary
+	if summary.Kind() != '[' {
+		summary = jsontext.Value("[]")
+	}
+	back, err := json.Marshal(struct {
+		Type      string         `json:"type"`
+		ID        string         `json:"id"`
+		Summary   jsontext.Value `json:"summary"`
+		Encrypted jsontext.Value `json:"encrypted_content"`
+	}{"reasoning", plain(it.ID), summary, it.Encrypted})
+	if err != nil {
+		return nil
+	}
+	return &assistant.Hidden{Item: back}
 }
 
 // whole returns a call that is whole, once.
