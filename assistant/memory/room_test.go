@@ -175,17 +175,17 @@ func TestRoomAmongMany(t *testing.T) {
 		asked := 0
 		s.Watch(func(string) bool { asked++; return true }, func(assistant.Owned) {})
 		least := time.Hour
-		for range 5 {
+		for range 15 { // the shortest is least disturbed by what else the machine does
 			began := time.Now()
 			wantFull(t, s.Create(t.Context(), "one more", conversation("one more")))
 			least = min(least, time.Since(began))
 		}
-		if asked != 5*owners {
+		if asked != 15*owners {
 			t.Errorf("asked %d times about %d conversations", asked, owners)
 		}
 		return least
 	}
-	if few, many := took(1000), took(20_000); many > 100*few { // 20 times as many
+	if few, many := took(1000), took(20_000); many > 250*few { // 20 times as many owners: 400 for pairs, some 40 as it is
 		t.Errorf("%v among 1,000 owners, %v among 20,000", few, many)
 	}
 }
