@@ -89,6 +89,7 @@ type AnswerSummary struct {
 // CallSummary is what is known of a call of a tool when it has ended.
 type CallSummary struct {
 	Tool     string // its name; "" = the model named one that there is not
+	ID       string // within the answer
 	State    CallState
 	Duration time.Duration // 0 = it was not made
 }

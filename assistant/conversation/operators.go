@@ -3,6 +3,7 @@ package conversation
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -75,6 +76,39 @@ func (h *Hub) Answers(after string, limit int, keep func(user string) bool) []An
 	}
 	slices.SortFunc(answers, func(a, b Answer) int { return cmp.Compare(a.ID, b.ID) })
 	return answers[:min(limit, len(answers))]
+}
+
+// WaitingCall is a call of a tool that waits, as operators see it.
+type WaitingCall struct {
+	Conversation string               `json:"conversation_id"`
+	User         string               `json:"user"` // "" = anonymous
+	MessageID    string               `json:"message_id"`
+	CallID       string               `json:"call_id"`
+	Tool         string               `json:"tool"`
+	WaitingFor   assistant.WaitingFor `json:"waiting_for"`
+	ExpiresAt    time.Time            `json:"expires_at"`
+}
+
+// WaitingCalls lists the calls of tools that wait in stored conversations, of all nodes: those of at most limit
+// conversations, in any order.
+func (h *Hub) WaitingCalls(ctx context.Context, limit int) ([]WaitingCall, error) {
+	calls := []WaitingCall{}
+	waiting, err := h.store.Waiting(ctx, time.Now().Add(time.Minute), limit) // clocks of nodes differ
+	for _, w := range waiting {
+		messages, _, fault := h.store.Messages(ctx, w.Owner, w.ID, "", 1)
+		switch {
+		case errors.Is(fault, assistant.ErrNotFound):
+			continue // it is gone since
+		case fault != nil:
+			return calls, fault
+		}
+		for _, m := range messages {
+			for _, c := range m.Parts.Calls(assistant.CallWaiting) {
+				calls = append(calls, WaitingCall{w.ID, w.Owner, m.ID, c.CallID, c.Name, c.WaitingFor, c.ExpiresAt})
+			}
+		}
+	}
+	return calls, err
 }
 
 func (c *Conversation) describe(t *turn) Answer {

@@ -351,7 +351,7 @@ func (t *turn) called(call assistant.ToolCallPart, took time.Duration) {
 	if _, isKnown := t.toolbox.byName[name]; !isKnown {
 		name = "" // the model's word
 	}
-	t.observer.Called(assistant.CallSummary{Tool: name, State: call.State, Duration: took})
+	t.observer.Called(assistant.CallSummary{Tool: name, ID: call.CallID, State: call.State, Duration: took})
 }
 
 // callOutcome is what came of a call.

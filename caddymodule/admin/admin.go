@@ -28,6 +28,7 @@ func init() { caddy.RegisterModule(Admin{}) }
 //	GET    /assistant/                                 the handlers, their activity and nodes
 //	GET    /assistant/<name>                           one of them
 //	GET    /assistant/<name>/health                    store, models and drain; 503 where no new clients should come
+//	GET    /assistant/<name>/waiting                   calls of tools that wait for a person, of all nodes and users
 //	GET    /assistant/<name>/providers                 its models, and which of them are passed over
 //	GET    /assistant/<name>/tools                     the tools that models may call, as they see them
 //	GET    /assistant/<name>/sockets[?user=]           open sockets
@@ -77,6 +78,7 @@ func (Admin) Routes() []caddy.AdminRoute {
 		{Pattern: "/assistant/{name}/health", Handler: methods{http.MethodGet: ofHandler(showHealth)}},
 		{Pattern: "/assistant/{name}/providers", Handler: methods{http.MethodGet: ofHandler(listProviders)}},
 		{Pattern: "/assistant/{name}/tools", Handler: methods{http.MethodGet: ofHandler(listTools)}},
+		{Pattern: "/assistant/{name}/waiting", Handler: methods{http.MethodGet: ofHandler(listWaiting)}},
 		{Pattern: "/assistant/{name}/sockets", Handler: methods{http.MethodGet: ofHandler(listSockets), http.MethodDelete: ofHandler(closeSockets)}},
 		{Pattern: "/assistant/{name}/sockets/{id}", Handler: methods{http.MethodDelete: ofHandler(closeSocket)}},
 		{Pattern: "/assistant/{name}/answers", Handler: methods{http.MethodGet: ofHandler(listAnswers)}},

@@ -100,6 +100,7 @@ func TestAdminRoutes(t *testing.T) {
 		{"GET", "/assistant/assistants", 200, ""},
 		{"GET", "/assistant/assistants/providers", 200, ""},
 		{"GET", "/assistant/assistants/tools", 200, ""},
+		{"GET", "/assistant/assistants/waiting", 200, ""},
 		{"GET", "/assistant/assistants/conversations?user=ann", 200, ""},
 		{"GET", "/assistant/assistants/export?user=nobody", 200, ""},
 		{"GET", "/assistant/other", 404, ""},

@@ -93,6 +93,18 @@ func listTools(op operation) error {
 	return answer(op.w, list)
 }
 
+// maxWaiting is how many conversations are looked at for calls that wait.
+const maxWaiting = 1000
+
+// listWaiting lists the calls of tools that wait, of all users. It has no pages.
+func listWaiting(op operation) error {
+	calls, err := op.Hub().WaitingCalls(op.r.Context(), maxWaiting)
+	if err != nil {
+		return err
+	}
+	return answer(op.w, Page[conversation.WaitingCall]{Items: calls})
+}
+
 func listSockets(op operation) error {
 	if cursor := op.query().Get("cursor"); cursor != "" {
 		if _, err := strconv.ParseUint(cursor, 10, 64); err != nil {

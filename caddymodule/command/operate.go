@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
 	"github.com/caddy-assistant/caddy-assistant/termchat"
 	"github.com/caddyserver/caddy/v2"
@@ -30,6 +31,7 @@ func operatorCommands() []*cobra.Command {
 	nodes := client(command("nodes", "Lists the nodes that share a handler's store", 0, runNodes))
 	providers := client(command("providers", "Lists the models of a handler, and which of them are passed over", 0, runProviders))
 	tools := client(command("tools", "Lists the tools that a handler's models may call", 0, runTools))
+	waiting := client(command("waiting", "Lists calls of tools that wait for a person", 0, runWaiting))
 	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
 	answers := client(command("answers", "Lists running answers", 0, runAnswers))
 	follow := client(command("follow <message_id>", "Shows a running answer while it streams", 1, runFollow))
@@ -46,7 +48,7 @@ and serves everything else. "caddy assistant resume" undoes it; a reload does no
 Other nodes that share the store go on.`
 	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
 
-	for _, cmd := range []*cobra.Command{status, nodes, providers, tools, sockets, answers, conversations} {
+	for _, cmd := range []*cobra.Command{status, nodes, providers, tools, waiting, sockets, answers, conversations} {
 		cmd.Flags().Bool("json", false, "Print lines of JSON")
 	}
 	for _, cmd := range []*cobra.Command{sockets, answers, closing} {
@@ -55,7 +57,7 @@ Other nodes that share the store go on.`
 	}
 	export.Flags().StringP("output", "o", "-", "File to create, which must not exist; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
-	return []*cobra.Command{status, nodes, providers, tools, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
+	return []*cobra.Command{status, nodes, providers, tools, waiting, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
 }
 
 // table prints items: with --json each at once as a line of JSON, otherwise all together in columns with a heading.
@@ -190,6 +192,12 @@ func runTools(fl caddycmd.Flags) (int, error) {
 		}
 		description, _, _ := strings.Cut(t.Description, "\n")
 		return []any{t.Name, t.Server, approval, t.Hash, description}
+	})
+}
+
+func runWaiting(fl caddycmd.Flags) (int, error) {
+	return listing(fl, "/waiting", "", "CALL TOOL FOR USER EXPIRES CONVERSATION", func(c conversation.WaitingCall) []any {
+		return []any{c.CallID, c.Tool, c.WaitingFor, c.User, c.ExpiresAt, c.Conversation}
 	})
 }
 

@@ -35,7 +35,7 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "max_steps", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxSteps), Default: "8", Help: "how often a model is asked for one answer"},
 		{Name: "max_parallel", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxParallel), Default: "4", Help: "calls of one answer at once"},
 		{Name: "tool_timeout", Value: setting.Duration().Into(&h.ToolTimeout), Default: "30s", Help: "of a call"},
-		{Name: "approval_timeout", Value: setting.Duration().Into(&h.ApprovalTimeout), Default: "24h", Help: "then a call that waits for approval is denied"},
+		{Name: "approval_timeout", Value: setting.Duration().Into(&h.ApprovalTimeout), Default: "24h", Help: "then a call that waits is denied"},
 	}, {
 		{Name: "store", Value: setting.Guest("memory | sqlite [<path>] | postgres <dsn>", "http.assistant.stores", &h.StoreRaw), Default: "memory"},
 		{Name: "broker", Value: setting.Guest("local | postgres [<direct dsn>] | nats <url...> { … }", "http.assistant.brokers", &h.BrokerRaw), Without: "postgres with store postgres, else local", Help: "how nodes that share the store reach each other"},

@@ -129,6 +129,9 @@ func (a *answering) Called(c assistant.CallSummary) {
 	toolCalls.WithLabelValues(a.handler, c.Tool, string(c.State)).Inc()
 	if c.Duration > 0 {
 		toolDuration.WithLabelValues(a.handler, c.Tool).Observe(c.Duration.Seconds())
+		if a.span != nil {
+			addCall(a.span, c, time.Now())
+		}
 	}
 }
 

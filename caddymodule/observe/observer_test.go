@@ -40,9 +40,26 @@ func TestTracingFailures(t *testing.T) {
 	o := New(name, "memory", NewEmitter(name, nil))
 	a := o.Answering(assistant.AnswerStart{Peer: assistant.Peer{Context: WithOrigin(ctx)}, Source: first})
 	a.FellBack(assistant.Fallback{Failed: first, Err: fault, Next: second})
+	a.Called(assistant.CallSummary{Tool: "look", ID: "call_1", State: assistant.CallDone, Duration: time.Second})
+	a.Called(assistant.CallSummary{Tool: "refund", ID: "call_2", State: assistant.CallUnknown, Duration: time.Second})
+	a.Called(assistant.CallSummary{Tool: "refund", ID: "call_3", State: assistant.CallDenied}) // was not made
 	a.Ended(assistant.AnswerSummary{Source: second, FinishReason: assistant.FinishError, Err: fault, Reason: fault.Reason})
 
-	span := exporter.GetSpans()[0]
+	spans := exporter.GetSpans()
+	if len(spans) != 3 {
+		t.Fatalf("%d spans, want two calls and the answer", len(spans))
+	}
+	span := spans[2]
+	for i, want := range []struct {
+		name, id string
+		status   codes.Code
+	}{{"execute_tool look", "call_1", codes.Unset}, {"execute_tool refund", "call_2", codes.Error}} {
+		call := spans[i]
+		if got := Attributes(call); call.Name != want.name || call.Parent.SpanID() != span.SpanContext.SpanID() || got["gen_ai.tool.call.id"] != want.id ||
+			got["gen_ai.operation.name"] != "execute_tool" || call.Status.Code != want.status || call.EndTime.Sub(call.StartTime) != time.Second {
+			t.Errorf("got %+v", call)
+		}
+	}
 	got := Attributes(span)
 	if span.Name != "chat small" || got["gen_ai.request.model"] != "small" || got["error.type"] != "provider_timeout" ||
 		span.Status.Code != codes.Error || span.Status.Description != "provider_timeout" {

@@ -45,10 +45,13 @@ func (o origin) begin(start assistant.AnswerStart) trace.Span {
 	if start.ConversationID != "" {
 		attributes = append(attributes, semconv.GenAIConversationID(start.ConversationID))
 	}
-	_, span := o.provider.Tracer("github.com/caddy-assistant/caddy-assistant").Start(context.Background(), spanName(start.Source),
+	_, span := o.provider.Tracer(tracer).Start(context.Background(), spanName(start.Source),
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(trace.Link{SpanContext: o.request}), trace.WithAttributes(attributes...))
 	return span
 }
+
+// tracer is the name of all that makes spans.
+const tracer = "github.com/caddy-assistant/caddy-assistant"
 
 func spanName(s assistant.Source) string { return "chat " + s.Model }
 
@@ -70,6 +73,17 @@ func addFallback(span trace.Span, f assistant.Fallback) {
 	span.AddEvent("fallback", trace.WithAttributes(failed...))
 	span.SetName(spanName(f.Next))
 	span.SetAttributes(sourceAttributes(f.Next)...)
+}
+
+// addCall adds a span of a call of a tool that has ended, within the span of its answer.
+func addCall(answer trace.Span, c assistant.CallSummary, ended time.Time) {
+	_, span := answer.TracerProvider().Tracer(tracer).Start(trace.ContextWithSpan(context.Background(), answer), "execute_tool "+c.Tool,
+		trace.WithTimestamp(ended.Add(-c.Duration)), trace.WithAttributes(semconv.GenAIOperationNameExecuteTool,
+			semconv.GenAIToolName(c.Tool), semconv.GenAIToolCallID(c.ID), attribute.String("assistant.call_state", string(c.State))))
+	if c.State != assistant.CallDone {
+		span.SetStatus(codes.Error, string(c.State))
+	}
+	span.End(trace.WithTimestamp(ended))
 }
 
 // endSpan ends the span. A provider's error text is only in the log.

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
+	_ "github.com/caddy-assistant/caddy-assistant/caddymodule/tools/testdata/dice" // as the manual has it
 )
 
 const canary = "canary-5f8e2a90"
@@ -22,6 +24,21 @@ func TestCaddyfiles(t *testing.T) {
 	t.Setenv("SHOP_HOST", "shop.example.org")
 	t.Setenv("EMPTY", "")
 	caddytest.ExpectGoldens(t, canary, load)
+}
+
+// TestManual holds that the source of tools in the manual is the one that the test above loads.
+func TestManual(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/tools.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("testdata/dice/dice.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(manual), "```go\n"+string(source)+"```\n") {
+		t.Error("docs/tools.md does not have testdata/dice/dice.go as it is")
+	}
 }
 
 // load returns the JSON, or "error: " and the error.
