@@ -129,7 +129,7 @@ func partEvents(stored *string) (found []assistant.Event, err error) {
 				if !r.ReasoningLive {
 					found = append(found, e)
 				}
-			case assistant.KindPiece, assistant.KindToolCall, assistant.KindToolResult:
+			case assistant.KindPiece, assistant.KindToolCall, assistant.KindToolResult, assistant.KindPart:
 				found = append(found, e)
 			}
 		}
