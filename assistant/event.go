@@ -77,10 +77,11 @@ const (
 	KindToolCall                   // ToolCall: what is known of a call of a tool
 	KindToolArgs                   // ToolArgs: a piece of the arguments of one that is being prepared
 	KindToolResult                 // ToolResult: the end of a call
+	KindPart                       // Added: a part of the answer that is none of the above, such as a source
 )
 
 // Body is what an [Event] says besides its text: [Asked], [Started], [Source], [Notice], [Failed],
-// [Completed], [Renamed], [Replaced], [Deleted], [ToolCall], [ToolArgs] or [ToolResult].
+// [Completed], [Renamed], [Replaced], [Deleted], [ToolCall], [ToolArgs], [ToolResult] or [Added].
 type Body interface {
 	// size is what the body holds in memory, in bytes.
 	size() int
@@ -120,6 +121,21 @@ type ToolResult struct {
 	Duration time.Duration  `json:"duration,omitzero"`
 	// GoesOn is as in ToolCall, of a call that is denied.
 	GoesOn bool `json:"goes_on,omitzero"`
+}
+
+// Added is a whole part of an answer, such as a source.
+type Added struct {
+	Part Part `json:"part"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (b *Added) UnmarshalJSON(data []byte) error {
+	var raw struct{ Part json.RawMessage }
+	err := json.Unmarshal(data, &raw)
+	if err == nil {
+		b.Part, err = decodePart(raw.Part)
+	}
+	return err
 }
 
 // Notice is worth knowing and needs no reaction.
@@ -184,6 +200,7 @@ func (b ToolArgs) size() int { return int(unsafe.Sizeof(b)) + len(b.CallID) + le
 func (b ToolResult) size() int {
 	return int(unsafe.Sizeof(b)-unsafe.Sizeof(b.Result)) + b.Result.size()
 }
+func (b Added) size() int { return int(unsafe.Sizeof(b)) + b.Part.size() }
 func (s Source) size() int { return int(unsafe.Sizeof(s)) + len(s.Provider) + len(s.Model) }
 func (b Completed) size() int {
 	if b.Usage == nil {
@@ -225,7 +242,7 @@ func (e Event) Continues(previous Event) bool {
 // kindNames are the kinds in JSON.
 var kindNames = [...]string{KindAsked: "asked", KindStarted: "started", KindFellBack: "fell_back", KindReasoning: "reasoning", KindPiece: "piece",
 	KindNotice: "notice", KindFailed: "failed", KindCompleted: "completed", KindRenamed: "renamed", KindReplaced: "replaced", KindDeleted: "deleted", KindJoined: "joined",
-	KindToolCall: "tool_call", KindToolArgs: "tool_args", KindToolResult: "tool_result"}
+	KindToolCall: "tool_call", KindToolArgs: "tool_args", KindToolResult: "tool_result", KindPart: "part"}
 
 // String returns the kind's name in JSON.
 func (k Kind) String() string {
@@ -298,6 +315,8 @@ func (e *Event) unmarshal(data []byte) (cuts []int, err error) {
 		e.Body, err = decodeBody[ToolArgs](j.Body)
 	case KindToolResult:
 		e.Body, err = decodeBody[ToolResult](j.Body)
+	case KindPart:
+		e.Body, err = decodeBody[Added](j.Body)
 	case KindReplaced:
 		e.Body, err = decodeBody[Replaced](j.Body)
 	case KindDeleted:

@@ -74,7 +74,7 @@ func TestEventJSON(t *testing.T) {
 		{8, KindCompleted, "run", RequestKey{}, "", Completed{FinishStop, &Usage{1, 2, 3, false}, at}}, {9, KindRenamed, "", key, "", Renamed{c}},
 		{10, KindReplaced, "run", RequestKey{}, "", Replaced{"m", Snapshot{c, []Message{m}, true, &Running{"run", "a", "r", Parts{TextPart{"a"}}}}}}, {11, KindDeleted, "", key, "", Deleted{"c"}}, {0, KindJoined, "run", key, "", nil},
 		{12, KindToolCall, "run", key, "", ToolCall{ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "server", CallWaiting, WaitingForApproval, at, true, nil, false, true}, true}},
-		{13, KindToolArgs, "run", RequestKey{}, "", ToolArgs{"c", `{"a`}}, {14, KindToolResult, "run", RequestKey{}, "", ToolResult{ToolResultPart{CallID: "c", Content: "2"}, time.Second, true}},
+		{13, KindToolArgs, "run", RequestKey{}, "", ToolArgs{"c", `{"a`}}, {15, KindPart, "run", RequestKey{}, "", Added{SourcePart{"1", "https://example.com", "", "Example", 0, 5}}}, {14, KindToolResult, "run", RequestKey{}, "", ToolResult{ToolResultPart{CallID: "c", Content: "2"}, time.Second, true}},
 	}
 	if len(events) != len(kindNames)-1 {
 		t.Fatalf("%d kinds, the test has %d", len(kindNames)-1, len(events))

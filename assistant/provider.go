@@ -48,6 +48,8 @@ type Request struct {
 	Turns []Turn
 	// Tools are what the model may call; nil = nothing.
 	Tools []Tool
+	// TextOnly says that the model is to write, and to use nothing that its service offers besides.
+	TextOnly bool
 	// MaxTokens is how many tokens the answer may have, reasoning included; 0 is no limit. A provider tells its service,
 	// where that takes a limit, unless its own is lower.
 	MaxTokens int
@@ -81,6 +83,7 @@ type Delta struct {
 	Usage        *Usage       // set at most once: at or after the finish reason, or alone right before the error
 	Fallback     *Fallback    // set alone and before any text: another provider answers
 	Calls        *[]CallPiece // the next pieces of calls of tools
+	Parts        *[]Part      // sources, and calls of tools that the model's service makes, each time as they are now
 	Hidden       *Hidden      // to come back in the next request, if there is one after calls
 	// More says that the next value, whatever it is, comes without a wait, so that both can be shown together. It saves
 	// time, and may always be false.

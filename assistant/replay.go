@@ -20,6 +20,8 @@ func Replay(messages []Message, usual Source) []Event {
 				events = append(events, Event{Kind: KindToolCall, Run: a.ID, Body: ToolCall{Call: p, GoesOn: true}})
 			case ToolResultPart:
 				events = append(events, Event{Kind: KindToolResult, Run: a.ID, Body: ToolResult{Result: p, GoesOn: true}})
+			default:
+				events = append(events, Event{Kind: KindPart, Run: a.ID, Body: Added{Part: p}})
 			}
 		}
 		if a.Reason != "" {

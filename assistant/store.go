@@ -175,6 +175,8 @@ func (e Extension) Parts() (parts Parts) {
 			}
 		case first.Kind == KindToolResult:
 			parts = append(parts, first.Body.(ToolResult).Result)
+		case first.Kind == KindPart:
+			parts = append(parts, first.Body.(Added).Part)
 		}
 	}
 	return parts

@@ -257,6 +257,9 @@ func (t *turn) take(d assistant.Delta, show func(assistant.Event)) {
 	}
 	t.piece(assistant.KindReasoning, withoutNUL(d.Reasoning), show)
 	t.piece(assistant.KindPiece, withoutNUL(d.Text), show)
+	if d.Parts != nil {
+		t.addParts(*d.Parts, show)
+	}
 	if d.Hidden != nil {
 		t.hide(*d.Hidden)
 	}

@@ -88,10 +88,13 @@ func (c *Conversation) run(t *turn, o output) error {
 func (c *Conversation) request(t *turn) assistant.Request {
 	req := assistant.Request{Instructions: t.instructions, Turns: append(slices.Clip(t.history), window.Turn(t.question)), MaxTokens: t.meter.Limit()}
 	if parts := c.parts(); len(parts) > 0 {
+		t.textBefore = utf8.RuneCountInString(parts.Text())
 		req.Turns = append(req.Turns, assistant.Turn{Role: assistant.RoleAssistant, Content: parts.Text(), Parts: parts, Hidden: t.hidden})
 	}
 	if t.steps+1 < t.assistant.MaxSteps {
 		req.Tools = t.toolbox.tools
+	} else {
+		req.TextOnly = true
 	}
 	return req
 }
@@ -110,10 +113,13 @@ func (c *Conversation) parts() assistant.Parts {
 func stepsOf(parts assistant.Parts) (n int) {
 	returned := true
 	for _, p := range parts {
-		switch p.(type) {
+		switch p := p.(type) {
 		case assistant.ToolResultPart:
 			returned = true
 		case assistant.ToolCallPart:
+			if p.Where == assistant.WhereProvider {
+				continue
+			}
 			if returned {
 				n++
 			}
@@ -302,13 +308,18 @@ func repeats(parts assistant.Parts, call assistant.ToolCallPart) (n int) {
 // call makes the calls that were decided, at most so many at once, and stores what they return. waits says that a person
 // has to decide about others: the answer ends until then.
 func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
-	if calls := c.parts().Calls(assistant.CallRunning); len(calls) > 0 {
+	calls := slices.DeleteFunc(c.parts().Calls(assistant.CallRunning), isProviders)
+	if len(calls) > 0 {
 		for r := range c.outcomes(t, calls) {
 			t.noteOutcome(r)
 			o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: r.call}))
 			if r.call.State != assistant.CallWaiting {
 				t.keep(&r.result)
 				o.show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: r.result, Duration: r.took}))
+				for _, source := range r.sources {
+					source.Start, source.End = 0, 0
+					t.addParts([]assistant.Part{source}, o.show)
+				}
 				t.called(r.call, r.took)
 			}
 			o.shown()
@@ -325,6 +336,43 @@ func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// isProviders reports whether the model's service makes a call.
+func isProviders(call assistant.ToolCallPart) bool { return call.Where == assistant.WhereProvider }
+
+// maxAdded is how many parts of its own a model's service may add to an answer.
+const maxAdded = 500
+
+// addParts shows what the model's service has added: sources, and its own calls of tools.
+func (t *turn) addParts(parts []assistant.Part, show func(assistant.Event)) {
+	for _, part := range parts {
+		if t.added++; t.added > maxAdded {
+			return
+		}
+		switch p := part.(type) {
+		case assistant.ToolCallPart:
+			p.CallID, p.Where = assistant.ToolName(p.CallID), assistant.WhereProvider
+			if p.CallID == "" || isDeep(p.Arguments) || len(p.Arguments) > maxArguments {
+				continue
+			}
+			show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: p}))
+			if p.State != assistant.CallRunning {
+				t.calls++
+				t.observer.Called(assistant.CallSummary{Tool: p.Name, ID: p.CallID, State: p.State})
+			}
+		case assistant.ToolResultPart:
+			p.CallID, p.Content = assistant.ToolName(p.CallID), readable(p.Content)
+			t.keep(&p)
+			show(t.event(assistant.KindToolResult, assistant.ToolResult{Result: p}))
+		case assistant.SourcePart:
+			p.URL, p.Title = readable(p.URL), readable(p.Title)
+			if p.End > 0 {
+				p.Start, p.End = p.Start+t.textBefore, p.End+t.textBefore
+			}
+			show(t.event(assistant.KindPart, assistant.Added{Part: p}))
+		}
+	}
 }
 
 // noteOutcome notes what is to be kept of a call beside its result.
@@ -356,10 +404,11 @@ func (t *turn) called(call assistant.ToolCallPart, took time.Duration) {
 
 // callOutcome is what came of a call.
 type callOutcome struct {
-	call   assistant.ToolCallPart
-	result assistant.ToolResultPart
-	state  string // of a call that waits for input
-	took   time.Duration
+	call    assistant.ToolCallPart
+	result  assistant.ToolResultPart
+	sources []assistant.SourcePart
+	state   string // of a call that waits for input
+	took    time.Duration
 }
 
 // outcomes makes calls, and returns what comes of them, the first that ends first.
@@ -403,7 +452,7 @@ func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.Tool
 		}
 		err = fmt.Errorf("%w: %w", assistant.ErrNotCalled, fault)
 	}
-	o := callOutcome{call: call, result: resultPart(call.CallID, result), took: time.Since(start)}
+	o := callOutcome{call: call, result: resultPart(call.CallID, result), sources: result.Sources, took: time.Since(start)}
 	switch {
 	case err == nil && !result.IsError:
 		o.call.State = assistant.CallDone

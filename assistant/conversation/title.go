@@ -49,7 +49,7 @@ func (c *Conversation) nameByModel(t *turn) {
 // askTitle asks the model. The payer of the question pays for it.
 func askTitle(ctx context.Context, t *turn) (title string, err error) {
 	defer assistant.Catch(&err)
-	req := assistant.Request{Instructions: titleInstructions, Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: t.question.Content}}}
+	req := assistant.Request{Instructions: titleInstructions, Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: t.question.Content}}, TextOnly: true}
 	var m limits.Meter
 	if err := m.Open(t.hub.accounts, t.client, limits.Rate{}, t.assistant.Budget, limits.Tokens(req.Instructions)+window.Tokens(req.Turns)); err != nil {
 		return "", err

@@ -85,6 +85,9 @@ func (t *turn) toolSource() assistant.Tools {
 // person has to agree to it. Only tools of the same server, which knows what it has returned, are left alone.
 func (b *toolbox) isTainted(parts assistant.Parts, tool assistant.Tool) bool {
 	return slices.ContainsFunc(parts, func(p assistant.Part) bool {
+		if c, ok := p.(assistant.ToolCallPart); ok && isProviders(c) {
+			return true // it has read what is on the web, or in files
+		}
 		r, ok := p.(assistant.ToolResultPart)
 		if !ok {
 			return false

@@ -61,6 +61,8 @@ type turn struct {
 	hidden     []assistant.Hidden // of this answer
 	hiddenSize int                // of these, in bytes
 	drafts     []draft            // calls that the model writes
+	added      int                // parts of the model's service
+	textBefore int                // characters of text before this step
 	steps      int                // how often the model was asked, also before the answer went on
 	calls      int                // of tools, that have ended
 	kept       int                // of their results, in bytes

@@ -62,6 +62,8 @@ type Config struct {
 	Seed *int64 `json:"seed,omitempty"`
 	// Texts before which the model stops; OpenAI takes up to four. Default: none
 	Stop []string `json:"stop,omitempty"`
+	// Tools that the service itself offers. Only with the Responses API. Default: none
+	Hosted []Hosted `json:"hosted,omitempty"`
 	// How much a reasoning model thinks before it answers, such as low, medium or high.
 	// Default: the service's
 	ReasoningEffort string `json:"reasoning_effort,omitempty"`
@@ -164,6 +166,7 @@ func (c Config) validate() error {
 		checkFields("header", c.Header, ownHeaders),
 		checkFields("query", c.Query, nil),
 		c.checkAPI(),
+		c.checkHosted(),
 		c.Temperature.check(),
 		checkRange("top_p", c.TopP, 1),
 		checkPositive("max_tokens", c.MaxTokens),
@@ -221,6 +224,8 @@ func (c Config) checkAPI() error {
 		return expected("api", "chat or responses", c.API)
 	case c.api() == apiChat && c.ReasoningSummary != "":
 		return errors.New("reasoning_summary: expected only with api responses; chat completions have none")
+	case c.api() == apiChat && c.Hosted != nil:
+		return errors.New("hosted: expected only with api responses; chat completions have none")
 	case c.api() == apiChat:
 		return nil
 	case c.Seed != nil:
@@ -234,6 +239,9 @@ func (c Config) checkAPI() error {
 }
 
 func (c Config) checkExtra() error {
+	if _, ok := c.Extra["tools"]; ok && c.Hosted != nil {
+		return errors.New("extra: expected no field tools beside hosted, found one")
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Extra)) {
 		if taken := reserved[c.api()]; slices.Contains(taken, name) || name == "" {
 			return expected("extra", "a field that is not one of "+strings.Join(taken, ", "), name)

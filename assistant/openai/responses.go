@@ -15,6 +15,7 @@ type responsesAPI struct {
 	params    responses.ResponseNewParams // all but instructions, input and the limit
 	maxTokens int64                       // 0 = no limit
 	thinkTags bool
+	hosted    []Hosted
 }
 
 // minOutputTokens is the lowest limit that OpenAI's service takes.
@@ -32,7 +33,7 @@ func newResponses(c Config) *responsesAPI {
 		},
 	}
 	params.SetExtraFields(c.extraFields())
-	return &responsesAPI{params, c.MaxTokens, c.ThinkTags}
+	return &responsesAPI{params, c.MaxTokens, c.ThinkTags, c.Hosted}
 }
 
 func (a *responsesAPI) request(req assistant.Request) (path string, params any) {
@@ -47,6 +48,7 @@ func (a *responsesAPI) request(req assistant.Request) (path string, params any) 
 		p.Tools = append(p.Tools, responses.ToolUnionParam{OfFunction: &responses.FunctionToolParam{
 			Name: tool.Name, Description: optional(nonempty(tool.Description)), Parameters: schemaOf(tool), Strict: sdk.Bool(false)}})
 	}
+	p.Tools = append(p.Tools, a.hostedParams(req)...)
 	for _, turn := range turnsOf(req) {
 		if turn.Role == assistant.RoleAssistant && turn.Parts.HasCalls() {
 			p.Input.OfInputItemList = append(p.Input.OfInputItemList, responsesSteps(turn)...)
@@ -93,5 +95,5 @@ func responsesSteps(turn assistant.Turn) (items responses.ResponseInputParam) {
 }
 
 func (a *responsesAPI) translator(tools bool) answer.Translator {
-	return answer.Responses(a.thinkTags, tools)
+	return answer.Responses(a.thinkTags, tools, len(a.hosted) > 0)
 }

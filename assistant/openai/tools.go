@@ -22,6 +22,9 @@ func stepsOf(parts assistant.Parts) (steps []step) {
 			returned = true
 			continue
 		case assistant.TextPart, assistant.ToolCallPart:
+			if call, ok := p.(assistant.ToolCallPart); ok && call.Where == assistant.WhereProvider {
+				continue // the service has made it, and has told in its text what came of it
+			}
 			if returned {
 				steps = append(steps, step{})
 			}

@@ -80,3 +80,31 @@ func canonical(t *testing.T, text []byte) string {
 	}
 	return b.String()
 }
+
+// TestHostedRequests compares what is sent about tools that OpenAI hosts with what its documentation says.
+func TestHostedRequests(t *testing.T) {
+	api := newAPI(Config{API: apiResponses, Hosted: []Hosted{{Tool: webSearch, Of: []string{"python.org"}}, {Tool: fileSearch, Of: []string{"vs_1"}}, {Tool: codeInterpreter}}})
+	asked := []assistant.Turn{{Role: assistant.RoleUser, Content: "Hi"}}
+	for want, req := range map[string]assistant.Request{
+		`[{"type":"web_search","filters":{"allowed_domains":["python.org"]}},{"type":"file_search","vector_store_ids":["vs_1"]},{"type":"code_interpreter","container":{"type":"auto"}}]`: {Turns: asked},
+		`null`: {Turns: asked, TextOnly: true},
+	} {
+		_, params := api.request(req)
+		body, err := json.Marshal(params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sent struct {
+			Tools json.RawMessage
+		}
+		if err := json.Unmarshal(body, &sent); err != nil {
+			t.Fatal(err)
+		}
+		if sent.Tools == nil {
+			sent.Tools = json.RawMessage("null")
+		}
+		if got, want := canonical(t, sent.Tools), canonical(t, []byte(want)); got != want {
+			t.Errorf("sent\n%s\nwant\n%s", got, want)
+		}
+	}
+}

@@ -21,6 +21,8 @@ func frameOf(e assistant.Event) wire.Frame {
 	case assistant.ToolResult:
 		r := body.Result
 		return msgToolResult.With(ToolResultPayload{e.Run, r.CallID, r.Content, r.Structured, r.IsError, r.Truncated, body.Duration.Milliseconds()})
+	case assistant.Added:
+		return msgPart.With(PartPayload{e.Run, body.Part})
 	case assistant.Source:
 		return msgNotice.With(fallbackNotice(body))
 	case assistant.Notice:

@@ -66,6 +66,17 @@ type ToolResultPayload struct {
 	DurationMS int64           `json:"duration_ms,omitzero" minimum:"0" doc:"How long the call took, in milliseconds."`
 }
 
+// PartPayload is the payload of part.
+type PartPayload struct {
+	MessageID string         `json:"message_id" format:"uuid" doc:"The answer's id."`
+	Part      assistant.Part `json:"part"`
+}
+
+// Variants lists the parts.
+func (PartPayload) Variants() (tag string, variants []any) {
+	return "type", []any{assistant.SourcePart{}, assistant.ImagePart{}, assistant.FilePart{}}
+}
+
 // DecideToolCallPayload is the payload of decide_tool_call.
 type DecideToolCallPayload struct {
 	MessageID string          `json:"message_id" maxLength:"64" doc:"The answer's id."`

@@ -24,6 +24,8 @@ var (
 		ToolCallArgsPayload{MessageID: exampleID, CallID: "call_1", Content: `{"order":`})
 	msgToolResult = wire.Sends("tool_result", "What a tool returned: the end of a call. Extended frames only.",
 		ToolResultPayload{MessageID: exampleID, CallID: "call_1", Content: `{"ok":true}`, Structured: json.RawMessage(`{"ok":true}`), DurationMS: 312})
+	msgPart = wire.Sends("part", "A whole part of the answer, such as a source. Extended frames only.",
+		PartPayload{exampleID, assistant.SourcePart{SourceID: "1", URL: "https://www.python.org/", Title: "Welcome to Python.org", Start: 0, End: 9}})
 	msgNotice = wire.Sends("notice", "Information that needs no reaction. Extended frames only.",
 		notice(assistant.NoticeQueued))
 	msgUserMessage = wire.Sends("user_message", "A question in a stored conversation, to all its subscribers.",
@@ -62,7 +64,7 @@ var table = newProtocol()
 
 // newProtocol is the table: what a client may send, who handles it, and what may answer.
 func newProtocol() *wire.Protocol[*request] {
-	turn := []wire.Sendable{msgNotice, msgUserMessage, msgStreamingStart, msgReasoning, msgStreaming, msgToolCall, msgToolCallArgs, msgToolResult, msgCompleteStreaming, msgError, msgInvalid}
+	turn := []wire.Sendable{msgNotice, msgUserMessage, msgStreamingStart, msgReasoning, msgStreaming, msgToolCall, msgToolCallArgs, msgToolResult, msgPart, msgCompleteStreaming, msgError, msgInvalid}
 	return wire.New((*request).admit,
 		wire.On("ping", (*request).onPing).
 			Doc("Handle ping requests", "Simple ping-pong for connectivity testing").

@@ -345,3 +345,49 @@ func TestHidden(t *testing.T) {
 		}
 	})
 }
+
+// TestServiceTools holds that what a model's service does by its own tools is shown and stored, is not made by anybody here, and
+// counts as written by strangers; and where its sources are in the whole text.
+func TestServiceTools(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		searcher := func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+			if last := req.Turns[len(req.Turns)-1]; last.Role == assistant.RoleUser {
+				search := assistant.ToolCallPart{CallID: "ws 1", Name: "web_search", Arguments: json.RawMessage(`{}`), State: assistant.CallRunning}
+				found := search
+				found.State = assistant.CallDone
+				_ = yield(assistant.Delta{Parts: &[]assistant.Part{search}}) && yield(assistant.Delta{Parts: &[]assistant.Part{found}}) && yield(assistant.Delta{Text: "Först "})
+				return caller(ctx, req, yield)
+			}
+			_ = yield(assistant.Delta{Text: "then"}) && yield(assistant.Delta{Parts: &[]assistant.Part{assistant.SourcePart{SourceID: "1", URL: "https://example.com", End: 4}}}) && yield(finished)
+			return nil
+		}
+		tools, store := &shop{}, memory.Open(memory.Config{})
+		p, topic := tooled(t, store, tools, func(c *conversation.Config) { c.Provider = model(searcher) }).dialStored()
+		_ = p.frames(t)
+		got, id := p.asks(t, topic, `look {"order":"A"}`, "")
+		if want := `<[web_search running][web_search done]Först [look preparing][look waiting]waiting>`; got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+		decide(p, topic, "d", id, "call_0", `"decision":"approve"`)
+		time.Sleep(time.Minute)
+		frames := p.frames(t)
+		if got := told(frames); got != "[look running]<[look done](look done)thenstop>" || !slices.Equal(tools.calls(), []string{`look{"order":"A"}`}) {
+			t.Errorf("got %s, called %q", got, tools.calls())
+		}
+		i := slices.IndexFunc(frames, func(f frame) bool { return f.Action == "part" })
+		if i < 0 || !strings.Contains(frames[i].text, `"part":{"type":"source","source_id":"1","url":"https://example.com","start":6,"end":10}`) {
+			t.Errorf("the source is shown as %v", frames)
+		}
+		messages, _, err := store.Messages(t.Context(), "ann", strings.TrimPrefix(topic, "conversation:"), "", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var types []string
+		for _, part := range messages[1].Parts {
+			types = append(types, part.Type())
+		}
+		if want := []string{"tool_call", "text", "tool_call", "tool_result", "text", "source"}; !slices.Equal(types, want) {
+			t.Errorf("stored %q, want %q", types, want)
+		}
+	})
+}

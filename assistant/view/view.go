@@ -103,6 +103,8 @@ func (v *View) Change(e *assistant.Event) {
 		v.part(e.Run, body.Call)
 	case assistant.ToolResult:
 		v.part(e.Run, body.Result)
+	case assistant.Added:
+		v.part(e.Run, body.Part)
 	case assistant.Started:
 		if body.Resumed && v.resume(e.Run, body) {
 			return

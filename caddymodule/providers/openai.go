@@ -65,12 +65,26 @@ func (o *OpenAI) Settings() setting.Table {
 		{Name: "reasoning_effort", Value: setting.Text("<effort>").Into(&o.ReasoningEffort), Without: "the service's", Help: "such as low, medium or high"},
 		{Name: "reasoning_summary", Value: setting.Choice("auto", "concise", "detailed").Into(&o.ReasoningSummary), Without: "none", Help: "with api responses; OpenAI wants a verified organization"},
 		{Name: "think_tags", Value: setting.Switch().Into(&o.ThinkTags), Default: "off", Help: "<think>…</think> at the start of the text is reasoning"},
+		{Name: "hosted", Value: setting.Each(hosted(), &o.Hosted), Without: "none", Help: "tools of OpenAI's, with api responses; may be repeated"},
 		{Name: "extra", Value: setting.Pair("<field> <json>", "a field and a JSON value", &o.Extra, parseJSON), Help: "any further field of the request; may be repeated"},
 		{Name: "max_retries", Value: setting.Number[int]("<n>", 0, 10).IntoOptional(&o.MaxRetries), Default: "2", Help: "before the first piece only"},
 		{Name: "timeout", Value: setting.Duration().Into(&o.Timeout), Default: "60s", Help: "to the first piece"},
 		{Name: "stall_timeout", Value: setting.Duration().Into(&o.StallTimeout), Default: "30s", Help: "between pieces"},
 		{Name: "max_duration", Value: setting.Duration().Into(&o.MaxDuration), Default: "10m", Help: "of one answer"},
 	}}
+}
+
+// hosted is a tool, and of what.
+func hosted() setting.Form[openai.Hosted] {
+	return setting.Form[openai.Hosted]{
+		Takes: "web_search [<domain...>] | file_search <vector store...> | code_interpreter", Expected: "web_search, file_search or code_interpreter, and of what",
+		Parse: func(words []string) (openai.Hosted, bool) {
+			if len(words) == 0 {
+				return openai.Hosted{}, false
+			}
+			return openai.Hosted{Tool: words[0], Of: words[1:]}, true
+		},
+	}
 }
 
 // temperature is a number or off.

@@ -29,6 +29,7 @@ export type ServerFrame =
   | ErrorMessage
   | MessagesMessage
   | NoticeMessage
+  | PartMessage
   | PongMessage
   | ReasoningMessage
   | SnapshotMessage
@@ -509,6 +510,28 @@ export interface NoticePayload {
 - `tools_unavailable`: the server of some tools does not answer: the model does without
 - `tool_steps`: the model has called tools as often as it may, and ends without more */
 export type NoticeReason = "queued" | "context_trimmed" | "provider_fallback" | "draining" | "superseded" | "nothing_to_stop" | "tools_unavailable" | "tool_steps";
+
+/** A whole part of the answer, such as a source. Extended frames only. */
+export interface PartMessage {
+  /** Selects this message. */
+  action: "part";
+  payload: PartPayload;
+  /** The ref of the request that the frame answers. */
+  ref?: string;
+  /** The event's number in its conversation, counted without gaps. */
+  seq?: number;
+  /** The conversation that the frame belongs to. Absent: the connection's own. */
+  topic?: string;
+  /** The protocol's version, on frames with a ref or a topic. */
+  version?: number;
+}
+
+/** The payload of `part`. */
+export interface PartPayload {
+  /** The answer's id. */
+  message_id: string;
+  part: SourcePart | ImagePart | FilePart;
+}
 
 /** Simple ping message to check WebSocket connection status. */
 export interface PingMessage {

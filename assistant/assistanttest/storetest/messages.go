@@ -391,6 +391,8 @@ func testGoesOn(t storeTest) {
 	t.extend("alice", c.ID, &a, second, assistant.ToolResultPart{CallID: "call_2", Content: "no", IsError: true})
 	t.extend("alice", c.ID, &a, text("So "), text("be it."))
 	t.holds("alice", c.ID, q, a)
+	t.extend("alice", c.ID, &a, assistant.SourcePart{SourceID: "1", URL: "https://example.com", Title: odd, Start: 1, End: 3})
+	t.holds("alice", c.ID, q, a)
 	a = t.finish("alice", c.ID, a, "Done", 5)
 	t.holds("alice", c.ID, q, a)
 }

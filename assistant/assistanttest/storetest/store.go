@@ -254,6 +254,8 @@ func eventsOf(answer string, parts assistant.Parts) (events []assistant.Event) {
 			e = assistant.Event{Kind: assistant.KindToolCall, Run: answer, Body: assistant.ToolCall{Call: p}}
 		case assistant.ToolResultPart:
 			e = assistant.Event{Kind: assistant.KindToolResult, Run: answer, Body: assistant.ToolResult{Result: p}}
+		case assistant.SourcePart:
+			e = assistant.Event{Kind: assistant.KindPart, Run: answer, Body: assistant.Added{Part: p}}
 		}
 		events = append(events, e)
 	}

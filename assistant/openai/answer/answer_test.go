@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "rewrite testdata")
 // translators of the APIs, by name.
 var translators = map[string]func() Translator{
 	"chat":      func() Translator { return Chat(false, false) },
-	"responses": func() Translator { return Responses(false, false) },
+	"responses": func() Translator { return Responses(false, false, false) },
 	"think":     func() Translator { return Chat(true, false) },
 }
 

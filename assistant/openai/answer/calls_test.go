@@ -90,11 +90,11 @@ func TestResponsesCalls(t *testing.T) {
 			event("response.output_item.done", `,"output_index":0,"item":`+item) + completed,
 		"the end alone": completed,
 	} {
-		if got, want := callsOf(stream, Responses(false, true)), `1:call_a:add{"a":1} tool_calls`; got != want {
+		if got, want := callsOf(stream, Responses(false, true, false)), `1:call_a:add{"a":1} tool_calls`; got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}
 	}
-	if got := callsOf(completed, Responses(false, false)); got != ErrTools.Error() {
+	if got := callsOf(completed, Responses(false, false, false)); got != ErrTools.Error() {
 		t.Errorf("where no tools were offered: %s", got)
 	}
 }
@@ -119,7 +119,7 @@ func TestHidden(t *testing.T) {
 		"more than much": {item(`,"encrypted_content":"` + strings.Repeat("A", maxHidden) + `"`), true, ""},
 	} {
 		var got string
-		for d := range Read(strings.NewReader(test.stream+end), Responses(false, test.tools), func(Phase) {}) {
+		for d := range Read(strings.NewReader(test.stream+end), Responses(false, test.tools, false), func(Phase) {}) {
 			if d.Hidden != nil {
 				got += string(d.Hidden.Item)
 			}

@@ -19,6 +19,7 @@ type event struct {
 	Delta    member           `json:"delta"`
 	Error    member           `json:"error"`
 	Item     object[item]     `json:"item"`
+	Note     object[note]     `json:"annotation"`
 	Response object[response] `json:"response"`
 }
 
@@ -43,6 +44,16 @@ type item struct {
 	Name      jsontext.Value `json:"name"`
 	Arguments jsontext.Value `json:"arguments"`
 
+	// of a call that the service makes itself
+	Status  jsontext.Value `json:"status"`
+	Action  jsontext.Value `json:"action"`
+	Queries jsontext.Value `json:"queries"`
+	Code    jsontext.Value `json:"code"`
+	Runs    jsontext.Value `json:"container_id"`
+	Outputs list[struct {
+		Logs jsontext.Value `json:"logs"`
+	}] `json:"outputs"`
+
 	// of reasoning
 	ID        jsontext.Value `json:"id"`
 	Encrypted jsontext.Value `json:"encrypted_content"`
@@ -61,12 +72,13 @@ type responses struct {
 	event event           // the last one
 	parts int             // of the reasoning's summary
 	begun map[string]bool // ids of calls
+	hosted
 }
 
 // Responses returns a translator of the Responses API. With thinkTags, what stands between <think> and </think> at the
-// start of the text is reasoning. tools says that the model may call some.
-func Responses(thinkTags, tools bool) Translator {
-	return &responses{progress: newProgress(thinkTags, tools)}
+// start of the text is reasoning. tools says that the model may call some, and ofService that the service has tools of its own.
+func Responses(thinkTags, tools, ofService bool) Translator {
+	return &responses{progress: newProgress(thinkTags, tools), hosted: hosted{isHosted: ofService}}
 }
 
 func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
@@ -76,7 +88,7 @@ func (t *responses) Translate(e sse.Event) (assistant.Delta, error) {
 	if kind, delta := scanDelta(e.Data); delta != nil && kind != nil {
 		switch string(kind) {
 		case `"response.output_text.delta"`:
-			return t.add(t.textOf(delta), "")
+			return t.addText(delta)
 		case `"response.reasoning_summary_text.delta"`, `"response.reasoning_text.delta"`:
 			return t.add("", t.reasoningOf(delta))
 		}
@@ -93,7 +105,12 @@ func (t *responses) decode(e sse.Event) (assistant.Delta, error) {
 	}
 	switch kind := plain(t.event.Type.Value); kind {
 	case "response.output_text.delta":
-		return t.add(t.textOf(t.event.Delta.Value), "")
+		return t.addText(t.event.Delta.Value)
+	case "response.content_part.added":
+		t.base = t.runes
+		return assistant.Delta{}, nil
+	case "response.output_text.annotation.added":
+		return t.source(&t.event.Note.V), nil
 	case "response.refusal.delta":
 		t.refused = true
 		return t.add(t.textOf(t.event.Delta.Value), "")
@@ -103,11 +120,14 @@ func (t *responses) decode(e sse.Event) (assistant.Delta, error) {
 		return t.nextPart()
 	case "response.output_item.added":
 		t.called = t.called || t.event.Item.V.isCall()
-		return assistant.Delta{}, nil
+		return t.serviceCall(&t.event.Item.V, false), nil
 	case "response.output_item.done":
 		t.called = t.called || t.event.Item.V.isCall()
 		if h := t.hidden(&t.event.Item.V); h != nil {
 			return assistant.Delta{Hidden: h}, nil
+		}
+		if d := t.serviceCall(&t.event.Item.V, true); d.Parts != nil {
+			return d, nil
 		}
 		return t.whole(&t.event.Item.V)
 	case "response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled":

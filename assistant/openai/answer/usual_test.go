@@ -82,7 +82,7 @@ func TestUsual(t *testing.T) {
 		if kind, delta := scanDelta([]byte(data)); kind == nil || delta == nil {
 			t.Errorf("responses, %s: not scanned", name)
 		}
-		checkMemory(t, "responses, "+name, Responses(false, false), data)
+		checkMemory(t, "responses, "+name, Responses(false, false, false), data)
 	}
 }
 
