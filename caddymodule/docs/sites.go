@@ -115,7 +115,11 @@ func (m Mounted) API(server, channel string) (asyncapi.API, error) {
 	}
 	var app endpoint.App
 	for _, a := range m.assistants {
-		if err := app.Add(a.handler); err != nil {
+		first, err := app.First(a.handler)
+		if first == nil && err == nil {
+			err = app.Add(a.handler)
+		}
+		if err != nil {
 			return api, err
 		}
 	}

@@ -31,8 +31,9 @@ import (
 // with 403; the site's handle_errors sees both. A GET that accepts JSON learns what a handshake would be answered, and
 // the limits.
 type Handler struct {
-	// The channel's name in the AsyncAPI document: letters, digits and underscores. Two handlers may not have the
-	// same. Default: assistants
+	// The channel's name in the AsyncAPI document: letters, digits and underscores. Handlers of the same name, such as
+	// those of a site with several addresses, must have the same settings: then they are one. A reload may change the name
+	// and keep the store. Default: assistants
 	Name string `json:"name,omitempty"`
 
 	// The channel's description in the AsyncAPI document. Default: AI Assistant WebSocket API
@@ -203,7 +204,9 @@ type Handler struct {
 	settings  conversation.Config
 	ctx       caddy.Context
 	log       *zap.Logger
-	anyHost   bool // the site has no name
+	anyHost   bool     // a site of the handler has no name
+	first     *Handler // one of the same name and settings, which serves in place of this one; nil = there is none
+	config    []byte   // what makes two handlers the same
 
 	// set by start
 	started   chan struct{} // closed then
@@ -230,7 +233,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.SetDefaults(); err != nil {
 		return err
 	}
-	err := errors.Join(h.loadProviders(ctx), h.loadTools(ctx), h.loadStore(ctx))
+	var err error
+	if h.first, err = loadedApp(ctx).First(h); err != nil {
+		return err
+	}
+	if h.first != nil {
+		h.first.anyHost = h.first.anyHost || onAnyHost(ctx)
+		return nil
+	}
+	err = errors.Join(h.loadProviders(ctx), h.loadTools(ctx), h.loadStore(ctx))
 	if err == nil {
 		err = h.loadBroker(ctx)
 	}
@@ -254,13 +265,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // start opens the store, unless an earlier configuration has opened it. From then on all sessions of the handler
 // use h's settings, those of earlier configurations included.
 func (h *Handler) start() (err error) {
-	if h.hub, err = openHub(hubKey{handler: h.Name, store: h.storeKey, broker: h.brokerKey()}, h.openStore, h.broker, h.log); err != nil {
+	if h.hub, err = openHub(hubKey{store: h.storeKey, broker: h.brokerKey()}, h.openStore, h.broker, h.log.With(zap.String("handler", h.Name))); err != nil {
 		return err
 	}
 	h.settings.Observer = observe.New(h.Name, h.storeName, h.hub.events)
 	h.assistant = conversation.New(h.hub.Hub, h.settings)
 	h.previous = h.hub.Use(h.assistant)
-	observe.ProvidersHealthy.Add(h.Name, h.hub.Hub)
+	observe.ProvidersHealthy.Add(h.hub.Hub)
 	close(h.started)
 	logHTTP2(h.log)
 	if h.anyHost && len(h.Origins) == 0 {
@@ -323,7 +334,10 @@ var errStopping = &observe.RefusalError{Reason: "draining", Err: errors.New("ser
 // this frees the stack of the middleware chain and net/http's buffers, and an idle connection costs less memory.
 // The access log then shows when the socket opened, the handler's own log when and why it closed. With HTTP/2 and
 // HTTP/3, ServeHTTP returns when the socket has closed.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	if h.first != nil {
+		return h.first.ServeHTTP(w, r, next)
+	}
 	started := h.awaitStart(r.Context())
 	if h.HealthPath != "" {
 		switch isHealth, err := h.health.MatchWithError(r); { // as the route does: no other spelling may reach the socket
