@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi/asyncapitest"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // outline is the part of a document that tests look at.

@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 func newHandler() *asyncapi.Handler {
