@@ -27,6 +27,13 @@ type App struct {
 	// complete once the configuration is provisioned
 	handlers []*Handler
 	pages    map[string]string // paths of chat pages, by the handler that they talk to
+	expected []expectation
+}
+
+// expectation is a setting that names handlers.
+type expectation struct {
+	setting string
+	names   []string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -46,6 +53,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // Start starts the handlers. Files are created and connections opened only from here on.
 func (a *App) Start() error {
+	for _, e := range a.expected {
+		for _, name := range e.names {
+			if !slices.ContainsFunc(a.handlers, func(h *Handler) bool { return h.Name == name }) {
+				return fmt.Errorf("%s: expected names of assistants, of which there are %s; found %q", e.setting, a.names(), name)
+			}
+		}
+	}
 	for _, h := range a.handlers {
 		if err := h.start(); err != nil {
 			return fmt.Errorf("start assistant %s: %w", h.Name, err)
@@ -160,6 +174,19 @@ func (a *App) HasPage(handler, path string) {
 		a.pages = map[string]string{}
 	}
 	a.pages[handler] = path
+}
+
+// Expect has Start fail unless there are handlers of these names. The message begins with the setting that has them.
+func (a *App) Expect(setting string, names []string) {
+	a.expected = append(a.expected, expectation{setting, names})
+}
+
+func (a *App) names() string {
+	names := make([]string, len(a.handlers))
+	for i, h := range a.handlers {
+		names[i] = h.Name
+	}
+	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
 // Protocol is the same for all handlers.

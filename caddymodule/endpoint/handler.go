@@ -205,6 +205,7 @@ type Handler struct {
 	ctx       caddy.Context
 	log       *zap.Logger
 	anyHost   bool     // a site of the handler has no name
+	place     Place    // where clients reach the first of its sites
 	first     *Handler // one of the same name and settings, which serves in place of this one; nil = there is none
 	config    []byte   // what makes two handlers the same
 
@@ -248,7 +249,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.settings, h.anyHost = h.engine(), onAnyHost(ctx)
+	h.settings, h.anyHost, h.place = h.engine(), onAnyHost(ctx), placeOf(ctx)
 	if h.HealthPath != "" {
 		h.health = caddyhttp.MatchPath{h.HealthPath}
 		err = h.health.Provision(ctx)
@@ -290,6 +291,9 @@ func (h *Handler) Hub() *conversation.Hub { return h.hub.Hub }
 
 // Chain returns the handler's models.
 func (h *Handler) Chain() *chain.Chain { return h.chain }
+
+// Place returns where clients reach the first site of the handler.
+func (h *Handler) Place() Place { return h.place }
 
 // Tools returns what the handler's models may call.
 func (h *Handler) Tools() assistant.Tools { return h.tools }
