@@ -27,8 +27,8 @@ import (
 // Handler upgrades requests to WebSocket and serves each connection with a streaming AI assistant.
 //
 // Match it by path only: the extended CONNECT of HTTP/2 and HTTP/3 is not a GET and has no Upgrade header. A
-// request that is not a WebSocket handshake is answered with 426 and a sentence of text, one from a foreign origin
-// with 403; the site's handle_errors sees both. A GET that accepts JSON learns what a handshake would be answered, and
+// request that is not a WebSocket handshake is answered with 426, one from a foreign origin with 403, each with a
+// sentence of text; the site's handle_errors sees both. Foreign origins are logged, one in a minute. A GET that accepts JSON learns what a handshake would be answered, and
 // the limits.
 type Handler struct {
 	// The channel's name in the AsyncAPI document: letters, digits and underscores. Handlers of the same name, such as
@@ -204,8 +204,9 @@ type Handler struct {
 	settings  conversation.Config
 	ctx       caddy.Context
 	log       *zap.Logger
-	anyHost   bool     // a site of the handler has no name
-	place     Place    // where clients reach the first of its sites
+	anyHost   bool  // a site of the handler has no name
+	place     Place // where clients reach the first of its sites
+	warned    *warned
 	first     *Handler // one of the same name and settings, which serves in place of this one; nil = there is none
 	config    []byte   // what makes two handlers the same
 
@@ -230,7 +231,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up h. It opens no connection and creates no file: start does.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.ctx, h.log, h.started = ctx, ctx.Logger(), make(chan struct{})
+	h.ctx, h.log, h.started, h.warned = ctx, ctx.Logger(), make(chan struct{}), new(warned)
 	if err := h.SetDefaults(); err != nil {
 		return err
 	}
@@ -356,10 +357,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	isUpgrade := ws.IsUpgrade(r)
 	inquiry := !isUpgrade && isInquiry(r)
 	defer func() { h.refused(w, err, !inquiry) }()
-	if inquiry {
-		if err := h.mayInquire(w, r); err != nil {
-			return err
-		}
+	if inquiry && !h.mayInquire(w, r) {
+		return h.refuse(w, r, http.StatusForbidden, errors.New("the page's origin is not allowed"))
 	}
 	if !started || h.hub.Draining() {
 		return unavailable(w, errStopping)
@@ -392,12 +391,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		restore()
 		refused, _ := errors.AsType[*ws.HandshakeError](err)
-		err = caddyhttp.Error(refused.Status, err)
-		if refused.Status == http.StatusUpgradeRequired && !handlesErrors(r) {
-			h.refused(w, err, true)
-			return h.explain(w)
-		}
-		return err
+		return h.refuse(w, r, refused.Status, err)
 	}
 	served = h.serve(conn, peer, r, release)
 	return nil
@@ -422,6 +416,12 @@ func (h *Handler) awaitStart(ctx context.Context) bool {
 
 // admit checks before the upgrade what a client may do. It returns how to give up the place among the connections.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, peer assistant.Peer) (release func(), err error) {
+	if peer.User == "" && !peer.ClientIP.IsValid() && h.limitsClients() {
+		h.warned.together.Do(func() {
+			h.log.Warn("clients without a user name are counted as one: a Unix socket has no addresses; if the proxy in front sends X-Forwarded-For, trust it by the global option servers { trusted_proxies_unix }",
+				zap.String("handler", h.Name))
+		})
+	}
 	if release, err = h.assistant.Admit(r.Context(), peer); err != nil {
 		return nil, unavailable(w, &observe.RefusalError{Reason: "max_connections", Err: err})
 	}

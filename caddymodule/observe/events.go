@@ -118,7 +118,8 @@ func (e *Emitter) hand(event queuedEvent) {
 // The data of the events has the field names of the log.
 
 func (o *observer) connected(p assistant.Peer) map[string]any {
-	return map[string]any{"handler": o.handler, "user": p.User, "remote_addr": p.RemoteAddr, "conversation_id": p.Conversation}
+	client, _ := p.ClientIP.MarshalText() // empty where there is none
+	return map[string]any{"handler": o.handler, "user": p.User, "remote_addr": p.RemoteAddr, "client_ip": string(client), "conversation_id": p.Conversation}
 }
 
 func (o *observer) disconnected(p assistant.Peer, s assistant.SessionSummary) map[string]any {
