@@ -21,6 +21,7 @@ ASSISTANT_PROVIDER ?= $(if $(OPENAI_API_KEY)$(OPENAI_BASE_URL),openai,demo)
 
 MODULES  := . cmd/xbuild e2e
 ENGINES  := $(CURDIR)/.cache/engines
+PYTHON   := $(CURDIR)/.cache/python
 PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(shell find . \( -name node_modules -o -name .cache \) -prune -o -name package-lock.json -print))
 SOURCES  := go.mod go.sum xcaddy.json $(wildcard *.go) $(shell find assistant asyncapi caddymodule termchat webchat cmd/xbuild \
 	\( -name node_modules -o -name testdata \) -prune -o -type f -not -name '*_test.go' -print)
@@ -53,11 +54,18 @@ test: deps ## All of the following: what must pass before a change is done
 	done
 
 .PHONY: deps
-deps: programs $(PACKAGES) ## Install what the tests need: Debian packages as root, npm packages
+deps: programs $(PACKAGES) $(PYTHON) ## Install what the tests need: Debian packages as root, npm and Python packages
 
 .PHONY: programs
 programs:
 	@.ci/deps
+
+$(PYTHON): e2e/asyncapi/requirements.txt | programs
+	rm -rf $@
+	/usr/bin/python3 -m venv $@
+	$@/bin/pip install --quiet --no-deps --requirement $<
+	$@/bin/pip check
+	touch $@
 
 %/node_modules: %/package-lock.json | programs
 	npm ci --prefix $* --prefer-offline --no-audit --no-fund
@@ -85,7 +93,7 @@ js: $(PACKAGES) ## JavaScript: syntax, the client's types, the chat page's tests
 	npm run --silent check --prefix webchat
 
 .PHONY: e2e
-e2e: caddy $(PACKAGES) ## The built binary: protocol, model servers, browser, AsyncAPI document, several nodes
+e2e: caddy $(PACKAGES) $(PYTHON) ## The built binary: protocol, model servers, browser, AsyncAPI document, several nodes
 	ASSISTANT_CADDY="$(CURDIR)/caddy" go test -C e2e -count=1 -p 2 -timeout 15m ./...
 
 .PHONY: cluster
@@ -141,7 +149,7 @@ screenshots: caddy ## Take the pictures of the README
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf caddy $(PACKAGES) "$(ENGINES)" e2e/_artifacts
+	rm -rf caddy $(PACKAGES) $(PYTHON) "$(ENGINES)" e2e/_artifacts
 
 .PHONY: help
 help: ## This list

@@ -98,7 +98,7 @@ type Receipt struct {
 // Peer is who is at the other end of a connection.
 type Peer struct {
 	RemoteAddr string     // for the log
-	ClientIP   netip.Addr // whom limits count where User is ""; the zero Addr where there is none
+	ClientIP   netip.Addr // of the client behind proxies: whom limits count where User is ""; the zero Addr where there is none
 	User       string     // owner of the conversations; "" = anonymous
 	// Conversation binds the connection to one stored conversation of the user's; "" does not.
 	Conversation string

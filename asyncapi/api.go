@@ -13,7 +13,7 @@ import (
 // API is everything that a document describes.
 type API struct {
 	Info     Info
-	Server   Server
+	Server   Server           // where channels are that name no other
 	Protocol wire.Description // what every channel speaks
 	Channels []Channel
 }
@@ -74,6 +74,9 @@ type Channel struct {
 
 	// Address is the path, with a leading slash.
 	Address string
+
+	// Server is where the channel is. Without a Host it is at the Server of the API.
+	Server Server
 
 	Description string // CommonMark
 	Tags        []string

@@ -19,7 +19,7 @@ func (d Document) YAML() ([]byte, error) { return toYAML(d.json) }
 // Build returns the document of api as seen from view. It fails when an example in the protocol cannot be
 // written as JSON.
 func Build(api API, view View) (Document, error) {
-	b := builder{API: api, view: view}
+	b := builder{API: api, view: view, servers: serversOf(api)}
 	text, err := marshal(b.document())
 	if err != nil {
 		return Document{}, fmt.Errorf("write document: %w", err)
@@ -29,7 +29,8 @@ func Build(api API, view View) (Document, error) {
 
 type builder struct {
 	API
-	view View
+	view    View
+	servers []namedServer
 }
 
 func (b builder) document() object {
@@ -38,7 +39,7 @@ func (b builder) document() object {
 		{"id", "urn:com:github:caddy-assistant:" + string(b.view)},
 		{"info", b.Info.object(b.tags())},
 		{"defaultContentType", contentType},
-		{"servers", b.Server.object(b.pathname())},
+		{"servers", b.serverObjects()},
 		{"channels", b.channels()},
 		{"operations", b.operations()},
 		{"components", object{
@@ -91,6 +92,7 @@ func (b builder) channels() object {
 		}
 		channels = append(channels, member{c.Name, object{
 			{"address", address},
+			{"servers", b.serversOf(c)},
 			{"title", c.Name},
 			{"description", c.Description},
 			{"messages", messages},

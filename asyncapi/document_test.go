@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi/asyncapitest"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // outline is the part of a document that tests look at.
@@ -24,6 +24,7 @@ type outline struct {
 	Servers  map[string]struct{ Host, Protocol, Pathname string }
 	Channels map[string]struct {
 		Address  string
+		Servers  []ref
 		Messages map[string]any
 		Bindings map[string]any
 	}
@@ -63,6 +64,9 @@ func TestValid(t *testing.T) {
 		"two channels":              build(t, asyncapi.ServerView, assistants, support),
 		"one channel, client view":  build(t, asyncapi.ClientView, support),
 		"two channels, client view": build(t, asyncapi.ClientView, assistants, support),
+		"two sites":                 build(t, asyncapi.ServerView, assistants, elsewhere),
+		"two sites, client view":    build(t, asyncapi.ClientView, assistants, elsewhere),
+		"another site's":            build(t, asyncapi.ServerView, elsewhere),
 	} {
 		if err := asyncapitest.Check(document.JSON()); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -72,7 +76,7 @@ func TestValid(t *testing.T) {
 
 // TestCheckFinds checks that each fault in a document is found, which gives TestValid its meaning.
 func TestCheckFinds(t *testing.T) {
-	document := string(build(t, asyncapi.ServerView, assistants, support).JSON())
+	document := string(build(t, asyncapi.ServerView, assistants, support, elsewhere).JSON())
 	for _, test := range []struct{ old, new, problem string }{
 		{`"asyncapi": "3.0.0"`, `"asyncapi": "2.6.0"`, "3.0.0"},
 		{`"address": "/ws/support/"`, `"path": "/ws/support/"`, "'path' not allowed"},
@@ -81,6 +85,8 @@ func TestCheckFinds(t *testing.T) {
 		{`"address": "/ws/support/"`, `"address": "/ws/assistants/"`, "have the same address"},
 		{`"address": "/ws/support/"`, `"address": "ws/support/"`, "no leading slash"},
 		{`"address": "/ws/support/"`, `"address": "/ws/{id}/"`, `the address has the parameters ["id"], declared are []`},
+		{`"$ref": "#/servers/elsewhere_server"`, `"$ref": "#/servers/production"`, "have the same address"},
+		{`"$ref": "#/servers/elsewhere_server"`, `"$ref": "#/servers/nowhere"`, "channel elsewhere: its server #/servers/nowhere is none of the document's"},
 		{`"host": "chat.example.com"`, `"host": "{domain}"`, `server production: the host and path have the variables ["domain"], declared are []`},
 		{`"title": "support"`, `"title": "Support"`, `channel support: title is "Support"`},
 		{`"pong_message": {
@@ -302,6 +308,40 @@ func TestServer(t *testing.T) {
 		servers := outlineOf(t, document).Servers
 		if got := servers[test.name]; len(servers) != 1 || got.Host != test.host || got.Protocol != test.protocol {
 			t.Errorf("%v: servers = %v, want %s at %s by %s", test.server, servers, test.name, test.host, test.protocol)
+		}
+	}
+}
+
+// TestServersOfChannels: a channel of another site names its server, and so do the others then; where all are on one
+// server, none does, since some generators fail on it.
+func TestServersOfChannels(t *testing.T) {
+	second := support
+	second.Server = elsewhere.Server
+	type at map[string][]ref
+	for name, test := range map[string]struct {
+		channels []asyncapi.Channel
+		servers  string
+		want     at
+	}{
+		"own":       {[]asyncapi.Channel{assistants, support}, "production wss://chat.example.com", at{"assistants": nil, "support": nil}},
+		"two sites": {[]asyncapi.Channel{assistants, elsewhere, second}, "elsewhere_server ws://localhost:8080, production wss://chat.example.com", at{"assistants": {{"#/servers/production"}}, "elsewhere": {{"#/servers/elsewhere_server"}}, "support": {{"#/servers/elsewhere_server"}}}},
+		"another's": {[]asyncapi.Channel{elsewhere}, "elsewhere_server ws://localhost:8080", at{"elsewhere": nil}},
+	} {
+		o := outlineOf(t, build(t, asyncapi.ServerView, test.channels...))
+		var servers []string
+		for name, s := range o.Servers {
+			servers = append(servers, name+" "+s.Protocol+"://"+s.Host)
+		}
+		slices.Sort(servers)
+		if got := strings.Join(servers, ", "); got != test.servers {
+			t.Errorf("%s: servers are %s, want %s", name, got, test.servers)
+		}
+		got := at{}
+		for name, c := range o.Channels {
+			got[name] = c.Servers
+		}
+		if !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: channels are at %v, want %v", name, got, test.want)
 		}
 	}
 }

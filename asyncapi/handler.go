@@ -30,8 +30,8 @@ type Handler struct {
 	Info     Info
 	Protocol wire.Description
 
-	// Channels is called for every request of a document.
-	Channels func() []Channel
+	// Channels returns the channels of a document, for every request of one.
+	Channels func(r *http.Request) []Channel
 
 	// NoTryIt leaves out the part of the page that connects to the channels and sends messages.
 	NoTryIt bool
@@ -62,7 +62,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	case file == "asyncapi.yaml":
 		return h.serveDocument(w, r, "yaml")
 	case folder == "docs" && h.asset(file) != nil:
-		h.asset(file).serve(w, r)
+		h.asset(file).serve(w, r, h.policy(r))
 	default:
 		return StatusError(http.StatusNotFound)
 	}
@@ -75,6 +75,20 @@ func (h *Handler) asset(name string) *asset {
 		return readOnly()
 	}
 	return page()[name]
+}
+
+// policy returns the Content-Security-Policy of the page: it may connect to the channels of other sites, too.
+func (h *Handler) policy(r *http.Request) string {
+	if h.NoTryIt {
+		return contentSecurityPolicy("")
+	}
+	others := ""
+	for _, s := range serversOf(API{Server: h.serverOf(r), Channels: h.Channels(r)}) {
+		if s.isOther {
+			others += " " + s.protocol() + "://" + s.Host
+		}
+	}
+	return contentSecurityPolicy(others)
 }
 
 // redirect redirects to a relative path: the handler does not know the whole path, as Caddy's handle_path
@@ -91,7 +105,7 @@ func (h *Handler) serveDocument(w http.ResponseWriter, r *http.Request, format s
 	query := r.URL.Query()
 	format = cmp.Or(query.Get("format"), format)
 	view := cmp.Or(View(query.Get("view")), ServerView)
-	channels := h.Channels()
+	channels := h.Channels(r)
 	if name := query.Get("channel"); name != "" {
 		channels = slices.DeleteFunc(slices.Clone(channels), func(c Channel) bool { return c.Name != name })
 	}

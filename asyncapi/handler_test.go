@@ -16,13 +16,13 @@ import (
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 func newHandler() *asyncapi.Handler {
 	return &asyncapi.Handler{
 		Protocol: protocol,
-		Channels: func() []asyncapi.Channel { return []asyncapi.Channel{assistants, support} },
+		Channels: func(*http.Request) []asyncapi.Channel { return []asyncapi.Channel{assistants, support} },
 	}
 }
 
@@ -195,6 +195,18 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestPolicyOfOthers checks that the page may connect to the channels of other sites, where it can be tried.
+func TestPolicyOfOthers(t *testing.T) {
+	h := newHandler()
+	h.Channels = func(*http.Request) []asyncapi.Channel { return []asyncapi.Channel{assistants, elsewhere} }
+	for noTryIt, want := range map[bool]string{false: "connect-src 'self' ws://localhost:8080; ", true: "connect-src 'self'; "} {
+		h.NoTryIt = noTryIt
+		if got := get(t, h, "http://chat.example.com/docs/").Header().Get("Content-Security-Policy"); !strings.Contains(got, want) {
+			t.Errorf("NoTryIt %t: %s", noTryIt, got)
+		}
+	}
+}
+
 // TestPageFiles checks that the files which the page refers to exist beside it.
 func TestPageFiles(t *testing.T) {
 	html := get(t, newHandler(), "/any/path/docs/").Body.String()
@@ -293,7 +305,7 @@ func TestServerOfRequest(t *testing.T) {
 func TestChannelsOfNow(t *testing.T) {
 	h := newHandler()
 	before := get(t, h, "/asyncapi.json").Header().Get("ETag")
-	h.Channels = func() []asyncapi.Channel { return []asyncapi.Channel{support} }
+	h.Channels = func(*http.Request) []asyncapi.Channel { return []asyncapi.Channel{support} }
 	after := get(t, h, "/asyncapi.json", "If-None-Match", before)
 	if after.Code != http.StatusOK || strings.Contains(after.Body.String(), "/ws/assistants/") {
 		t.Errorf("%d %s", after.Code, after.Body)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // object is a JSON object whose members keep their order. Members without a value are left out: nil, "", and
@@ -111,6 +111,6 @@ func yamlNode(dec *jsontext.Decoder) (*yaml.Node, error) {
 	return node, err
 }
 
-// ambiguous matches texts that yaml.v3 would not quote although YAML 1.1 reads them as a boolean or a number
-// to the base 60. It also matches texts whose leading space yaml.v3 loses when they have several lines.
+// ambiguous matches texts that yaml would not quote although YAML 1.1 reads them as a boolean or a number
+// to the base 60. It also matches texts whose leading space yaml loses when they have several lines.
 var ambiguous = regexp.MustCompile(`^((?i:y|n|yes|no|on|off)$|[-+.]*[0-9]|\s)`)

@@ -16,10 +16,12 @@ import (
 //go:embed docs/dist
 var dist embed.FS
 
-// contentSecurityPolicy allows the files of the page and the document beside it, but no other host, no inline
+// contentSecurityPolicy allows the files of the page and the document beside it, connections to others, but no inline
 // script or style, and no frame around it. The icon is a data URL.
-const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
-	"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+func contentSecurityPolicy(others string) string {
+	return "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'" + others + "; " +
+		"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
 
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
@@ -78,9 +80,9 @@ func compress(content []byte) []byte {
 	return b.Bytes()
 }
 
-func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
+func (a *asset) serve(w http.ResponseWriter, r *http.Request, policy string) {
 	header := w.Header()
-	header.Set("Content-Security-Policy", contentSecurityPolicy)
+	header.Set("Content-Security-Policy", policy)
 	header.Add("Vary", "Accept-Encoding")
 	if !acceptsGzip(r) {
 		header.Set("ETag", a.etag+`"`)

@@ -128,6 +128,9 @@ var (
 	}
 )
 
+// elsewhere is a channel of another site, at the address of assistants.
+var elsewhere = asyncapi.Channel{Name: "elsewhere", Address: assistants.Address, Server: asyncapi.Server{Host: "localhost:8080"}}
+
 func build(t testing.TB, view asyncapi.View, channels ...asyncapi.Channel) asyncapi.Document {
 	t.Helper()
 	document, err := asyncapi.Build(asyncapi.API{

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi/asyncapitest"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // A payload with lists, unions, enumerations and free JSON.

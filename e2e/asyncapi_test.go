@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // documented says what only a site knows, and the linters ask for.

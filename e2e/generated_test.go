@@ -45,6 +45,23 @@ func TestPythonClient(t *testing.T) {
 	}
 }
 
+// TestChanxClient: Chanx's generator makes a client that takes every frame of a stored conversation.
+func TestChanxClient(t *testing.T) {
+	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n provider demo {\n delay 1ms\n }\n user {query.user}\n}\nasyncapi /asyncapi*"))
+	g := newGeneration(t, c, "/asyncapi.json", "chanx.py")
+	python := filepath.Join(harness.Root(t), ".cache", "python", "bin")
+	if _, err := os.Stat(python); err != nil {
+		t.Fatalf("make deps installs the generator: %v", err)
+	}
+	g.run(filepath.Join(python, "chanx"), "generate-client", "--schema", "asyncapi.json", "--output", "client", "--no-format")
+	out := g.run(filepath.Join(python, "python"), "chanx.py", c.Addr, generatedQuestion)
+	for _, want := range []string{"answer: ", "stored: " + generatedQuestion, "ended: stop", "listed: Renamed"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the program does not print %q:\n%s", want, out)
+		}
+	}
+}
+
 // generation is a folder with a document, for generators, and a program that uses what they make.
 type generation struct {
 	t             *testing.T

@@ -49,8 +49,9 @@ func (s *Session) summary() assistant.SessionSummary {
 
 // logEnd writes the one line of a session.
 func (s *Session) logEnd(end assistant.SessionSummary) {
-	fields := append(make([]zap.Field, 0, 11),
-		zap.String("remote_addr", s.peer.RemoteAddr), zap.String("user", s.peer.User),
+	client, _ := s.peer.ClientIP.MarshalText() // empty where there is none
+	fields := append(make([]zap.Field, 0, 12),
+		zap.String("remote_addr", s.peer.RemoteAddr), zap.ByteString("client_ip", client), zap.String("user", s.peer.User),
 		zap.String("cause", string(end.Cause)), zap.Int("close_code", end.CloseCode), zap.Duration("duration", end.Duration),
 		zap.Int("messages_in", end.Received.Messages), zap.Int("bytes_in", end.Received.Bytes),
 		zap.Int("messages_out", end.Sent.Messages), zap.Int("bytes_out", end.Sent.Bytes),

@@ -432,7 +432,7 @@ func TestLogLines(t *testing.T) {
 			fields  []string
 		}{
 			{"answer ended", []string{"calls", "conversation_id", "duration", "estimated", "finish_reason", "first_piece", "input_tokens", "message_id", "model", "output_tokens", "pieces", "provider", "steps", "user"}},
-			{"session ended", []string{"bytes_in", "bytes_out", "cause", "close_code", "duration", "messages_in", "messages_out", "remote_addr", "user"}},
+			{"session ended", []string{"bytes_in", "bytes_out", "cause", "client_ip", "close_code", "duration", "messages_in", "messages_out", "remote_addr", "user"}},
 		} {
 			lines := logs.FilterMessage(test.message).All()
 			if len(lines) != 1 {

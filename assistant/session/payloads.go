@@ -230,7 +230,7 @@ type SubscribedPayload struct {
 	Epoch     string  `json:"epoch" doc:"Names the numbering of seq. A restart begins a new one. Empty for the list of conversations."`
 	Seq       uint64  `json:"seq" doc:"The last event so far."`
 	Recovered bool    `json:"recovered" doc:"True when the missed events follow; otherwise one snapshot follows."`
-	Streaming *string `json:"streaming" doc:"The id of the running answer, or null."`
+	Streaming *string `json:"streaming" required:"false" doc:"The id of the running answer. Null and absent: there is none."`
 }
 
 // SnapshotPayload is the payload of snapshot: the conversation as it is at the frame's seq.
@@ -238,7 +238,7 @@ type SnapshotPayload struct {
 	Conversation assistant.Conversation `json:"conversation"`
 	Messages     []assistant.Message    `json:"messages" doc:"The last page, oldest first, without the running answer: at most 50, and at most 1 MiB unless a single one is larger."`
 	HasMore      bool                   `json:"has_more" doc:"True when older messages exist; list_messages returns them."`
-	Streaming    *StreamingAnswer       `json:"streaming"`
+	Streaming    *StreamingAnswer       `json:"streaming" required:"false"`
 }
 
 // StreamingAnswer is an answer that is under way.

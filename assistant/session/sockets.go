@@ -2,6 +2,7 @@ package session
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -11,13 +12,14 @@ import (
 
 // Socket is an open session, as operators see it.
 type Socket struct {
-	ID            uint64    `json:"socket_id"` // grows; differs from those of other processes
-	User          string    `json:"user"`      // "" = anonymous
-	RemoteAddr    string    `json:"remote_addr"`
-	Since         time.Time `json:"since"`
-	Conversations []string  `json:"conversations"` // the stored ones that it follows
-	Received      int       `json:"messages_in"`
-	Sent          int       `json:"messages_out"`
+	ID            uint64     `json:"socket_id"` // grows; differs from those of other processes
+	User          string     `json:"user"`      // "" = anonymous
+	RemoteAddr    string     `json:"remote_addr"`
+	ClientIP      netip.Addr `json:"client_ip,omitzero"` // behind proxies, that of their client
+	Since         time.Time  `json:"since"`
+	Conversations []string   `json:"conversations"` // the stored ones that it follows
+	Received      int        `json:"messages_in"`
+	Sent          int        `json:"messages_out"`
 }
 
 // Sockets lists at most limit open sessions, the oldest first, that came after the one of that id. keep
@@ -63,7 +65,7 @@ func sessionsOf(hub *conversation.Hub, keep func(user string) bool) []*Session {
 }
 
 func (s *Session) describe() Socket {
-	d := Socket{ID: s.id, User: s.peer.User, RemoteAddr: s.peer.RemoteAddr, Since: s.since.UTC(), Conversations: []string{},
+	d := Socket{ID: s.id, User: s.peer.User, RemoteAddr: s.peer.RemoteAddr, ClientIP: s.peer.ClientIP, Since: s.since.UTC(), Conversations: []string{},
 		Received: s.received.load().Messages, Sent: s.sent.load().Messages}
 	s.mu.Lock()
 	defer s.mu.Unlock()

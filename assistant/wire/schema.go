@@ -144,7 +144,9 @@ func (s *shape) name(t reflect.Type, definition *Schema) {
 	s.schema, s.named = &Schema{Ref: t.Name()}, definition
 }
 
-// object reads the fields of struct t into s. Their tags are the schema keywords of the same names.
+// object reads the fields of struct t into s. Their tags are the schema keywords of the same names. A member with
+// required:"false" is always written, and may be absent by the document: generators make a value of their own of what
+// is required and may be null.
 func (d deriver) object(s *shape, t reflect.Type) {
 	d = d.inside(t)
 	definition := &Schema{Type: "object"}
@@ -161,7 +163,7 @@ func (d deriver) object(s *shape, t reflect.Type) {
 		m.shape.nullable = m.shape.nullable || optional
 		m.shape.schema = constrain(m.shape.schema, f.Tag)
 		m.Property = Property{
-			Name: cmp.Or(name, f.Name), Required: !optional, Nullable: f.Type.Kind() == reflect.Pointer && !optional,
+			Name: cmp.Or(name, f.Name), Required: !optional && f.Tag.Get("required") != "false", Nullable: f.Type.Kind() == reflect.Pointer && !optional,
 			Schema: m.shape.schema,
 		}
 		s.fields = append(s.fields, m)

@@ -21,7 +21,8 @@ import (
 //   - messages have the same key in channels and components, the const of their action as name, and the
 //     member that their correlation ID names
 //   - every example is valid for its message and for no other message of the channel
-//   - addresses are unique and have exactly the declared parameters, and servers exactly the variables
+//   - addresses are unique on their servers, which are the document's, and have exactly the declared parameters, and
+//     servers exactly the variables
 //   - operations and replies name messages of their channel
 //   - schemas have a title when they have a name, only keywords of draft-07, and required members that exist
 //   - operations, tags, properties and schemas that have a name have descriptions
@@ -143,8 +144,13 @@ func (c *checker) servers() {
 func (c *checker) channels() {
 	addresses := map[string]string{}
 	for name, ch := range c.Channels {
-		c.must(addresses[ch.Address] == "", "channels %s and %s have the same address", name, addresses[ch.Address])
-		addresses[ch.Address] = name
+		url := fmt.Sprint(ch.Servers, ch.Address)
+		c.must(addresses[url] == "", "channels %s and %s have the same address", name, addresses[url])
+		addresses[url] = name
+		for _, server := range ch.Servers {
+			_, ok := c.Servers[strings.TrimPrefix(server.Ref, "#/servers/")]
+			c.must(ok, "channel %s: its server %s is none of the document's", name, server.Ref)
+		}
 		c.must(strings.HasPrefix(ch.Address, "/"), "channel %s: address %q has no leading slash", name, ch.Address)
 		c.must(ch.Title == name, "channel %s: title is %q", name, ch.Title)
 		used, declared := parameters(ch.Address), slices.Sorted(maps.Keys(ch.Parameters))

@@ -36,6 +36,7 @@ type server struct {
 type channel struct {
 	Address    string
 	Title      string
+	Servers    []reference
 	Messages   map[string]reference
 	Parameters map[string]any
 	Bindings   struct {

@@ -166,7 +166,7 @@ func TestAdminSees(t *testing.T) {
 	first := must[Page[session.Socket]](s, 200, "GET", "/assistant/assistants/sockets?limit=1")
 	second := must[Page[session.Socket]](s, 200, "GET", "/assistant/assistants/sockets?limit=1&cursor="+first.Next)
 	if len(first.Items) != 1 || first.Items[0].User != "ann" || first.Items[0].Conversations[0] != strings.TrimPrefix(topic, "conversation:") ||
-		len(second.Items) != 1 || second.Items[0].User != "bob" || second.Next != "" || second.Items[0].RemoteAddr == "" {
+		len(second.Items) != 1 || second.Items[0].User != "bob" || second.Next != "" || second.Items[0].RemoteAddr == "" || !second.Items[0].ClientIP.IsLoopback() {
 		t.Errorf("sockets %+v, then %+v", first, second)
 	}
 	answers := must[Page[conversation.Answer]](s, 200, "GET", "/assistant/assistants/answers?user=ann")

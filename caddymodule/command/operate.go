@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -202,9 +203,17 @@ func runWaiting(fl caddycmd.Flags) (int, error) {
 }
 
 func runSockets(fl caddycmd.Flags) (int, error) {
-	return listingOfNodes(fl, "/sockets", "SOCKET USER FROM SINCE IN OUT CONVERSATIONS", func(s admin.SocketInfo) assistant.NodeID { return s.Node }, func(s admin.SocketInfo) []any {
-		return []any{s.ID, s.User, s.RemoteAddr, s.Since, s.Received, s.Sent, strings.Join(s.Conversations, " ")}
+	return listingOfNodes(fl, "/sockets", "SOCKET USER CLIENT_IP REMOTE_ADDR SINCE IN OUT CONVERSATIONS", func(s admin.SocketInfo) assistant.NodeID { return s.Node }, func(s admin.SocketInfo) []any {
+		return []any{s.ID, s.User, addressOf(s.ClientIP), s.RemoteAddr, s.Since, s.Received, s.Sent, strings.Join(s.Conversations, " ")}
 	})
+}
+
+// addressOf writes an address, nothing where there is none.
+func addressOf(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return ""
+	}
+	return ip.String()
 }
 
 func runAnswers(fl caddycmd.Flags) (int, error) {

@@ -3,7 +3,9 @@ package docs
 
 import (
 	"errors"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
@@ -22,7 +24,7 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("asyncapi", httpcaddyfile.Before, "respond")
 }
 
-// AsyncAPI serves the AsyncAPI document of all assistant handlers in the configuration, and a page that shows it.
+// AsyncAPI serves the AsyncAPI document of its site's assistant handlers, and a page that shows it.
 // The page is at …/docs/. The document is at …/schema/ as JSON, with ?format=yaml as YAML, with ?view=client from the
 // client's point of view; and at …/asyncapi.json and …/asyncapi.yaml. Everything is built in.
 type AsyncAPI struct {
@@ -31,6 +33,10 @@ type AsyncAPI struct {
 	// Whether the page can connect and send messages: "on" or "off". It uses the visitor's own login and the real
 	// model. Default: on
 	TryIt string `json:"try_it,omitempty"`
+
+	// The names of the assistant handlers that are described, in place of all that are on this site. They may be on other
+	// sites: then the document says where, and tells the site's visitors their limits and origins. Default: this site's
+	Channels []string `json:"channels,omitempty"`
 
 	handler *asyncapi.Handler
 }
@@ -48,6 +54,7 @@ func (a *AsyncAPI) Settings() setting.Table {
 		{Name: "description", Value: setting.Text("<text>").Into(&a.Description), Without: "how frames and answers work", Help: "as CommonMark"},
 		{Name: "contact", Value: contact.IntoOptional(&a.Contact), Without: "none"},
 		{Name: "license", Value: license.IntoOptional(&a.License), Without: "none"},
+		{Name: "channels", Value: setting.Texts("<name...>").Into(&a.Channels), Without: "this site's", Help: "the assistants that are described, also of other sites; required where this one has none"},
 		{Name: "try_it", Value: setting.Choice("on", "off").Into(&a.TryIt), Default: "on", Help: "the page can send messages, as its visitor, to the real model"},
 	}}
 }
@@ -57,17 +64,56 @@ func (a *AsyncAPI) Provision(ctx caddy.Context) error {
 	if err := a.Settings().SetDefaults(); err != nil {
 		return err
 	}
+	site, err := endpoint.OnSite(ctx)
+	if err != nil {
+		return err
+	}
+	if len(site) == 0 && len(a.Channels) == 0 {
+		return errors.New("channels: expected the names of assistants, since this site has none; found nothing")
+	}
 	app, err := endpoint.AppOf(ctx)
 	if err != nil {
 		return err
 	}
+	app.Expect("asyncapi: channels", a.Channels)
 	a.handler = &asyncapi.Handler{
 		Info:     a.Info,
 		Protocol: endpoint.Protocol,
-		Channels: func() []asyncapi.Channel { return channels(app.Handlers()) },
+		Channels: func(r *http.Request) []asyncapi.Channel { return a.channels(app.Handlers(), site, r) },
 		NoTryIt:  a.TryIt == "off",
 	}
 	return nil
+}
+
+// channels returns the channels that are described: those on this site, or those that are named.
+func (a *AsyncAPI) channels(handlers []*endpoint.Handler, site []endpoint.Mount, r *http.Request) (channels []asyncapi.Channel) {
+	for _, h := range handlers {
+		isHere := slices.ContainsFunc(site, func(m endpoint.Mount) bool { return m.Name == h.Name })
+		if !isHere && len(a.Channels) == 0 || len(a.Channels) > 0 && !slices.Contains(a.Channels, h.Name) {
+			continue
+		}
+		c := h.Channel()
+		if !isHere {
+			c.Server = serverFor(h.Place(), r)
+		}
+		channels = append(channels, c)
+	}
+	return channels
+}
+
+// serverFor returns where the client that has sent r reaches a place. A site without a name has that of the request.
+func serverFor(p endpoint.Place, r *http.Request) asyncapi.Server {
+	if p.Host != "" || p.Near.Host == "" {
+		return p.Server
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if _, port, err := net.SplitHostPort(p.Near.Host); err == nil {
+		host = net.JoinHostPort(strings.Trim(host, "[]"), port)
+	}
+	return asyncapi.Server{Host: host, TLS: p.Near.TLS}
 }
 
 // Validate checks what the types do not.
@@ -80,15 +126,6 @@ func (a *AsyncAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 		return caddyhttp.Error(int(status), err)
 	}
 	return err
-}
-
-// channels returns the channels of handlers.
-func channels(handlers []*endpoint.Handler) []asyncapi.Channel {
-	channels := make([]asyncapi.Channel, len(handlers))
-	for i, h := range handlers {
-		channels[i] = h.Channel()
-	}
-	return channels
 }
 
 // UnmarshalCaddyfile reads the directive asyncapi; its subdirectives are those of [AsyncAPI.Settings].

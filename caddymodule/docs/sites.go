@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
@@ -28,20 +25,26 @@ type Mounted struct {
 // mount is a handler and where clients reach it.
 type mount[H any] struct {
 	handler H
-	place   place
+	site    site
 }
 
-// place is where clients reach a route.
-type place struct {
-	asyncapi.Server                 // without a host if the configuration names none
-	near            asyncapi.Server // for clients on this machine; without a host if the port is unknown
+// site is what one server routes for the same hosts.
+type site struct {
+	server, hosts string
+	isAny         bool // any site of the server: a named route, which each of them may invoke
+	endpoint.Place
+}
+
+// has reports whether a handler on the site other is on s, too.
+func (s site) has(other site) bool {
+	return s.server == other.server && (s.hosts == other.hosts || s.isAny || other.isAny)
 }
 
 // url returns the URL of a WebSocket there, or "" if it is unknown.
-func (p place) url(path string) string {
-	server, scheme := p.Server, "ws"
+func (s site) url(path string) string {
+	server, scheme := s.Server, "ws"
 	if server.Host == "" {
-		server = p.near
+		server = s.Near
 	}
 	if server.Host == "" {
 		return ""
@@ -90,12 +93,15 @@ func FindMounted(config []byte) (Mounted, error) {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
 		ports := map[int]bool{cmp.Or(app.HTTPPort, 80): false, cmp.Or(app.HTTPSPort, 443): true}
-		routes := slices.Clone(server.Routes)
-		for _, name := range slices.Sorted(maps.Keys(server.NamedRoutes)) {
-			routes = append(routes, server.NamedRoutes[name]) // no host: any site may invoke it
+		for _, route := range server.Routes {
+			if err := found.search(route.Handle, server.site(name, route, ports)); err != nil {
+				return found, err
+			}
 		}
-		for _, route := range routes {
-			if err := found.search(route.Handle, server.site(route, ports)); err != nil {
+		for _, route := range slices.Sorted(maps.Keys(server.NamedRoutes)) {
+			here := server.site(name, server.NamedRoutes[route], ports)
+			here.isAny = true
+			if err := found.search(server.NamedRoutes[route].Handle, here); err != nil {
 				return found, err
 			}
 		}
@@ -106,37 +112,84 @@ func FindMounted(config []byte) (Mounted, error) {
 	return found, nil
 }
 
-// API returns what the asyncapi handler would describe: all handlers or, if channel is not empty, the one of that
-// name. If server is not empty, it replaces the server in the configuration.
+// API returns what the first asyncapi handler would describe, without one all handlers of the first site that has any
+// or, if channel is not empty, the handler of that name. If server is not empty, it is the document's.
 func (m Mounted) API(server, channel string) (asyncapi.API, error) {
-	api := asyncapi.API{Protocol: endpoint.Protocol, Server: m.assistants[0].place.Server}
+	api := asyncapi.API{Protocol: endpoint.Protocol}
+	here, names := m.assistants[0].site, []string(nil)
 	if len(m.documents) > 0 {
-		api.Info, api.Server = m.documents[0].handler.Info, m.documents[0].place.Server
+		d := m.documents[0]
+		api.Info, here, names = d.handler.Info, d.site, d.handler.Channels
 	}
-	var app endpoint.App
-	for _, a := range m.assistants {
-		if err := app.Add(a.handler); err != nil {
-			return api, err
-		}
-	}
-	api.Channels = channels(app.Handlers())
 	if channel != "" {
-		api.Channels = slices.DeleteFunc(api.Channels, func(c asyncapi.Channel) bool { return c.Name != channel })
+		names = []string{channel}
+	}
+	all, err := m.inSite(here)
+	if err != nil {
+		return api, err
+	}
+	for _, a := range all {
+		isHere := here.has(a.site)
+		if !isHere && len(names) == 0 || len(names) > 0 && !slices.Contains(names, a.handler.Name) {
+			continue
+		}
+		c := a.handler.Channel()
+		if !isHere {
+			c.Server = cmp.Or(a.site.Server, a.site.Near)
+		}
+		api.Channels = append(api.Channels, c)
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(api.Channels, func(c asyncapi.Channel) bool { return c.Name == name }) {
+			return api, fmt.Errorf("no assistant handler is named %q", name)
+		}
 	}
 	if len(api.Channels) == 0 {
-		return api, fmt.Errorf("no assistant handler is named %q", channel)
+		return api, errors.New("the site of the asyncapi directive has no assistant handler; name one by channels or --channel")
 	}
-	if server != "" {
-		u, err := url.Parse(server)
-		if err != nil || u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" || cmp.Or(u.Path, "/") != "/" {
-			return api, fmt.Errorf("server: expected a URL like wss://chat.example.com, found %q", server)
+	if channel != "" && api.Channels[0].Server.Host != "" { // then the document has no other server
+		here.Server, api.Channels[0].Server = api.Channels[0].Server, asyncapi.Server{}
+	}
+	api.Server, err = serverOf(here, server)
+	return api, err
+}
+
+// inSite returns the handlers by name, each once: on the site here, if it is there.
+func (m Mounted) inSite(here site) (all []mount[*endpoint.Handler], err error) {
+	var app endpoint.App
+	for _, a := range m.assistants {
+		first, err := app.First(a.handler)
+		if first == nil && err == nil {
+			err = app.Add(a.handler)
 		}
-		api.Server = asyncapi.Server{Host: u.Host, TLS: u.Scheme == "wss"}
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(all, func(known mount[*endpoint.Handler]) bool { return known.handler.Name == a.handler.Name })
+		switch {
+		case i < 0:
+			all = append(all, a)
+		case here.has(a.site) && !here.has(all[i].site):
+			all[i] = a
+		}
 	}
-	if api.Server.Host == "" {
-		return api, errors.New("the configuration does not say where clients reach the site; give --server, such as wss://chat.example.com")
+	slices.SortFunc(all, func(x, y mount[*endpoint.Handler]) int { return cmp.Compare(x.handler.Name, y.handler.Name) })
+	return all, nil
+}
+
+// serverOf returns the server of a document: the one that is given as a URL or, without one, the site's.
+func serverOf(here site, given string) (asyncapi.Server, error) {
+	if given == "" {
+		if here.Host == "" {
+			return asyncapi.Server{}, errors.New("the configuration does not say where clients reach the site; give --server, such as wss://chat.example.com")
+		}
+		return here.Server, nil
 	}
-	return api, nil
+	u, err := url.Parse(given)
+	if err != nil || u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" || cmp.Or(u.Path, "/") != "/" {
+		return asyncapi.Server{}, fmt.Errorf("server: expected a URL like wss://chat.example.com, found %q", given)
+	}
+	return asyncapi.Server{Host: u.Host, TLS: u.Scheme == "wss"}, nil
 }
 
 // URL returns the address of a handler's WebSocket.
@@ -146,7 +199,7 @@ func (m Mounted) URL(name string) (string, error) {
 		return "", fmt.Errorf("no assistant handler is named %q", name)
 	}
 	at := m.assistants[i]
-	address := at.place.url(at.handler.Address)
+	address := at.site.url(at.handler.Address)
 	if address == "" {
 		return "", errors.New("the server's configuration does not say on which port its assistant is: give --url")
 	}
@@ -154,11 +207,11 @@ func (m Mounted) URL(name string) (string, error) {
 }
 
 // search adds the handlers below a value of a route.
-func (m *Mounted) search(value any, site place) error {
+func (m *Mounted) search(value any, here site) error {
 	switch v := value.(type) {
 	case []any:
 		for _, item := range v {
-			if err := m.search(item, site); err != nil {
+			if err := m.search(item, here); err != nil {
 				return err
 			}
 		}
@@ -172,18 +225,18 @@ func (m *Mounted) search(value any, site place) error {
 			if err := h.SetDefaults(); err != nil {
 				return err
 			}
-			m.assistants = append(m.assistants, mount[*endpoint.Handler]{h, site})
+			m.assistants = append(m.assistants, mount[*endpoint.Handler]{h, here})
 			return h.Validate()
 		case "asyncapi":
 			a := new(AsyncAPI)
 			if err := decodeModule(v, a); err != nil {
 				return err
 			}
-			m.documents = append(m.documents, mount[*AsyncAPI]{a, site})
+			m.documents = append(m.documents, mount[*AsyncAPI]{a, here})
 			return a.Validate()
 		}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			if err := m.search(v[key], site); err != nil {
+			if err := m.search(v[key], here); err != nil {
 				return err
 			}
 		}
@@ -202,48 +255,26 @@ func decodeModule(config map[string]any, module any) error {
 	return caddy.StrictUnmarshalJSON(data, module)
 }
 
-// site returns where clients reach a route: its first host, with the port unless that is the scheme's default. ports
-// maps the ports whose scheme is certain to whether that is TLS.
-func (s *httpServer) site(route siteRoute, ports map[int]bool) place {
-	host, port := s.address()
-	if port == 0 {
-		return place{}
-	}
-	tls, certain := ports[port]
-	if len(s.TLSPolicies) > 0 || !certain {
-		tls = len(s.TLSPolicies) > 0 || s.hasCertificates()
-	}
-	withPort := func(host string) string {
-		if tls && port == 443 || !tls && port == 80 {
-			return host
-		}
-		return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
-	}
-	here := place{near: asyncapi.Server{Host: withPort(cmp.Or(host, "localhost")), TLS: tls}}
+// site returns the site of a route. ports maps the ports whose scheme is certain to whether that is TLS.
+func (s *httpServer) site(name string, route siteRoute, ports map[int]bool) site {
+	var hosts []string
 	for _, match := range route.Match {
-		for _, name := range match.Host {
-			if here.Host == "" && !strings.ContainsAny(name, "*{") {
-				here.Server = asyncapi.Server{Host: withPort(name), TLS: tls}
-			}
-		}
+		hosts = append(hosts, match.Host...)
 	}
-	return here
+	place := endpoint.PlaceOf(s.Listen, hosts, s.isTLS(ports))
+	slices.Sort(hosts)
+	return site{server: name, hosts: strings.Join(hosts, " "), Place: place}
 }
 
-// address returns where the server listens. The host is empty if that is all addresses; the port is 0 if there is
-// none, or a placeholder stands for it.
-func (s *httpServer) address() (host string, port int) {
-	if len(s.Listen) == 0 {
-		return "", 443
+// isTLS reports whether clients reach the server by TLS.
+func (s *httpServer) isTLS(ports map[int]bool) bool {
+	if len(s.TLSPolicies) > 0 {
+		return true
 	}
-	address, err := caddy.ParseNetworkAddress(s.Listen[0])
-	if err != nil || address.IsUnixNetwork() {
-		return "", 0
+	if tls, certain := ports[endpoint.PortOf(s.Listen)]; certain {
+		return tls
 	}
-	if ip, err := netip.ParseAddr(address.Host); err == nil && ip.IsUnspecified() {
-		address.Host = ""
-	}
-	return address.Host, int(address.StartPort)
+	return s.hasCertificates()
 }
 
 // hasCertificates reports whether Caddy obtains certificates for any of the server's names, so that it serves TLS

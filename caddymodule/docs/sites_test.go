@@ -40,8 +40,8 @@ func TestPlaces(t *testing.T) {
 			continue
 		}
 		m := found.assistants[0]
-		if got := fmt.Sprint(m.place.Host, " ", m.place.TLS); got != test.site || m.place.url(m.handler.Address) != test.url {
-			t.Errorf("%s: the site is %q at %s, want %q at %s", test.caddyfile, got, m.place.url(m.handler.Address), test.site, test.url)
+		if got := fmt.Sprint(m.site.Host, " ", m.site.TLS); got != test.site || m.site.url(m.handler.Address) != test.url {
+			t.Errorf("%s: the site is %q at %s, want %q at %s", test.caddyfile, got, m.site.url(m.handler.Address), test.site, test.url)
 		}
 	}
 }

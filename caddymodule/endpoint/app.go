@@ -3,9 +3,13 @@ package endpoint
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/session"
@@ -17,12 +21,19 @@ import (
 
 func init() { caddy.RegisterModule(App{}) }
 
-// App is where the handlers of one configuration meet: it starts and drains them, and rejects two with the same name
-// or store. It has no settings, and Caddy loads it by itself.
+// App is where the handlers of one configuration meet: it starts and drains them, makes one of those that are the same,
+// and rejects two with the same name or store otherwise. It has no settings, and Caddy loads it by itself.
 type App struct {
 	// complete once the configuration is provisioned
 	handlers []*Handler
 	pages    map[string]string // paths of chat pages, by the handler that they talk to
+	expected []expectation
+}
+
+// expectation is a setting that names handlers.
+type expectation struct {
+	setting string
+	names   []string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -42,6 +53,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // Start starts the handlers. Files are created and connections opened only from here on.
 func (a *App) Start() error {
+	for _, e := range a.expected {
+		for _, name := range e.names {
+			if !slices.ContainsFunc(a.handlers, func(h *Handler) bool { return h.Name == name }) {
+				return fmt.Errorf("%s: expected names of assistants, of which there are %s; found %q", e.setting, a.names(), name)
+			}
+		}
+	}
 	for _, h := range a.handlers {
 		if err := h.start(); err != nil {
 			return fmt.Errorf("start assistant %s: %w", h.Name, err)
@@ -59,13 +77,50 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Add adds a handler, unless it conflicts with another.
+// First returns the handler that was added under the name of h, nil if there is none. It must have the settings of h:
+// one block of a Caddyfile may have several addresses, and several sites may import one. h has its defaults, and its
+// modules are not loaded.
+func (a *App) First(h *Handler) (first *Handler, err error) {
+	if h.config, err = json.Marshal(h); err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(a.handlers, func(other *Handler) bool { return other.Name == h.Name })
+	if i < 0 {
+		return nil, nil
+	}
+	first = a.handlers[i]
+	differing, err := differences(first.config, h.config)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(differing) > 0:
+		return nil, fmt.Errorf("name: expected different names or the same settings, found two assistant handlers that are named %q and differ in %s",
+			h.Name, strings.Join(differing, ", "))
+	}
+	return first, nil
+}
+
+// differences returns the settings in which two configurations differ.
+func differences(a, b []byte) (names []string, err error) {
+	var x, y map[string]any
+	if err := errors.Join(json.Unmarshal(a, &x), json.Unmarshal(b, &y)); err != nil {
+		return nil, err
+	}
+	for name := range x {
+		if !reflect.DeepEqual(x[name], y[name]) {
+			names = append(names, name)
+		}
+		delete(y, name)
+	}
+	names = slices.AppendSeq(names, maps.Keys(y))
+	slices.Sort(names)
+	return names, nil
+}
+
+// Add adds a handler that is the first of its name, unless it conflicts with another.
 func (a *App) Add(h *Handler) error {
 	for _, other := range a.handlers {
-		switch {
-		case other.Name == h.Name:
-			return fmt.Errorf("two assistant handlers are named %q; give one of them another name", h.Name)
-		case other.storeKey == h.storeKey && h.storeKey != "":
+		if other.storeKey == h.storeKey && h.storeKey != "" {
 			return fmt.Errorf("the assistant handlers %q and %q have the same store; give one of them another", other.Name, h.Name)
 		}
 	}
@@ -81,6 +136,17 @@ func AppOf(ctx caddy.Context) (*App, error) {
 		return nil, fmt.Errorf("load assistant app: %w", err)
 	}
 	return app.(*App), nil
+}
+
+// loadedApp returns what AppOf does, or an App without handlers where nothing has loaded it yet. A handler loads the App
+// after its own modules: a context of Caddy's shares memory with those made of it, and the App's would then be one of
+// these modules'.
+func loadedApp(ctx caddy.Context) *App {
+	app, err := ctx.AppIfConfigured("assistant")
+	if err != nil {
+		return new(App)
+	}
+	return app.(*App)
 }
 
 // Running returns the handlers of the running configuration that have started, by name.
@@ -108,6 +174,19 @@ func (a *App) HasPage(handler, path string) {
 		a.pages = map[string]string{}
 	}
 	a.pages[handler] = path
+}
+
+// Expect has Start fail unless there are handlers of these names. The message begins with the setting that has them.
+func (a *App) Expect(setting string, names []string) {
+	a.expected = append(a.expected, expectation{setting, names})
+}
+
+func (a *App) names() string {
+	names := make([]string, len(a.handlers))
+	for i, h := range a.handlers {
+		names[i] = h.Name
+	}
+	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
 // Protocol is the same for all handlers.

@@ -27,12 +27,13 @@ import (
 // Handler upgrades requests to WebSocket and serves each connection with a streaming AI assistant.
 //
 // Match it by path only: the extended CONNECT of HTTP/2 and HTTP/3 is not a GET and has no Upgrade header. A
-// request that is not a WebSocket handshake is answered with 426 and a sentence of text, one from a foreign origin
-// with 403; the site's handle_errors sees both. A GET that accepts JSON learns what a handshake would be answered, and
+// request that is not a WebSocket handshake is answered with 426, one from a foreign origin with 403, each with a
+// sentence of text; the site's handle_errors sees both. Foreign origins are logged, one in a minute. A GET that accepts JSON learns what a handshake would be answered, and
 // the limits.
 type Handler struct {
-	// The channel's name in the AsyncAPI document: letters, digits and underscores. Two handlers may not have the
-	// same. Default: assistants
+	// The channel's name in the AsyncAPI document: letters, digits and underscores. Handlers of the same name, such as
+	// those of a site with several addresses, must have the same settings: then they are one. A reload may change the name
+	// and keep the store. Default: assistants
 	Name string `json:"name,omitempty"`
 
 	// The channel's description in the AsyncAPI document. Default: AI Assistant WebSocket API
@@ -205,7 +206,11 @@ type Handler struct {
 	settings  conversation.Config
 	ctx       caddy.Context
 	log       *zap.Logger
-	anyHost   bool // the site has no name
+	anyHost   bool  // a site of the handler has no name
+	place     Place // where clients reach the first of its sites
+	warned    *warned
+	first     *Handler // one of the same name and settings, which serves in place of this one; nil = there is none
+	config    []byte   // what makes two handlers the same
 
 	// set by start
 	started   chan struct{} // closed then
@@ -228,18 +233,26 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up h. It opens no connection and creates no file: start does.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.ctx, h.log, h.started = ctx, ctx.Logger(), make(chan struct{})
+	h.ctx, h.log, h.started, h.warned = ctx, ctx.Logger(), make(chan struct{}), new(warned)
 	if err := h.SetDefaults(); err != nil {
 		return err
 	}
-	err := errors.Join(h.loadProviders(ctx), h.loadTools(ctx), h.loadStore(ctx))
+	var err error
+	if h.first, err = loadedApp(ctx).First(h); err != nil {
+		return err
+	}
+	if h.first != nil {
+		h.first.anyHost = h.first.anyHost || onAnyHost(ctx)
+		return nil
+	}
+	err = errors.Join(h.loadProviders(ctx), h.loadTools(ctx), h.loadStore(ctx))
 	if err == nil {
 		err = h.loadBroker(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	h.settings, h.anyHost = h.engine(), onAnyHost(ctx)
+	h.settings, h.anyHost, h.place = h.engine(), onAnyHost(ctx), placeOf(ctx)
 	if h.HealthPath != "" {
 		h.health = caddyhttp.MatchPath{h.HealthPath}
 		err = h.health.Provision(ctx)
@@ -256,13 +269,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // start opens the store, unless an earlier configuration has opened it. From then on all sessions of the handler
 // use h's settings, those of earlier configurations included.
 func (h *Handler) start() (err error) {
-	if h.hub, err = openHub(hubKey{handler: h.Name, store: h.storeKey, broker: h.brokerKey()}, h.openStore, h.broker, h.log); err != nil {
+	if h.hub, err = openHub(hubKey{store: h.storeKey, broker: h.brokerKey()}, h.openStore, h.broker, h.log.With(zap.String("handler", h.Name))); err != nil {
 		return err
 	}
 	h.settings.Observer = observe.New(h.Name, h.storeName, h.hub.events)
 	h.assistant = conversation.New(h.hub.Hub, h.settings)
 	h.previous = h.hub.Use(h.assistant)
-	observe.ProvidersHealthy.Add(h.Name, h.hub.Hub)
+	observe.ProvidersHealthy.Add(h.hub.Hub)
 	close(h.started)
 	logHTTP2(h.log)
 	if h.anyHost && len(h.Origins) == 0 {
@@ -284,6 +297,9 @@ func (h *Handler) Hub() *conversation.Hub { return h.hub.Hub }
 
 // Chain returns the handler's models.
 func (h *Handler) Chain() *chain.Chain { return h.chain }
+
+// Place returns where clients reach the first site of the handler.
+func (h *Handler) Place() Place { return h.place }
 
 // Tools returns what the handler's models may call.
 func (h *Handler) Tools() assistant.Tools { return h.tools }
@@ -328,7 +344,10 @@ var errStopping = &observe.RefusalError{Reason: "draining", Err: errors.New("ser
 // this frees the stack of the middleware chain and net/http's buffers, and an idle connection costs less memory.
 // The access log then shows when the socket opened, the handler's own log when and why it closed. With HTTP/2 and
 // HTTP/3, ServeHTTP returns when the socket has closed.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	if h.first != nil {
+		return h.first.ServeHTTP(w, r, next)
+	}
 	started := h.awaitStart(r.Context())
 	if h.HealthPath != "" {
 		switch isHealth, err := h.health.MatchWithError(r); { // as the route does: no other spelling may reach the socket
@@ -343,10 +362,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	isUpgrade := ws.IsUpgrade(r)
 	inquiry := !isUpgrade && isInquiry(r)
 	defer func() { h.refused(w, err, !inquiry) }()
-	if inquiry {
-		if err := h.mayInquire(w, r); err != nil {
-			return err
-		}
+	if inquiry && !h.mayInquire(w, r) {
+		return h.refuse(w, r, http.StatusForbidden, errors.New("the page's origin is not allowed"))
 	}
 	if !started || h.hub.Draining() {
 		return unavailable(w, errStopping)
@@ -379,12 +396,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if err != nil {
 		restore()
 		refused, _ := errors.AsType[*ws.HandshakeError](err)
-		err = caddyhttp.Error(refused.Status, err)
-		if refused.Status == http.StatusUpgradeRequired && !handlesErrors(r) {
-			h.refused(w, err, true)
-			return h.explain(w)
-		}
-		return err
+		return h.refuse(w, r, refused.Status, err)
 	}
 	served = h.serve(conn, peer, r, release)
 	return nil
@@ -409,6 +421,12 @@ func (h *Handler) awaitStart(ctx context.Context) bool {
 
 // admit checks before the upgrade what a client may do. It returns how to give up the place among the connections.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, peer assistant.Peer) (release func(), err error) {
+	if peer.User == "" && !peer.ClientIP.IsValid() && h.limitsClients() {
+		h.warned.together.Do(func() {
+			h.log.Warn("clients without a user name are counted as one: a Unix socket has no addresses; if the proxy in front sends X-Forwarded-For, trust it by the global option servers { trusted_proxies_unix }",
+				zap.String("handler", h.Name))
+		})
+	}
 	if release, err = h.assistant.Admit(r.Context(), peer); err != nil {
 		return nil, unavailable(w, &observe.RefusalError{Reason: "max_connections", Err: err})
 	}

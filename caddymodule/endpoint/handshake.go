@@ -1,14 +1,11 @@
 package endpoint
 
 import (
-	"net/http"
 	"regexp"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // Channel describes the handler in the AsyncAPI document.
@@ -73,43 +70,4 @@ func (h *Handler) refusals() map[int]string {
 		statuses[404] = "The conversation does not exist, or belongs to another user."
 	}
 	return statuses
-}
-
-// explain answers who opens the socket's address in a browser.
-func (h *Handler) explain(w http.ResponseWriter) error {
-	text := "This is the WebSocket address of an AI assistant, not a page."
-	if page := h.app.pages[h.Name]; page != "" {
-		text = "This is the WebSocket address of an AI assistant; its chat page is at " + page + "."
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusUpgradeRequired)
-	_, err := w.Write([]byte(text + "\n"))
-	return err
-}
-
-// handlesErrors reports whether the site of r has error routes for a 426, which answer instead.
-func handlesErrors(r *http.Request) bool {
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Errors == nil {
-		return false
-	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.error.status_code", http.StatusUpgradeRequired) // what matchers of error routes look at
-	}
-	return anyAnswers(server.Errors.Routes, r)
-}
-
-func anyAnswers(routes caddyhttp.RouteList, r *http.Request) bool {
-	for _, route := range routes {
-		if matches, err := route.MatcherSets.AnyMatchWithError(r); err != nil || !matches {
-			continue
-		}
-		for _, handler := range route.Handlers {
-			if sub, ok := handler.(*caddyhttp.Subroute); !ok || anyAnswers(sub.Routes, r) {
-				return true
-			}
-		}
-	}
-	return false
 }

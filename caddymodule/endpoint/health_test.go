@@ -51,7 +51,7 @@ func TestProvidersHealthy(t *testing.T) {
 	if got := series("down", "m"); got != "0" {
 		t.Errorf("after a configuration that was refused %q, want 0", got)
 	}
-	v, _ := hubs.LoadOrStore(hubKey{handler: name, store: "memory of " + name}, nil)
+	v, _ := hubs.LoadOrStore(hubKey{store: "memory of " + name}, nil)
 	hub := v.(*pooledHub)
 	hub.release()
 	s.MustLoad("metrics /metrics\n")

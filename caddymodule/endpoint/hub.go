@@ -18,13 +18,14 @@ import (
 // reference, and the connections have one, so a reload closes nothing that a live socket uses.
 var hubs = caddy.NewUsagePool()
 
-// hubKey identifies a hub: the same handler with another store gets a new one.
+// hubKey identifies a hub by its store, whatever the handlers are called that use it: a reload may give one another
+// name.
 type hubKey struct {
-	handler, store, broker string
-	generation             int // counts hubs of one handler and store, of which the last one may be in use
+	store, broker string
+	generation    int // counts hubs of one store, of which the last one may be in use
 }
 
-// last is the newest hub of each handler and store.
+// last is the newest hub of each store.
 var last struct {
 	sync.Mutex
 	hubs map[hubKey]predecessor // by a key without generation
@@ -57,7 +58,7 @@ type pooledHub struct {
 const patience = 3 * time.Second
 
 // openHub returns the hub of a handler that starts, with a reference to it. The first one opens the store. A retired
-// hub of the same handler and store is not used again: the next one opens the store when that has closed it.
+// hub of the same store is not used again: the next one opens the store when that has closed it.
 func openHub(key hubKey, open func(context.Context) (assistant.Store, error), broker BrokerSource, log *zap.Logger) (*pooledHub, error) {
 	last.Lock()
 	defer last.Unlock()
@@ -106,11 +107,11 @@ func newHub(key hubKey, before <-chan struct{}, open func(context.Context) (assi
 		case <-orClosed(before):
 			return open(ctx)
 		}
-	}, log.With(zap.String("handler", key.handler)))
+	}, log)
 	if err != nil {
 		return nil, err
 	}
-	h := &pooledHub{Hub: conversation.NewHub(store, log), key: key, store: store, events: observe.NewEmitter(key.handler, log), log: log, before: before, gone: make(chan struct{})}
+	h := &pooledHub{Hub: conversation.NewHub(store, log), key: key, store: store, events: observe.NewEmitter(log), log: log, before: before, gone: make(chan struct{})}
 	if serveOperation != nil {
 		h.OnOperation(func(_ context.Context, operation []byte) []byte { return serveOperation(h.Hub, operation) })
 	}
@@ -206,7 +207,7 @@ func (h *pooledHub) leave(timeout time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		if err := h.Close(ctx); err != nil {
-			h.log.Warn("drain assistant", zap.String("name", h.key.handler), zap.Error(err))
+			h.log.Warn("drain assistant", zap.Error(err))
 		}
 	}()
 }
@@ -216,9 +217,9 @@ func (h *pooledHub) Destruct() error {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := h.Close(now); err != nil {
-		h.log.Warn("stop assistant", zap.String("name", h.key.handler), zap.Error(err))
+		h.log.Warn("stop assistant", zap.Error(err))
 	}
-	observe.ProvidersHealthy.Remove(h.key.handler, h.Hub)
+	observe.ProvidersHealthy.Remove(h.Hub)
 	err := h.store.Close()
 	go func() {
 		<-orClosed(h.before) // where this one has never opened the store

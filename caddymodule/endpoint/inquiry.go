@@ -2,13 +2,11 @@ package endpoint
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // An inquiry is a GET of the socket's address that accepts JSON. It has the status that a handshake of the same client
@@ -34,21 +32,21 @@ func isInquiry(r *http.Request) bool {
 // caddy_assistant_refused_upgrades_total.
 const refusalHeader = "Assistant-Refusal"
 
-// mayInquire lets the pages that may connect read the answer to an inquiry (the Fetch standard's CORS protocol), and
-// refuses those that may not connect.
-func (h *Handler) mayInquire(w http.ResponseWriter, r *http.Request) error {
+// mayInquire reports whether the page that inquires may connect. It lets those pages read the answer (the Fetch
+// standard's CORS protocol).
+func (h *Handler) mayInquire(w http.ResponseWriter, r *http.Request) bool {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Accept, Origin")
 	if !ws.OriginAllowed(withOrigin(r), h.Origins) {
-		return caddyhttp.Error(http.StatusForbidden, errors.New("the page's origin is not allowed"))
+		return false
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
 		header.Set("Access-Control-Allow-Origin", origin)
 		header.Set("Access-Control-Allow-Credentials", "true") // as the handshake, which has the same cookies
 		header.Set("Access-Control-Expose-Headers", "Retry-After, "+refusalHeader)
 	}
-	return nil
+	return true
 }
 
 // withOrigin returns r as a handshake would be. Browsers send no Origin with a GET of the page's own origin, which is

@@ -203,6 +203,11 @@ func count(text string, low int) (n int, ok bool) {
 
 func fits(n, low int) bool { return n >= low && n <= math.MaxInt32 }
 
+// limitsClients reports whether anything is limited for each client that the configuration says so of.
+func (h *Handler) limitsClients() bool {
+	return h.Rate != nil || h.Budget != nil || h.MaxConnections != nil && h.MaxConnections.PerUser > 0
+}
+
 // limits returns the limits that clients need to know, for the AsyncAPI document.
 func (h *Handler) limits() map[string]int64 {
 	limits := map[string]int64{

@@ -261,7 +261,7 @@ func TestReloadNoBroker(t *testing.T) {
 
 // TestLateConnection has a connection come when the last handler has gone: its hub is not used again.
 func TestLateConnection(t *testing.T) {
-	key := hubKey{handler: caddytest.Fresh(), store: "memory"}
+	key := hubKey{store: "memory of " + caddytest.Fresh()}
 	open := func(context.Context) (assistant.Store, error) { return memory.Open(memory.Config{}), nil }
 	h, err := openHub(key, open, nil, zap.NewNop())
 	if err != nil {

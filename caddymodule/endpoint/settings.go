@@ -20,7 +20,7 @@ import (
 // engine has it, a line in engine.
 func (h *Handler) Settings() setting.Table {
 	return setting.Table{{
-		{Name: "name", Value: channelName.Into(&h.Name), Default: "assistants", Help: "in the AsyncAPI document; two handlers may not share one"},
+		{Name: "name", Value: channelName.Into(&h.Name), Default: "assistants", Help: "in the AsyncAPI document; handlers of one name are one, and have the same settings"},
 		{Name: "description", Value: setting.Text("<text>").Into(&h.Description), Default: `"AI Assistant WebSocket API"`},
 		{Name: "tags", Value: setting.Texts("<tag...>").Into(&h.Tags), Default: "ai chat"},
 		{Name: "address", Value: path.Into(&h.Address), Default: "/ws/assistants/", Help: "where clients reach it, for the document; taken from the path matcher"},

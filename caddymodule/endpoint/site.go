@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/caddy-assistant/caddy-assistant/asyncapi"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -57,7 +61,12 @@ func onAnyHost(ctx caddy.Context) bool {
 
 // hosts returns the hosts that a route matches as one text, "" for all.
 func hosts(route caddyhttp.Route) string {
-	var names []string
+	names := hostsOf(route)
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func hostsOf(route caddyhttp.Route) (names []string) {
 	for _, set := range route.MatcherSets {
 		for _, matcher := range set {
 			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
@@ -65,8 +74,70 @@ func hosts(route caddyhttp.Route) string {
 			}
 		}
 	}
-	slices.Sort(names)
-	return strings.Join(names, " ")
+	return names
+}
+
+// Place is where clients reach a site.
+type Place struct {
+	asyncapi.Server                 // without a host if the configuration names none
+	Near            asyncapi.Server // for clients on this machine; without a host if the port is unknown
+}
+
+// PlaceOf returns the place of a site with these hosts, of a server that listens on these addresses.
+func PlaceOf(listen, hosts []string, tls bool) Place {
+	host, port := addressOf(listen)
+	if port == 0 {
+		return Place{}
+	}
+	withPort := func(host string) string {
+		if tls && port == 443 || !tls && port == 80 {
+			return host
+		}
+		return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
+	}
+	place := Place{Near: asyncapi.Server{Host: withPort(cmp.Or(host, "localhost")), TLS: tls}}
+	for _, name := range hosts {
+		if place.Host == "" && !strings.ContainsAny(name, "*{") {
+			place.Server = asyncapi.Server{Host: withPort(name), TLS: tls}
+		}
+	}
+	return place
+}
+
+// PortOf returns the port of a server that listens on these addresses, 0 if it is unknown.
+func PortOf(listen []string) int {
+	_, port := addressOf(listen)
+	return port
+}
+
+// addressOf returns where a server listens. The host is empty if that is all addresses; the port is 0 if there is none,
+// or a placeholder stands for it.
+func addressOf(listen []string) (host string, port int) {
+	if len(listen) == 0 {
+		return "", 443
+	}
+	address, err := caddy.ParseNetworkAddress(listen[0])
+	if err != nil || address.IsUnixNetwork() {
+		return "", 0
+	}
+	if ip, err := netip.ParseAddr(address.Host); err == nil && ip.IsUnspecified() {
+		address.Host = ""
+	}
+	return address.Host, int(address.StartPort)
+}
+
+// placeOf returns where clients reach the module of ctx, which is being provisioned: Caddy has decided by then which
+// servers use TLS. The place is empty for a module in a named route or in an error route.
+func placeOf(ctx caddy.Context) Place {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return Place{}
+	}
+	here := provisioning(server)
+	if here < 0 {
+		return Place{}
+	}
+	return PlaceOf(server.Listen, hostsOf(server.Routes[here]), len(server.TLSConnPolicies) > 0)
 }
 
 // search finds assistants in routes, of which some are provisioned.

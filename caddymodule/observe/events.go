@@ -26,9 +26,8 @@ const maxEvents = 1000
 // Emitter emits events through the events app of the newest configuration, one after the other, in a goroutine of its
 // own: slow event handlers delay nothing else.
 type Emitter struct {
-	log     *zap.Logger
-	dropped prometheus.Counter
-	newest  atomic.Pointer[eventsOf] // nil until a configuration has started
+	log    *zap.Logger
+	newest atomic.Pointer[eventsOf] // nil until a configuration has started
 
 	mu    sync.Mutex
 	queue []queuedEvent // bounded by maxEvents
@@ -47,15 +46,13 @@ type queuedEvent struct {
 	data map[string]any
 }
 
-func NewEmitter(handler string, log *zap.Logger) *Emitter {
-	return &Emitter{log: log, dropped: droppedEvents.WithLabelValues(handler)}
-}
+func NewEmitter(log *zap.Logger) *Emitter { return &Emitter{log: log} }
 
 // Use directs events to a configuration's event handlers. It must have started: until then its subscriptions change.
 func (e *Emitter) Use(app *caddyevents.App, ctx caddy.Context) { e.newest.Store(&eventsOf{app, ctx}) }
 
-// emit queues an event that has a subscription. It does not block.
-func (e *Emitter) emit(name string, data func() map[string]any) {
+// emit queues an event that has a subscription, or counts it in dropped. It does not block.
+func (e *Emitter) emit(dropped prometheus.Counter, name string, data func() map[string]any) {
 	to := e.newest.Load()
 	if to == nil || !to.app.ShouldEmit(name) {
 		return
@@ -63,7 +60,7 @@ func (e *Emitter) emit(name string, data func() map[string]any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.queue) == maxEvents {
-		e.dropped.Inc()
+		dropped.Inc()
 		return
 	}
 	e.queue = append(e.queue, queuedEvent{name, data()})
@@ -121,7 +118,8 @@ func (e *Emitter) hand(event queuedEvent) {
 // The data of the events has the field names of the log.
 
 func (o *observer) connected(p assistant.Peer) map[string]any {
-	return map[string]any{"handler": o.handler, "user": p.User, "remote_addr": p.RemoteAddr, "conversation_id": p.Conversation}
+	client, _ := p.ClientIP.MarshalText() // empty where there is none
+	return map[string]any{"handler": o.handler, "user": p.User, "remote_addr": p.RemoteAddr, "client_ip": string(client), "conversation_id": p.Conversation}
 }
 
 func (o *observer) disconnected(p assistant.Peer, s assistant.SessionSummary) map[string]any {

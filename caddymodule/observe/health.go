@@ -14,30 +14,30 @@ import (
 var ProvidersHealthy = collected(&healthCollector{
 	desc: prometheus.NewDesc("caddy_assistant_providers_healthy", "1 where a provider is asked, 0 where it is passed over since it failed.",
 		[]string{"handler", "provider", "model"}, nil),
-	hubs: map[string][]*conversation.Hub{},
 })
 
 type healthCollector struct {
 	desc *prometheus.Desc
 
 	mu   sync.Mutex
-	hubs map[string][]*conversation.Hub // by handler; the last one counts
+	hubs []*conversation.Hub // the last one of each handler counts
 }
 
-// Add reports the providers of a hub, in place of an earlier hub of the same handler.
-func (c *healthCollector) Add(handler string, hub *conversation.Hub) {
+// Add reports the providers of a hub, under the name of the handler whose settings it uses, in place of an earlier hub
+// of that name.
+func (c *healthCollector) Add(hub *conversation.Hub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !slices.Contains(c.hubs[handler], hub) {
-		c.hubs[handler] = append(c.hubs[handler], hub)
+	if !slices.Contains(c.hubs, hub) {
+		c.hubs = append(c.hubs, hub)
 	}
 }
 
 // Remove stops reporting a hub. An earlier one of the same handler is reported again.
-func (c *healthCollector) Remove(handler string, hub *conversation.Hub) {
+func (c *healthCollector) Remove(hub *conversation.Hub) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hubs[handler] = slices.DeleteFunc(c.hubs[handler], func(other *conversation.Hub) bool { return other == hub })
+	c.hubs = slices.DeleteFunc(c.hubs, func(other *conversation.Hub) bool { return other == hub })
 }
 
 // Describe sends the description of the metric.
@@ -47,14 +47,15 @@ func (c *healthCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 func (c *healthCollector) Collect(to chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, hubs := range c.hubs {
-		if len(hubs) == 0 {
+	reported := map[string]bool{}
+	for _, hub := range slices.Backward(c.hubs) {
+		settings := hub.Using()
+		name := handlerOf(settings)
+		providers, ok := settings.Provider.(*chain.Chain)
+		if !ok || reported[name] {
 			continue
 		}
-		providers, ok := hubs[len(hubs)-1].Using().Provider.(*chain.Chain)
-		if !ok {
-			continue
-		}
+		reported[name] = true
 		for _, h := range providers.Health() {
 			healthy := 0.
 			if h.State == chain.CircuitClosed {
@@ -63,6 +64,14 @@ func (c *healthCollector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, healthy, name, h.Provider, h.Model)
 		}
 	}
+}
+
+// handlerOf returns the name of the handler that settings are of.
+func handlerOf(settings *conversation.Assistant) string {
+	if o, ok := settings.Observer.(*observer); ok {
+		return o.handler
+	}
+	return ""
 }
 
 var _ prometheus.Collector = (*healthCollector)(nil)

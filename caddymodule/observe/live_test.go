@@ -145,6 +145,9 @@ func TestEvents(t *testing.T) {
 		if want == "answer_finished" && (e.Data["model"] != "n" || e.Data["finish_reason"] != "stop" || e.Data["output_tokens"].(int) == 0 || e.Data["pieces"] != 2) {
 			t.Errorf("event %d says %v", i, e.Data)
 		}
+		if want == "connected" && e.Data["client_ip"] != "127.0.0.1" {
+			t.Errorf("event %d says %v", i, e.Data)
+		}
 		if want == "disconnected" && (e.Data["cause"] != "lost" || e.Data["close_code"] != 1011) {
 			t.Errorf("event %d says %v", i, e.Data)
 		}

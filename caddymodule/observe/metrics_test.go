@@ -56,8 +56,8 @@ func lintHub(t *testing.T) *conversation.Hub {
 		t.Fatal(err)
 	}
 	hub := conversation.NewHub(nil, nil)
-	hub.Use(conversation.New(hub, conversation.Config{Provider: chain}))
-	t.Cleanup(func() { ProvidersHealthy.Remove("lint", hub) })
+	hub.Use(conversation.New(hub, conversation.Config{Provider: chain, Observer: New("lint", "memory", NewEmitter(nil))}))
+	t.Cleanup(func() { ProvidersHealthy.Remove(hub) })
 	return hub
 }
 
@@ -70,7 +70,7 @@ func TestMetricsLint(t *testing.T) {
 		}
 	}
 	lint := prometheus.Labels{"handler": "lint"}
-	ProvidersHealthy.Add("lint", lintHub(t))
+	ProvidersHealthy.Add(lintHub(t))
 	for i, m := range described(t) {
 		values := append([]string{"lint"}, make([]string, len(m.labels)-1)...)
 		switch c := collectors[i].(type) { // a metric shows when it has a child

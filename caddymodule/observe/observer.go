@@ -20,6 +20,7 @@ type observer struct {
 	events  *Emitter
 
 	open, lagging, queued, running prometheus.Gauge
+	dropped                        prometheus.Counter
 	models                         sync.Map // assistant.Source → *modelMetrics
 	calls                          sync.Map // operation of the store → storeCall
 }
@@ -30,20 +31,21 @@ func New(handler, store string, events *Emitter) assistant.Observer {
 		handler: handler, store: store, events: events,
 		open: openSockets.WithLabelValues(handler), lagging: laggingSockets.WithLabelValues(handler),
 		queued: queuedQuestions.WithLabelValues(handler), running: runningAnswers.WithLabelValues(handler),
+		dropped: droppedEvents.WithLabelValues(handler),
 	}
 }
 
 // Opened counts an open socket.
 func (o *observer) Opened(p assistant.Peer) {
 	o.open.Inc()
-	o.events.emit(eventConnected, func() map[string]any { return o.connected(p) })
+	o.events.emit(o.dropped, eventConnected, func() map[string]any { return o.connected(p) })
 }
 
 // Closed counts a closed socket.
 func (o *observer) Closed(p assistant.Peer, s assistant.SessionSummary) {
 	o.open.Dec()
 	closedSockets.WithLabelValues(o.handler, string(s.Cause)).Inc()
-	o.events.emit(eventDisconnected, func() map[string]any { return o.disconnected(p, s) })
+	o.events.emit(o.dropped, eventDisconnected, func() map[string]any { return o.disconnected(p, s) })
 }
 
 // Lagging adjusts the number of lagging sockets.
@@ -144,7 +146,7 @@ func (a *answering) Ended(s assistant.AnswerSummary) {
 	if a.span != nil {
 		endSpan(a.span, s)
 	}
-	a.events.emit(eventAnswerFinished, func() map[string]any { return a.finished(s) })
+	a.events.emit(a.dropped, eventAnswerFinished, func() map[string]any { return a.finished(s) })
 }
 
 // countFailure counts err if the provider is at fault.

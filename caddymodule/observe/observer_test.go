@@ -37,7 +37,7 @@ func TestTracingFailures(t *testing.T) {
 	exporter.Reset()
 
 	name := t.Name()
-	o := New(name, "memory", NewEmitter(name, nil))
+	o := New(name, "memory", NewEmitter(nil))
 	a := o.Answering(assistant.AnswerStart{Peer: assistant.Peer{Context: WithOrigin(ctx)}, Source: first})
 	a.FellBack(assistant.Fallback{Failed: first, Err: fault, Next: second})
 	a.Called(assistant.CallSummary{Tool: "look", ID: "call_1", State: assistant.CallDone, Duration: time.Second})
@@ -113,21 +113,21 @@ func TestEventsAreBounded(t *testing.T) {
 	if err := app.Start(); err != nil {
 		t.Fatal(err)
 	}
-	e := NewEmitter(t.Name(), zap.NewNop())
+	e, dropped := NewEmitter(zap.NewNop()), droppedEvents.WithLabelValues(t.Name())
 	e.Use(app, ctx)
 	send := func() {
-		e.emit(eventConnected, func() map[string]any { return nil })
+		e.emit(dropped, eventConnected, func() map[string]any { return nil })
 	}
 	send()
 	<-events // the worker has begun, and takes the next one
 	for range maxEvents + 11 {
 		send()
 	}
-	dropped := value(t, droppedEvents.WithLabelValues(t.Name()))
-	if dropped < 10 || dropped > 11 {
-		t.Errorf("%v events were dropped, want 10, or 11 where none was handed over yet", dropped)
+	lost := value(t, dropped)
+	if lost < 10 || lost > 11 {
+		t.Errorf("%v events were dropped, want 10, or 11 where none was handed over yet", lost)
 	}
-	for range maxEvents + 11 - int(dropped) {
+	for range maxEvents + 11 - int(lost) {
 		<-events
 	}
 }
@@ -135,7 +135,7 @@ func TestEventsAreBounded(t *testing.T) {
 // TestStoreMetrics holds that calls of a store are measured by their names, and that failures are counted.
 func TestStoreMetrics(t *testing.T) {
 	name := t.Name()
-	o := New(name, "memory", NewEmitter(name, nil))
+	o := New(name, "memory", NewEmitter(nil))
 	store := memory.Open(memory.Config{})
 	hub := conversation.NewHub(store, nil)
 	conversation.New(hub, conversation.Config{Provider: babbling{}, Observer: o})
@@ -164,7 +164,7 @@ func TestStoreMetrics(t *testing.T) {
 // TestLimitsShared holds that the metric says whether limits are counted in the store, and nothing before that is known.
 func TestLimitsShared(t *testing.T) {
 	name := t.Name()
-	o := New(name, "postgres", NewEmitter(name, nil))
+	o := New(name, "postgres", NewEmitter(nil))
 	shared := func() (values []float64) {
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(limitsShared)
@@ -288,8 +288,8 @@ func BenchmarkObserver(b *testing.B) {
 		ctx      context.Context
 	}{
 		{"none", nil, nil},
-		{"metrics", New("bench", "memory", NewEmitter("bench", nil)), nil},
-		{"traced", New("bench", "memory", NewEmitter("bench", nil)), WithOrigin(ctx)},
+		{"metrics", New("bench", "memory", NewEmitter(nil)), nil},
+		{"traced", New("bench", "memory", NewEmitter(nil)), WithOrigin(ctx)},
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			hub := conversation.NewHub(memory.Open(memory.Config{}), zap.NewNop())
@@ -305,7 +305,7 @@ func BenchmarkObserver(b *testing.B) {
 
 // BenchmarkObserverPiece is what the observer alone costs for each piece.
 func BenchmarkObserverPiece(b *testing.B) {
-	a := New("bench", "memory", NewEmitter("bench", nil)).Answering(assistant.AnswerStart{})
+	a := New("bench", "memory", NewEmitter(nil)).Answering(assistant.AnswerStart{})
 	b.ReportAllocs()
 	for b.Loop() {
 		a.Piece()

@@ -205,6 +205,13 @@ func (c *Caddy) command(wrap, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// At is the same server at another of its addresses. It is c that ends with the test.
+func (c *Caddy) At(addr string, secure bool) *Caddy {
+	other := *c
+	other.Addr, other.secure = addr, secure
+	return &other
+}
+
 // URL is the site's URL of path.
 func (c *Caddy) URL(path string) string {
 	if c.secure {
@@ -236,7 +243,7 @@ func (c *Caddy) Reload(t testing.TB, caddyfile string) {
 	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := c.Command(nil, "reload", "--config", config, "--adapter", "caddyfile", "--address", c.Admin).CombinedOutput(); err != nil {
+	if out, err := c.Command(c.env, "reload", "--config", config, "--adapter", "caddyfile", "--address", c.Admin).CombinedOutput(); err != nil {
 		t.Fatalf("caddy reload: %v\n%s", err, out)
 	}
 }

@@ -709,7 +709,7 @@ export interface SnapshotPayload {
   has_more: boolean;
   /** The last page, oldest first, without the running answer: at most 50, and at most 1 MiB unless a single one is larger. */
   messages: Message[];
-  streaming: StreamingAnswer | null;
+  streaming?: StreamingAnswer | null;
 }
 
 /** A citation: where a passage of the text comes from. */
@@ -917,8 +917,8 @@ export interface SubscribedPayload {
   recovered: boolean;
   /** The last event so far. */
   seq: number;
-  /** The id of the running answer, or null. */
-  streaming: string | null;
+  /** The id of the running answer. Null and absent: there is none. */
+  streaming?: string | null;
 }
 
 /** Text. */

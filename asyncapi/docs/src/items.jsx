@@ -6,7 +6,7 @@ export function Channel({ name, channel, servers }) {
   return (
     <article id={`channel-${name}`}>
       <h3>{name}</h3>
-      {Object.values(servers).map(({ protocol, host }) => <Address key={host} url={`${protocol}://${host}${channel.address}`} />)}
+      {servers.map(({ protocol, host }) => <Address key={host} url={`${protocol}://${host}${channel.address}`} />)}
       <Markdown>{channel.description}</Markdown>
       {query && <><h4>Parameters of the URL</h4><Properties schema={query} /></>}
       {headers && <><h4>Headers</h4><Properties schema={headers} /></>}

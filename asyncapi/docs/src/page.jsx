@@ -8,7 +8,8 @@ import { TryIt } from "./tryit.jsx";
 export function Page({ spec, mayTry }) {
   const [tried, setTried] = useState(null); // the message to try; null = the panel is closed
   const all = Object.entries(spec.operations ?? {});
-  const operations = all.filter(([, { action }]) => action === "receive");
+  const takes = all.filter(([, { action }]) => action === "receive");
+  const operations = takes.filter(([, { messages }], i) => takes.findIndex(([, other]) => other.messages[0] === messages[0]) === i); // every channel has them
   const pushed = all.find(([, { action }]) => action === "send")?.[1]; // the same for every channel
   const received = [...new Set(operations.flatMap(([, operation]) => operation.messages))];
   const sent = Object.values(spec.components.messages).filter((message) => !received.includes(message));
@@ -27,10 +28,11 @@ export function Page({ spec, mayTry }) {
         <Info info={spec.info} />
         <section id="channels">
           <h2>Channels</h2>
-          {channels.map(([name, channel]) => <Channel key={name} name={name} channel={channel} servers={spec.servers} />)}
+          {channels.map(([name, channel]) => <Channel key={name} name={name} channel={channel} servers={channel.servers ?? Object.values(spec.servers)} />)}
         </section>
         <section id="operations">
           <h2>Client sends</h2>
+          {channels.length > 1 && <p>On every channel: {channels.map(([name]) => name).join(", ")}.</p>}
           {received.length > 0 && <Envelope message={received[0]} />}
           {operations.map(([name, operation]) => <Operation key={name} name={name} operation={operation} onTry={onTry} />)}
         </section>
@@ -45,7 +47,7 @@ export function Page({ spec, mayTry }) {
           {" "}<a href="NOTICE.txt">Licences of this page</a>.
         </footer>
       </main>
-      {tried && <TryIt channels={channels} messages={received} message={tried} onMessage={setTried} onClose={() => setTried(null)} />}
+      {tried && <TryIt channels={channels} servers={Object.values(spec.servers)} messages={received} message={tried} onMessage={setTried} onClose={() => setTried(null)} />}
     </>
   );
 }

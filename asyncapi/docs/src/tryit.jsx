@@ -3,8 +3,8 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useSocket } from "./socket.js";
 import { Json } from "./text.jsx";
 
-// TryIt is a panel that connects to a channel of this very server, sends messages and shows all frames.
-export function TryIt({ channels, messages, message, onMessage, onClose }) {
+// TryIt is a panel that connects to a channel, sends messages and shows all frames.
+export function TryIt({ channels, servers, messages, message, onMessage, onClose }) {
   const [channel, setChannel] = useState(channels[0][1]);
   const [query, setQuery] = useState({});
   const [text, setText] = useState("");
@@ -22,7 +22,7 @@ export function TryIt({ channels, messages, message, onMessage, onClose }) {
         <button onClick={onClose} aria-label="Close">✕</button>
       </header>
       <p class="warning">This talks to the real server as you: questions reach its language model, which may cost money.</p>
-      <form class="connect" onSubmit={(event) => { event.preventDefault(); socket.open(addressOf(channel, query)); }}>
+      <form class="connect" onSubmit={(event) => { event.preventDefault(); socket.open(addressOf(channel, servers, query)); }}>
         {channels.length > 1 && (
           <select aria-label="Channel" disabled={socket.state !== "closed"} onChange={({ target }) => setChannel(channels[target.selectedIndex][1])}>
             {channels.map(([name]) => <option key={name}>{name}</option>)}
@@ -52,10 +52,11 @@ export function TryIt({ channels, messages, message, onMessage, onClose }) {
   );
 }
 
-// addressOf is the channel's URL on this very site, whatever host the document names.
-function addressOf(channel, query) {
-  const url = new URL(location.origin);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+// addressOf is the channel's URL: on this very site, whatever host the document names for it, or on another one.
+function addressOf(channel, servers, query) {
+  const [server] = channel.servers ?? servers;
+  const isSecure = server["x-other-site"] ? server.protocol === "wss" : location.protocol === "https:";
+  const url = new URL(`${isSecure ? "wss" : "ws"}://${server["x-other-site"] ? server.host : location.host}`);
   url.pathname = channel.address;
   for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
   return url;

@@ -115,7 +115,13 @@ func (s *Site) Load(handlers string) error {
 // LoadSite is Load at an address.
 func (s *Site) LoadSite(address, handlers string) error {
 	s.T.Helper()
-	text := fmt.Sprintf("{\n admin %s\n persist_config off\n log {\n output discard\n }\n%s\n}\n%s {\n%s\n}\n", s.Admin, s.Options, address, handlers)
+	return s.LoadCaddyfile(address + " {\n" + handlers + "\n}\n")
+}
+
+// LoadCaddyfile is Load for whole sites.
+func (s *Site) LoadCaddyfile(sites string) error {
+	s.T.Helper()
+	text := fmt.Sprintf("{\n admin %s\n persist_config off\n log {\n output discard\n }\n%s\n}\n%s", s.Admin, s.Options, sites)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
 		s.T.Fatal(err)
