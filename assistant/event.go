@@ -200,7 +200,7 @@ func (b ToolArgs) size() int { return int(unsafe.Sizeof(b)) + len(b.CallID) + le
 func (b ToolResult) size() int {
 	return int(unsafe.Sizeof(b)-unsafe.Sizeof(b.Result)) + b.Result.size()
 }
-func (b Added) size() int { return int(unsafe.Sizeof(b)) + b.Part.size() }
+func (b Added) size() int  { return int(unsafe.Sizeof(b)) + b.Part.size() }
 func (s Source) size() int { return int(unsafe.Sizeof(s)) + len(s.Provider) + len(s.Model) }
 func (b Completed) size() int {
 	if b.Usage == nil {

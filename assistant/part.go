@@ -70,13 +70,15 @@ type ToolCallPart struct {
 	// MayRemember says that the approval may be for the whole conversation.
 	MayRemember bool    `json:"may_remember,omitzero" doc:"True when the approval of a call that waits may be for the whole conversation."`
 	Inputs      []Input `json:"inputs,omitempty" doc:"What a call that waits for input asks."`
-	Edited      bool    `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
-	Remember    bool    `json:"remember,omitzero" doc:"True when a person has approved the tool for the whole conversation."`
+	// Progress is how far a call is that is being made, as far as its tool tells.
+	Progress *Progress `json:"progress,omitempty"`
+	Edited   bool      `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
+	Remember bool      `json:"remember,omitzero" doc:"True when a person has approved the tool for the whole conversation."`
 }
 
 // Settled returns the call in a state in which it does not wait.
 func (p ToolCallPart) Settled(state CallState) ToolCallPart {
-	p.State, p.WaitingFor, p.ExpiresAt, p.MayRemember, p.Inputs = state, "", time.Time{}, false, nil
+	p.State, p.WaitingFor, p.ExpiresAt, p.MayRemember, p.Inputs, p.Progress = state, "", time.Time{}, false, nil, nil
 	return p
 }
 
@@ -151,7 +153,14 @@ func (p SourcePart) size() int {
 }
 
 func (p ToolCallPart) size() int {
-	return int(unsafe.Sizeof(p)) + len(p.CallID) + len(p.Name) + len(p.Title) + len(p.Arguments) + len(p.Where) + len(p.State) + len(p.WaitingFor) + sizeOfInputs(p.Inputs)
+	return int(unsafe.Sizeof(p)) + len(p.CallID) + len(p.Name) + len(p.Title) + len(p.Arguments) + len(p.Where) + len(p.State) + len(p.WaitingFor) + sizeOfInputs(p.Inputs) + p.Progress.size()
+}
+
+func (p *Progress) size() int {
+	if p == nil {
+		return 0
+	}
+	return int(unsafe.Sizeof(*p)) + len(p.Text)
 }
 
 func sizeOfInputs(inputs []Input) (n int) {

@@ -11,7 +11,7 @@ import (
 func TestPartsJSON(t *testing.T) {
 	parts := Parts{
 		TextPart{"<b> & \"x\""}, ReasoningPart{"because"}, ImagePart{"i", "image/png", "cat.png", 1, 2, 3}, FilePart{"f", "text/csv", "a.csv", 4},
-		SourcePart{"1", "https://example.com", "", "Example", 0, 5}, ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "client", CallWaiting, WaitingForInput, time.Time{}, true, []Input{{"size", "Which?", json.RawMessage(`{}`), "https://example.com"}}, true, true},
+		SourcePart{"1", "https://example.com", "", "Example", 0, 5}, ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "client", CallWaiting, WaitingForInput, time.Time{}, true, []Input{{"size", "Which?", json.RawMessage(`{}`), "https://example.com"}}, &Progress{1, 2, "half"}, true, true},
 		ToolResultPart{"c", "2", json.RawMessage(`[2]`), false, true, FileParts{FilePart{"g", "application/pdf", "b.pdf", 5}}},
 	}
 	_, variants := parts.Variants()
@@ -73,7 +73,7 @@ func TestEventJSON(t *testing.T) {
 		{6, KindNotice, "run", RequestKey{}, "", Notice{NoticeContextTrimmed}}, {0, KindFailed, "run", key, "", Failed{ReasonBusy, time.Second}},
 		{8, KindCompleted, "run", RequestKey{}, "", Completed{FinishStop, &Usage{1, 2, 3, false}, at}}, {9, KindRenamed, "", key, "", Renamed{c}},
 		{10, KindReplaced, "run", RequestKey{}, "", Replaced{"m", Snapshot{c, []Message{m}, true, &Running{"run", "a", "r", Parts{TextPart{"a"}}}}}}, {11, KindDeleted, "", key, "", Deleted{"c"}}, {0, KindJoined, "run", key, "", nil},
-		{12, KindToolCall, "run", key, "", ToolCall{ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "server", CallWaiting, WaitingForApproval, at, true, nil, false, true}, true}},
+		{12, KindToolCall, "run", key, "", ToolCall{ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "server", CallWaiting, WaitingForApproval, at, true, nil, nil, false, true}, true}},
 		{13, KindToolArgs, "run", RequestKey{}, "", ToolArgs{"c", `{"a`}}, {15, KindPart, "run", RequestKey{}, "", Added{SourcePart{"1", "https://example.com", "", "Example", 0, 5}}}, {14, KindToolResult, "run", RequestKey{}, "", ToolResult{ToolResultPart{CallID: "c", Content: "2"}, time.Second, true}},
 	}
 	if len(events) != len(kindNames)-1 {

@@ -95,6 +95,16 @@ type Call struct {
 	// Answers and State answer the Needs of an earlier result of this call; nil and "" at first.
 	Answers json.RawMessage
 	State   string
+	// Progress may be called until the call has returned, as often as there is something to tell, also at once by several
+	// goroutines. nil = nobody wants to know.
+	Progress func(Progress)
+}
+
+// Progress is how far a call is that is being made.
+type Progress struct {
+	Done  float64 `json:"done" doc:"How much is done."`
+	Total float64 `json:"total,omitzero" doc:"How much there is to do; absent = that is not known."`
+	Text  string  `json:"text,omitempty" doc:"What is being done."`
 }
 
 // Result is what a tool returned.

@@ -79,6 +79,9 @@ func (Role) Values() iter.Seq2[string, string] {
 	)
 }
 
+// Doc describes progress.
+func (Progress) Doc() string { return "How far a call is." }
+
 // Doc describes inputs.
 func (Input) Doc() string { return "Something that a tool asks a person." }
 

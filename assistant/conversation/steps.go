@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -311,6 +312,11 @@ func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
 	calls := slices.DeleteFunc(c.parts().Calls(assistant.CallRunning), isProviders)
 	if len(calls) > 0 {
 		for r := range c.outcomes(t, calls) {
+			if r.call.Progress != nil {
+				o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: r.call}))
+				o.shown()
+				continue
+			}
 			t.noteOutcome(r)
 			o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: r.call}))
 			if r.call.State != assistant.CallWaiting {
@@ -420,7 +426,10 @@ func (c *Conversation) outcomes(t *turn, calls []assistant.ToolCallPart) <-chan 
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			results <- c.outcome(t, c.calling(t, call.CallID), call, answered)
+			told := &teller{call: call, to: results}
+			outcome := c.outcome(t, c.calling(t, call.CallID), call, answered, told.tell)
+			told.end()
+			results <- outcome
 		})
 	}
 	go func() {
@@ -428,6 +437,44 @@ func (c *Conversation) outcomes(t *turn, calls []assistant.ToolCallPart) <-chan 
 		close(results)
 	}()
 	return results
+}
+
+// progressEvery is how often at most the progress of a call is shown.
+const progressEvery = 250 * time.Millisecond
+
+// teller tells how far a call is, until it has returned.
+type teller struct {
+	call assistant.ToolCallPart
+	to   chan<- callOutcome
+
+	mu       sync.Mutex
+	last     time.Time
+	hasEnded bool
+}
+
+// tell tells it, unless it was told just now.
+func (r *teller) tell(p assistant.Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hasEnded || time.Since(r.last) < progressEvery || math.IsNaN(p.Done+p.Total) || math.IsInf(p.Done+p.Total, 0) {
+		return
+	}
+	r.last = time.Now()
+	p.Text = readable(firstBytes(p.Text, maxProgress))
+	call := r.call
+	call.Progress = &p
+	r.to <- callOutcome{call: call}
+}
+
+// maxProgress is the longest text of a progress, in bytes.
+const maxProgress = 500
+
+func firstBytes(text string, n int) string { return strings.ToValidUTF8(text[:min(len(text), n)], "") }
+
+func (r *teller) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hasEnded = true
 }
 
 // calling is who asks, with placeholders that name the call.
@@ -440,10 +487,10 @@ func (c *Conversation) calling(t *turn, callID string) assistant.Peer {
 }
 
 // outcome makes one call, or goes on with one that has asked for input.
-func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.ToolCallPart, answered assistant.PendingInput) callOutcome {
+func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.ToolCallPart, answered assistant.PendingInput, progress func(assistant.Progress)) callOutcome {
 	start := time.Now()
 	result, err := t.makeCall(assistant.Call{ID: t.id + "." + call.CallID, Name: call.Name, Arguments: call.Arguments, Peer: peer, ConversationID: c.id, MessageID: t.id,
-		Answers: answered.Answers, State: answered.State})
+		Answers: answered.Answers, State: answered.State, Progress: progress})
 	if err == nil && result.Needs != nil {
 		o, fault := t.needs(call, *result.Needs)
 		if fault == nil {

@@ -57,6 +57,7 @@ type Source struct {
 	hidden   outbound.Secrets // of all users: what a result must not show
 	http     *http.Transport  // nil with a program
 	tokens   *tokens          // nil where none are needed
+	progress progress
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -294,6 +295,13 @@ type outcome struct {
 func (s *Source) send(ctx context.Context, a attempt, params *sdk.CallToolParams) (assistant.Result, error) {
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	if a.call.Progress != nil {
+		params.SetProgressToken(a.call.ID)
+		defer s.progress.follow(a.call.ID, func(p assistant.Progress) {
+			p.Text = s.redact(a.line, p.Text)
+			a.call.Progress(p)
+		})()
+	}
 	defer context.AfterFunc(s.ctx, cancel)()
 	followed, flight := follow(limited)
 	ended := make(chan outcome, 1)

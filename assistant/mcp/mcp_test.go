@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -349,5 +350,36 @@ func TestWarm(t *testing.T) {
 	})
 	if n := server.calls.lists.Load(); len(own.lines) > 0 || n == 0 {
 		t.Errorf("%d lists were asked for; with a header of each user's own there are %d", n, len(own.lines))
+	}
+}
+
+// TestProgress holds that what a server says of a call's progress is told, without secrets, and nothing after its end.
+func TestProgress(t *testing.T) {
+	for name, o := range map[string]serverOptions{"newest": {version: newest}, "older": {version: older}} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t, o)
+			s := open(t, Config{URL: server.URL, Header: map[string]string{"Authorization": "Bearer {token}"}})
+			var mu sync.Mutex
+			var told []assistant.Progress
+			result, err := s.Call(t.Context(), assistant.Call{ID: "1", Name: "shop__steps", Arguments: json.RawMessage(`{}`), Peer: ann, Progress: func(p assistant.Progress) {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, p)
+				server.calls.told <- struct{}{}
+			}})
+			if err != nil || result.Text != "three steps" {
+				t.Fatalf("got %+v, error %v", result, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for i, p := range told {
+				if p.Done != float64(i+1) || p.Total != 3 || !strings.HasPrefix(p.Text, "step, ") || strings.Contains(p.Text, canary) {
+					t.Errorf("told %+v", p)
+				}
+			}
+			if len(told) != 3 || len(s.progress.calls) > 0 {
+				t.Errorf("told %d times, and %d calls are still followed", len(told), len(s.progress.calls))
+			}
+		})
 	}
 }

@@ -53,6 +53,7 @@ type calls struct {
 	made  atomic.Int64
 	lists atomic.Int64
 	begun chan struct{} // gets a value when hang is called
+	told  chan struct{} // gets a value when the client was told of a step
 	end   chan struct{} // lets hang end when it is closed; nil = it does not
 	seen  func(req *sdk.CallToolRequest)
 }
@@ -104,6 +105,19 @@ func newServer(o serverOptions, c *calls, secret func(*sdk.CallToolRequest) stri
 			return nil, ctx.Err()
 		}
 	})
+	add("steps", nil, func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		for i := range 3 {
+			if err := req.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ProgressToken: req.Params.GetProgressToken(), Progress: float64(i + 1), Total: 3, Message: "step, " + secret(req)}); err != nil {
+				return nil, err
+			}
+			select {
+			case <-c.told:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "three steps"}}}, nil
+	})
 	add("huge", nil, func(_ context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: strings.Repeat("x", 17<<20)}}}, nil
 	})
@@ -132,7 +146,7 @@ func newServer(o serverOptions, c *calls, secret func(*sdk.CallToolRequest) stri
 // serve starts a server. It ends with the test.
 func serve(t *testing.T, o serverOptions) *theirs {
 	t.Helper()
-	s := &theirs{calls: &calls{begun: make(chan struct{}, 100)}}
+	s := &theirs{calls: &calls{begun: make(chan struct{}, 100), told: make(chan struct{}, 100)}}
 	s.mcp = newServer(o, s.calls, func(req *sdk.CallToolRequest) string {
 		return strings.Join(req.Extra.Header["Authorization"], " ") + strings.Join(req.Extra.Header["X-User"], " ")
 	})

@@ -30,8 +30,9 @@ func (s *Source) connect(ctx context.Context, header http.Header, changed func()
 		Capabilities: &sdk.ClientCapabilities{Elicitation: &sdk.ElicitationCapabilities{
 			Form: &sdk.FormElicitationCapabilities{}, URL: &sdk.URLElicitationCapabilities{},
 		}},
-		MultiRoundTrip:         &sdk.MultiRoundTripOptions{Disabled: true},
-		ToolListChangedHandler: func(context.Context, *sdk.ToolListChangedRequest) { changed() },
+		MultiRoundTrip:              &sdk.MultiRoundTripOptions{Disabled: true},
+		ProgressNotificationHandler: func(_ context.Context, req *sdk.ProgressNotificationClientRequest) { s.progress.tell(req.Params) },
+		ToolListChangedHandler:      func(context.Context, *sdk.ToolListChangedRequest) { changed() },
 	})
 	client.AddSendingMiddleware(offerNothingToOldServers)
 	transport, program := s.newTransport(header)

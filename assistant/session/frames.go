@@ -74,7 +74,7 @@ func snapshotPayload(s assistant.Snapshot) SnapshotPayload {
 func toolCallPayload(run string, b assistant.ToolCall) ToolCallPayload {
 	c := b.Call
 	p := ToolCallPayload{MessageID: run, CallID: c.CallID, Name: c.Name, Title: c.Title, Where: c.Where, State: c.State, WaitingFor: c.WaitingFor,
-		Arguments: c.Arguments, Inputs: c.Inputs, Edited: c.Edited, Remember: c.Remember}
+		Arguments: c.Arguments, Inputs: c.Inputs, Progress: c.Progress, Edited: c.Edited, Remember: c.Remember}
 	switch c.State {
 	case assistant.CallPreparing:
 		p.Arguments = nil

@@ -34,6 +34,7 @@ type ToolCallPayload struct {
 	Arguments  json.RawMessage      `json:"arguments,omitzero" jsonType:"object" doc:"All arguments; absent while the model writes them. Text of the model: show it as it is."`
 	Approval   *Approval            `json:"approval,omitempty"`
 	Inputs     []assistant.Input    `json:"inputs,omitempty" doc:"What the tool asks, where it waits for input."`
+	Progress   *assistant.Progress  `json:"progress,omitempty"`
 	Edited     bool                 `json:"edited,omitzero" doc:"True when a person has changed the arguments."`
 	Remember   bool                 `json:"remember,omitzero" doc:"True when a person has approved the tool for the whole conversation."`
 }

@@ -54,6 +54,16 @@ func (s *shop) Call(ctx context.Context, c assistant.Call) (assistant.Result, er
 	case <-ctx.Done():
 		return assistant.Result{}, context.Cause(ctx)
 	}
+	if c.Name == "look" && strings.Contains(string(c.Arguments), "slow") {
+		for i := range 10 {
+			c.Progress(assistant.Progress{Done: float64(i), Total: 10, Text: "look\x00ing"})
+			time.Sleep(100 * time.Millisecond)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			c.Progress(assistant.Progress{Done: 99}) // too late
+		}()
+	}
 	if c.Name == "ask" {
 		if c.Answers == nil || c.State == "once" {
 			return assistant.Result{Needs: &assistant.Needs{State: map[string]string{"": "once", "once": "twice"}[c.State], Inputs: []assistant.Input{

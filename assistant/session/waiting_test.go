@@ -391,3 +391,29 @@ func TestServiceTools(t *testing.T) {
 		}
 	})
 }
+
+// TestProgress holds that the progress of a call is shown, four times a second at most and not after its end, and that nothing
+// of it is stored with the result.
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.Open(memory.Config{})
+		p, topic := tooled(t, store, &shop{}, nil).dialStored()
+		_ = p.frames(t)
+		p.request(topic, "q", "send_message", `"content":"look {\"order\":\"slow\"}"`)
+		time.Sleep(time.Minute)
+		var shown []string
+		for _, f := range p.frames(t) {
+			if _, progress, ok := strings.Cut(f.text, `"progress":`); ok {
+				progress, _, _ = strings.Cut(progress, "}")
+				shown = append(shown, progress+"}")
+			}
+		}
+		if want := []string{"{\"done\":0,\"total\":10,\"text\":\"look\ufffding\"}", "{\"done\":3,\"total\":10,\"text\":\"look\ufffding\"}", "{\"done\":6,\"total\":10,\"text\":\"look\ufffding\"}", "{\"done\":9,\"total\":10,\"text\":\"look\ufffding\"}"}; !slices.Equal(shown, want) {
+			t.Errorf("shown %q, want %q", shown, want)
+		}
+		messages, _, err := store.Messages(t.Context(), "ann", strings.TrimPrefix(topic, "conversation:"), "", 10)
+		if err != nil || len(messages) != 2 || messages[1].Parts[0].(assistant.ToolCallPart).Progress != nil {
+			t.Errorf("stored %+v, error %v", messages, err)
+		}
+	})
+}

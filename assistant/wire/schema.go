@@ -66,6 +66,8 @@ func (d deriver) shape(t reflect.Type) *shape {
 		s.schema = &Schema{Type: "boolean"}
 	case reflect.Int, reflect.Int64, reflect.Uint64:
 		s.schema = &Schema{Type: "integer"}
+	case reflect.Float64:
+		s.schema = &Schema{Type: "number"}
 	case reflect.Pointer:
 		s.elem = d.shape(t.Elem())
 		s.schema, s.nullable = s.elem.schema, true
@@ -102,7 +104,7 @@ func (s *shape) mustDecode(t reflect.Type) {
 	if s == nil {
 		return
 	}
-	if isTime := s.kind == reflect.Struct && s.named == nil; isTime {
+	if isTime := s.kind == reflect.Struct && s.named == nil; isTime || s.kind == reflect.Float64 {
 		panic(fmt.Sprintf("wire: %v has a part that clients cannot send", t))
 	}
 	if s.kind == reflect.Slice && !s.free && s.schema.MaxItems == nil {

@@ -561,6 +561,16 @@ export interface PongMessage {
   version?: number;
 }
 
+/** How far a call is. */
+export interface Progress {
+  /** How much is done. */
+  done: number;
+  /** What is being done. */
+  text?: string;
+  /** How much there is to do; absent = that is not known. */
+  total?: number;
+}
+
 /** What went wrong, for programs.
 
 - `busy`: Too many questions are waiting. Wait for an answer, then ask again.
@@ -985,6 +995,7 @@ export interface ToolCallPart {
   may_remember?: boolean;
   /** The tool's name. */
   name: string;
+  progress?: Progress;
   /** True when a person has approved the tool for the whole conversation. */
   remember?: boolean;
   state: CallState;
@@ -1011,6 +1022,7 @@ export interface ToolCallPayload {
   message_id: string;
   /** The tool's name, as the model knows it. */
   name: string;
+  progress?: Progress;
   /** True when a person has approved the tool for the whole conversation. */
   remember?: boolean;
   state: CallState;

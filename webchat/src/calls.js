@@ -24,6 +24,7 @@ export class Card {
   #title = h('strong', { dir: 'auto' });
   #name = h('code', { dir: 'ltr' });
   #state = h('span', { className: 'state' });
+  #progress = h('p', { className: 'progress' });
   #body = h('div');
   #result = h('div');
   #end = h('div');
@@ -37,7 +38,7 @@ export class Card {
     this.#messageID = messageID;
     this.#actions = actions;
     this.#texts = texts.with(english);
-    element.append(h('p', {}, this.#title, ' ', this.#name, ' ', this.#state), this.#body, this.#result, this.#end);
+    element.append(h('p', {}, this.#title, ' ', this.#name, ' ', this.#state), this.#progress, this.#body, this.#result, this.#end);
     adopt(element, css);
   }
 
@@ -60,11 +61,20 @@ export class Card {
       this.#element.dataset.call = state;
       this.#element.ariaLabel = [label, this.#state.textContent].join(': ');
     }
+    this.#showProgress(call);
     if (state === 'preparing') this.#frame ||= requestAnimationFrame(() => this.#showDraft());
     else this.#showArguments(call);
     this.#showDecision(call);
     if (state === 'waiting' && was !== state) announce(this.#element, this.#texts.say(waiting_for === 'input' ? 'asks' : 'waits', { title: label }));
     else if (was === 'waiting' && was !== state) announce(this.#element, this.#element.ariaLabel);
+  }
+
+  /** @param {KnownCall} call */
+  #showProgress({ state, progress }) {
+    if (state !== 'running' || !progress) return this.#progress.replaceChildren();
+    const { done, total, text = '' } = progress;
+    const bar = h('progress', { ariaLabel: this.#state.textContent, ...(total && { max: total, value: done }) });
+    this.#progress.replaceChildren(bar, ' ', ...visible(text));
   }
 
   // A part of it alone would say something else.
