@@ -45,6 +45,7 @@ type FilePart struct {
 	MediaType string `json:"media_type" doc:"The file's media type, such as application/pdf."`
 	Name      string `json:"name" doc:"The file's name."`
 	Size      int64  `json:"size" doc:"Size in bytes."`
+	Pages     int    `json:"pages,omitzero" doc:"Pages of a PDF, counted roughly."`
 }
 
 // SourcePart is a citation: where a passage of the text comes from.
@@ -266,6 +267,19 @@ func (ps Parts) Preparing(p Part) int {
 // CallIndex returns where the call of that id is, -1 when it is not there.
 func (ps Parts) CallIndex(id string) int {
 	return slices.IndexFunc(ps, func(p Part) bool { c, ok := p.(ToolCallPart); return ok && c.CallID == id })
+}
+
+// FileIDs returns the ids of the images and files, without those that tools have made.
+func (ps Parts) FileIDs() (ids []string) {
+	for _, p := range ps {
+		switch p := p.(type) {
+		case ImagePart:
+			ids = append(ids, p.FileID)
+		case FilePart:
+			ids = append(ids, p.FileID)
+		}
+	}
+	return ids
 }
 
 // Calls returns the calls in a state.
