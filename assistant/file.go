@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // What a [Files] store returns besides what breaks.
@@ -42,6 +44,17 @@ func (f File) Part() Part {
 		return ImagePart{FileID: f.ID, MediaType: f.MediaType, Name: f.Name, Size: f.Size, Width: f.Width, Height: f.Height}
 	}
 	return FilePart{FileID: f.ID, MediaType: f.MediaType, Name: f.Name, Size: f.Size, Pages: f.Pages}
+}
+
+// maxFileName is the longest name of a file, in characters.
+const maxFileName = 255
+
+// IsFileName reports whether a file may be called so: in UTF-8, without what separates folders, and without characters that
+// do not show or that turn the text around them.
+func IsFileName(name string) bool {
+	return utf8.ValidString(name) && utf8.RuneCountInString(name) <= maxFileName && !strings.ContainsFunc(name, func(r rune) bool {
+		return r == '/' || r == '\\' || unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
+	})
 }
 
 // Upload is a file on its way into a store.

@@ -269,9 +269,20 @@ func (ps Parts) CallIndex(id string) int {
 	return slices.IndexFunc(ps, func(p Part) bool { c, ok := p.(ToolCallPart); return ok && c.CallID == id })
 }
 
-// FileIDs returns the ids of the images and files, without those that tools have made.
-func (ps Parts) FileIDs() (ids []string) {
+// Files returns the images and files, without those that tools have made.
+func (ps Parts) Files() (files Parts) {
 	for _, p := range ps {
+		switch p.(type) {
+		case ImagePart, FilePart:
+			files = append(files, p)
+		}
+	}
+	return files
+}
+
+// FileIDs returns the ids of Files.
+func (ps Parts) FileIDs() (ids []string) {
+	for _, p := range ps.Files() {
 		switch p := p.(type) {
 		case ImagePart:
 			ids = append(ids, p.FileID)
@@ -280,6 +291,51 @@ func (ps Parts) FileIDs() (ids []string) {
 		}
 	}
 	return ids
+}
+
+// IsText reports whether the file is text, which models get as such.
+func (p FilePart) IsText() bool {
+	return strings.HasPrefix(p.MediaType, "text/") || p.MediaType == "application/json"
+}
+
+// Mention is what a model gets of an image or a file whose bytes it does not get, "" of any other part.
+func Mention(p Part) string {
+	kind, name := "", ""
+	switch p := p.(type) {
+	case ImagePart:
+		kind, name = "image", p.Name
+	case FilePart:
+		kind, name = "file", p.Name
+	default:
+		return ""
+	}
+	if name == "" {
+		return "[" + kind + "]"
+	}
+	return "[" + kind + ": " + name + "]"
+}
+
+// Content is a kind of what models take.
+type Content string
+
+// The kinds. Every model takes text.
+const (
+	ContentText  Content = "text"
+	ContentImage Content = "image"
+	ContentPDF   Content = "pdf"
+)
+
+// ContentOf returns what a model must take to get the part.
+func ContentOf(p Part) Content {
+	switch p := p.(type) {
+	case ImagePart:
+		return ContentImage
+	case FilePart:
+		if !p.IsText() {
+			return ContentPDF
+		}
+	}
+	return ContentText
 }
 
 // Calls returns the calls in a state.

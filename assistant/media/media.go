@@ -119,3 +119,6 @@ func sniff(name string, data []byte) string {
 	}
 	return Text // of programs, too
 }
+
+// Kinds returns the types that are allowed.
+func (c Config) Kinds() []string { return slices.Clone(c.types()) }

@@ -83,28 +83,42 @@ func (r *request) reply(f wire.Frame) error {
 
 func (r *request) onPing(context.Context, wire.Null) error { return r.reply(msgPong.With(wire.Null{})) }
 
-func (r *request) onAssistantMessage(_ context.Context, content string) error {
-	return r.question(assistant.Ask{Text: content})
+func (r *request) onAssistantMessage(ctx context.Context, content string) error {
+	return r.question(ctx, assistant.Ask{Text: content}, nil)
 }
 
-func (r *request) onSendMessage(_ context.Context, p SendMessagePayload) error {
-	return r.question(assistant.Ask{Text: p.Content, ClientID: p.ClientID, Replaces: p.Replaces}, "content")
+func (r *request) onSendMessage(ctx context.Context, p SendMessagePayload) error {
+	return r.question(ctx, assistant.Ask{Text: p.Content, ClientID: p.ClientID, Replaces: p.Replaces}, p.Parts, "content")
 }
 
-// question asks the question that stands in this field of the payload.
-func (r *request) question(ask assistant.Ask, field ...string) error {
+// question asks the question that stands in this field of the payload, with what is attached to it.
+func (r *request) question(ctx context.Context, ask assistant.Ask, attached Attachments, field ...string) error {
 	c, err := r.conversation()
 	if err != nil {
 		return err
 	}
 	a, at := r.s.settings(), append([]string{r.envelope.Action, "payload"}, field...)
 	if assistant.IsBlank(ask.Text) {
-		return wire.TooShort(at)
+		if ask.Text = ""; len(attached) == 0 {
+			return wire.TooShort(at)
+		}
 	}
 	if limit := a.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(ask.Text) > limit {
 		return wire.TooLong(limit, at)
 	}
-	if ask.Asker, err = r.s.asker(a, r.envelope, ask.Text); err != nil {
+	var files []attachedFile
+	if len(attached) > 0 {
+		if files, err = r.open(ctx, a, attached); err != nil {
+			return err
+		}
+		for _, f := range files {
+			ask.Parts = append(ask.Parts, f.Part())
+		}
+	}
+	if ask.Asker, err = r.s.asker(a, r.envelope, ask.Text, ask.Parts...); err != nil {
+		return err
+	}
+	if ask.Data, err = r.attach(ctx, a, files); err != nil {
 		return err
 	}
 	return r.s.ask(c, r.envelope, ask.From, ask)
@@ -124,9 +138,9 @@ func (r *request) onRegenerate(context.Context, wire.Null) error {
 
 // asker is this session's client, about to ask this under these settings. A question that the model cannot receive
 // beside its instructions is refused.
-func (s *Session) asker(a *conversation.Assistant, e wire.Envelope, question string) (assistant.Asker, error) {
+func (s *Session) asker(a *conversation.Assistant, e wire.Envelope, question string, files ...assistant.Part) (assistant.Asker, error) {
 	asker := assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions), CanDecide: e.Extended()}
-	if limits.Tokens(asker.Instructions)+limits.Tokens(question) > a.Context {
+	if limits.Tokens(asker.Instructions)+a.Window().TokensOf(question, files) > a.Context {
 		return asker, assistant.Refuse(assistant.ReasonContextOverflow)
 	}
 	return asker, nil

@@ -111,9 +111,10 @@ type StopStreamingPayload struct {
 
 // SendMessagePayload is the payload of send_message.
 type SendMessagePayload struct {
-	Content  string `json:"content" doc:"The question."`
-	ClientID string `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
-	Replaces string `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
+	Content  string      `json:"content" doc:"The question. May be empty where there are parts."`
+	ClientID string      `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
+	Replaces string      `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
+	Parts    Attachments `json:"parts,omitempty" maxItems:"10" doc:"Images and files, which come before the text. Each has either the file_id of an upload, or its data."`
 }
 
 // SubscribePayload is the payload of subscribe: where the client left off.
