@@ -30,7 +30,9 @@ func TestSelectLeavesOut(t *testing.T) {
 // TestSelectFiles holds that the newest images and PDFs of earlier questions are selected, that of the others their names
 // are, and what that counts.
 func TestSelectFiles(t *testing.T) {
-	image := func(name string) assistant.Part { return assistant.ImagePart{FileID: name, MediaType: "image/png", Name: name} }
+	image := func(name string) assistant.Part {
+		return assistant.ImagePart{FileID: name, MediaType: "image/png", Name: name}
+	}
 	pdf := assistant.FilePart{FileID: "pdf", MediaType: "application/pdf", Name: "pdf", Pages: 3, Size: 1 << 20}
 	csv := assistant.FilePart{FileID: "csv", MediaType: "text/csv", Name: "csv", Size: 400}
 	var messages []assistant.Message
