@@ -243,6 +243,9 @@ func (ErrorPayload) Doc() string { return "Why a request or an answer failed." }
 // Doc describes answers under way.
 func (StreamingAnswer) Doc() string { return "The answer that is under way." }
 
+// Explain returns what the frame error says of a failure, for those who say it by other means.
+func Explain(f assistant.Failed) ErrorPayload { return errorPayload(f) }
+
 func errorPayload(f assistant.Failed) ErrorPayload {
 	e := f.Reason.Explain()
 	if e.Reason != f.Reason { // a provider's own: what it says of it means nothing here
