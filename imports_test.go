@@ -23,6 +23,7 @@ func TestImports(t *testing.T) {
 		{"assistant/session", outside},
 		{"assistant/wire", append(outside, module)},
 		{"assistant/stream", append(outside, module)},
+		{"assistant/media", append(outside, module)},
 		{"assistant/ws", []string{caddy, openai, sql, module}},
 		{"assistant/openai", []string{caddy, gorilla, sql, module + "asyncapi"}},
 		{"assistant/openai/answer", append(outside, module+"asyncapi")},
@@ -77,9 +78,9 @@ func TestNoHTTP(t *testing.T) {
 // alone: adapters do not know each other.
 func TestArrows(t *testing.T) {
 	const domain, prefix = "assistant", module + "assistant/"
-	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "recorder", "think", "view", "window", "internal/schema"}
+	engine := []string{domain, "limits", "feed", "chain", "stream", "guard", "media", "recorder", "think", "view", "window", "internal/schema"}
 	arrows := map[string][]string{
-		"window": {domain, "limits"}, "think": {}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
+		"window": {domain, "limits"}, "think": {}, "media": {}, "wire": {}, "stream": {}, "ws": {}, "internal/chunk": {domain},
 		"openai": {domain, "openai/answer", "openai/sse", "think"}, "openai/answer": {domain, "openai/sse", "think"}, "openai/sse": {},
 		"view": {domain, "limits", "stream"}, "recorder": {domain, "stream"}, "feed": {domain, "stream"}, "conversation": engine, "session": append(engine, "conversation", "wire"),
 		"memory": {domain, "internal/chunk"}, "sqlite": {domain, "internal/chunk"}, "postgres": {domain, "internal/chunk"},

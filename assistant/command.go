@@ -14,8 +14,10 @@ type Command interface{ command() }
 type Ask struct {
 	Asker
 	Text     string
-	ClientID string // chosen by the client; "" = none
-	Replaces string // id of an earlier question, which goes with all after it; "" = none
+	Parts    Parts             // images and files, without the text
+	Data     map[string][]byte // their bytes, in a connection's own conversation; elsewhere the store has them
+	ClientID string            // chosen by the client; "" = none
+	Replaces string            // id of an earlier question, which goes with all after it; "" = none
 }
 
 // Regenerate drops the last answer and asks its question again.

@@ -34,6 +34,15 @@ const (
 	ReasonClientToolsOff      Reason = "client_tools_off"
 	ReasonNotWaiting          Reason = "not_waiting"
 	ReasonNothingToContinue   Reason = "nothing_to_continue"
+	ReasonContentUnsupported  Reason = "content_unsupported"
+	ReasonFileUnknown         Reason = "file_unknown"
+	ReasonTooManyFiles        Reason = "too_many_files"
+	ReasonFileTooLarge        Reason = "file_too_large"
+	ReasonFileType            Reason = "file_type"
+	ReasonFileInvalid         Reason = "file_invalid"
+	ReasonFileInUse           Reason = "file_in_use"
+	ReasonNameInvalid         Reason = "name_invalid"
+	ReasonQuotaExceeded       Reason = "quota_exceeded"
 	ReasonStorageUnavailable  Reason = "storage_unavailable"
 	ReasonDraining            Reason = "draining"
 	ReasonInternal            Reason = "internal"
@@ -68,6 +77,15 @@ var reasons = []Explanation{
 	{ReasonClientToolsOff, false, "This page's own tools are not allowed here."},
 	{ReasonNotWaiting, false, "This decision is no longer needed."},
 	{ReasonNothingToContinue, false, "There is no answer to continue."},
+	{ReasonContentUnsupported, false, "The language model cannot read this kind of file."},
+	{ReasonFileUnknown, false, "This file is no longer available. Attach it again."},
+	{ReasonTooManyFiles, false, "There are too many files in this message."},
+	{ReasonFileTooLarge, false, "The file is too large."},
+	{ReasonFileType, false, "Files of this type are not accepted."},
+	{ReasonFileInvalid, false, "The file is damaged, or is not what it seems to be."},
+	{ReasonFileInUse, false, "The file is part of a question, and goes with it."},
+	{ReasonNameInvalid, false, "The file's name is too long, or has characters that names must not have."},
+	{ReasonQuotaExceeded, false, "The space for your files is used up. Delete conversations with files, then try again."},
 	{ReasonStorageUnavailable, true, "The conversation cannot be stored right now."},
 	{ReasonDraining, true, "The server is restarting. Try again in a moment."},
 	{ReasonInternal, true, "Something went wrong on the server."},
@@ -141,6 +159,12 @@ func OfStore(err error) error {
 		return Refuse(ReasonNotFound)
 	case errors.Is(err, ErrConversationFull):
 		return Refuse(ReasonConversationFull)
+	case errors.Is(err, ErrFileGone):
+		return Refuse(ReasonFileUnknown)
+	case errors.Is(err, ErrFileInUse):
+		return Refuse(ReasonFileInUse)
+	case errors.Is(err, ErrQuota):
+		return Refuse(ReasonQuotaExceeded)
 	}
 	return &StoreError{err}
 }

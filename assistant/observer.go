@@ -26,6 +26,8 @@ type Observer interface {
 	Answering(a AnswerStart) AnswerObserver
 	// Titled reports the tokens spent on asking for a title, even if none came.
 	Titled(s Source, u Usage)
+	// Uploaded reports a file that was uploaded, of so many bytes as they came, or why it was refused.
+	Uploaded(refused Reason, bytes int)
 	// Stored reports a call of the store: the method in snake case, such as delete_before, how long it took, and
 	// its error. An error may be an answer of the store, such as ErrNotFound.
 	Stored(operation string, took time.Duration, err error)
@@ -161,6 +163,9 @@ func (NoObserver) Answering(AnswerStart) AnswerObserver { return noAnswerObserve
 
 // Titled does nothing.
 func (NoObserver) Titled(Source, Usage) {}
+
+// Uploaded does nothing.
+func (NoObserver) Uploaded(Reason, int) {}
 
 // Stored does nothing.
 func (NoObserver) Stored(string, time.Duration, error) {}

@@ -45,6 +45,7 @@ type FilePart struct {
 	MediaType string `json:"media_type" doc:"The file's media type, such as application/pdf."`
 	Name      string `json:"name" doc:"The file's name."`
 	Size      int64  `json:"size" doc:"Size in bytes."`
+	Pages     int    `json:"pages,omitzero" doc:"Pages of a PDF, counted roughly."`
 }
 
 // SourcePart is a citation: where a passage of the text comes from.
@@ -302,6 +303,75 @@ func (ps Parts) Preparing(p Part) int {
 // CallIndex returns where the call of that id is, -1 when it is not there.
 func (ps Parts) CallIndex(id string) int {
 	return slices.IndexFunc(ps, func(p Part) bool { c, ok := p.(ToolCallPart); return ok && c.CallID == id })
+}
+
+// Files returns the images and files, without those that tools have made.
+func (ps Parts) Files() (files Parts) {
+	for _, p := range ps {
+		switch p.(type) {
+		case ImagePart, FilePart:
+			files = append(files, p)
+		}
+	}
+	return files
+}
+
+// FileIDs returns the ids of Files.
+func (ps Parts) FileIDs() (ids []string) {
+	for _, p := range ps.Files() {
+		switch p := p.(type) {
+		case ImagePart:
+			ids = append(ids, p.FileID)
+		case FilePart:
+			ids = append(ids, p.FileID)
+		}
+	}
+	return ids
+}
+
+// IsText reports whether the file is text, which models get as such.
+func (p FilePart) IsText() bool {
+	return strings.HasPrefix(p.MediaType, "text/") || p.MediaType == "application/json"
+}
+
+// Mention is what a model gets of an image or a file whose bytes it does not get, "" of any other part.
+func Mention(p Part) string {
+	kind, name := "", ""
+	switch p := p.(type) {
+	case ImagePart:
+		kind, name = "image", p.Name
+	case FilePart:
+		kind, name = "file", p.Name
+	default:
+		return ""
+	}
+	if name == "" {
+		return "[" + kind + "]"
+	}
+	return "[" + kind + ": " + name + "]"
+}
+
+// Content is a kind of what models take.
+type Content string
+
+// The kinds. Every model takes text.
+const (
+	ContentText  Content = "text"
+	ContentImage Content = "image"
+	ContentPDF   Content = "pdf"
+)
+
+// ContentOf returns what a model must take to get the part.
+func ContentOf(p Part) Content {
+	switch p := p.(type) {
+	case ImagePart:
+		return ContentImage
+	case FilePart:
+		if !p.IsText() {
+			return ContentPDF
+		}
+	}
+	return ContentText
 }
 
 // Calls returns the calls in a state.

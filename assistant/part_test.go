@@ -10,9 +10,9 @@ import (
 // TestPartsJSON: every type of part comes back from its JSON as it was, its type first.
 func TestPartsJSON(t *testing.T) {
 	parts := Parts{
-		TextPart{"<b> & \"x\""}, ReasoningPart{"because"}, ImagePart{"i", "image/png", "cat.png", 1, 2, 3}, FilePart{"f", "text/csv", "a.csv", 4},
+		TextPart{"<b> & \"x\""}, ReasoningPart{"because"}, ImagePart{"i", "image/png", "cat.png", 1, 2, 3}, FilePart{"f", "text/csv", "a.csv", 4, 0},
 		SourcePart{"1", "https://example.com", "", "Example", 0, 5}, ToolCallPart{"c", "add", "Add", json.RawMessage(`{"a":1}`), "client", CallWaiting, WaitingForInput, time.Time{}, true, []Input{{"size", "Which?", json.RawMessage(`{}`), "https://example.com"}}, &Progress{1, 2, "half"}, true, true},
-		ToolResultPart{"c", "2", json.RawMessage(`[2]`), false, true, FileParts{FilePart{"g", "application/pdf", "b.pdf", 5}}},
+		ToolResultPart{"c", "2", json.RawMessage(`[2]`), false, true, FileParts{FilePart{"g", "application/pdf", "b.pdf", 5, 2}}},
 	}
 	_, variants := parts.Variants()
 	if len(variants) != len(parts) {

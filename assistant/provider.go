@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"slices"
 
 	"go.uber.org/zap/zapcore"
 )
@@ -27,6 +28,22 @@ type Provider interface {
 	Stream(ctx context.Context, req Request) iter.Seq2[Delta, error]
 }
 
+// Accepter is a Provider that may take more than text.
+type Accepter interface {
+	Provider
+	// Accepts reports whether it answers a question that has all of these parts. It never changes.
+	Accepts(question Parts) bool
+}
+
+// Accepts reports whether a provider answers a question that has all of these parts: where it is no [Accepter], one that is
+// text, files of text included.
+func Accepts(p Provider, question Parts) bool {
+	if a, ok := p.(Accepter); ok {
+		return a.Accepts(question)
+	}
+	return !slices.ContainsFunc(question, func(part Part) bool { return ContentOf(part) != ContentText })
+}
+
 // Source names who answers.
 type Source struct {
 	Provider string `json:"provider"` // in the configuration, such as openai; for operators
@@ -40,12 +57,25 @@ func (s Source) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	return nil
 }
 
+// Question returns the parts of the question to answer.
+func (r Request) Question() Parts {
+	for _, t := range slices.Backward(r.Turns) {
+		if t.Role == RoleUser {
+			return t.Parts
+		}
+	}
+	return nil
+}
+
 // Request is what a [Provider] answers: the whole conversation so far.
 type Request struct {
 	// Instructions is the system message; empty means none.
 	Instructions string
 	// Turns are the earlier questions and answers and, last, the question to answer.
 	Turns []Turn
+	// Files are the bytes of images and files in Turns, by id. Of one that is missing here, or that the model does not take,
+	// it gets [Mention].
+	Files map[string][]byte
 	// Tools are what the model may call; nil = nothing.
 	Tools []Tool
 	// TextOnly says that the model is to write, and to use nothing that its service offers besides.

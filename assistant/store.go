@@ -70,7 +70,7 @@ type Store interface {
 	// Begin stores the start of a turn, all of it or nothing, and sets the conversation's UpdatedAt to
 	// that of the answer. A conversation that has an answer streaming (after the drop) is ErrStale. Of several errors
 	// it returns the first: that there is no such conversation, ErrDuplicate, ErrStale for Last, ErrNotFound for
-	// DropFrom, ErrStale for an answer that is streaming, ErrConversationFull. So where the outcome of a call with a
+	// DropFrom, ErrStale for an answer that is streaming, ErrConversationFull, ErrFileGone. So where the outcome of a call with a
 	// question is unknown, it can be repeated: it is ErrDuplicate if it was stored.
 	Begin(ctx context.Context, c Claim, b Beginning) error
 	// Extend stores more of an answer that is streaming; any other is ErrNotFound. The first event has the number
@@ -131,6 +131,9 @@ type Beginning struct {
 	// Question is the user's new message; nil when an old one is answered again. Where it has an ID or a ClientID
 	// that the conversation already has (after the drop), nothing is stored: ErrDuplicate.
 	Question *Message
+	// Files are the ids of the files that the question uses, none twice. Each must be the owner's, and unused or used by a
+	// message that is dropped; otherwise nothing is stored: ErrFileGone. Only a [Files] store looks at them.
+	Files []string
 	// Answer is the message to be streamed: empty, status streaming.
 	Answer Message
 	// Title is given to a conversation that has none.

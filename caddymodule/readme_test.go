@@ -31,6 +31,7 @@ var modules = []struct {
 	module           interface{ Settings() setting.Table }
 }{
 	{"assistant [<matcher>]", "", new(endpoint.Handler)},
+	{"files [on | off]", "[off] in assistant", new(endpoint.Files)},
 	{"provider openai [<label>]", "[openai] the label is its name in logs and metrics", new(providers.OpenAI)},
 	{"provider demo [<label>]", "", new(providers.Demo)},
 	{"store memory", "", new(stores.Memory)},
@@ -112,6 +113,7 @@ func TestSettings(t *testing.T) {
 			fields := jsonFields(t, reflect.ValueOf(d.module).Elem())
 			delete(fields, "label") // which stands before the block
 			delete(fields, "urls")  // the same
+			delete(fields, "off")   // the same
 			for _, group := range d.module.Settings() {
 				for _, row := range group {
 					name := row.Name

@@ -36,6 +36,9 @@ type Config struct {
 	Question string
 	In       io.Reader
 
+	// Files are paths of files that the first question has.
+	Files []string
+
 	// CanDecide says that In and Err are a person's terminal: calls of tools that wait for approval are asked about there.
 	// Otherwise an answer that waits ends its question with an error, which says how to decide.
 	CanDecide bool
@@ -65,6 +68,9 @@ func Run(ctx context.Context, config Config) error {
 			c.link.close()
 		}
 	}()
+	if err := c.upload(); err != nil {
+		return err
+	}
 	if c.Question == "" {
 		c.read()
 	}
@@ -88,17 +94,19 @@ type chat struct {
 
 	epoch    string
 	seq      uint64
-	entering bool      // a snapshot follows
-	ready    bool      // the conversation has been followed
-	asked    *question // nil: the user's turn
-	current  string    // the answer that is under way, whosever it is
-	midline  bool      // the last line of the answer has no end yet
+	entering bool                // a snapshot follows
+	ready    bool                // the conversation has been followed
+	asked    *question           // nil: the user's turn
+	attached session.Attachments // to the next question
+	current  string              // the answer that is under way, whosever it is
+	midline  bool                // the last line of the answer has no end yet
 }
 
 // question is one that waits for the end of its answer.
 type question struct {
 	id       string // as client id and ref
 	content  string
+	attached session.Attachments
 	accepted bool
 	answer   string // its message id, when it has begun
 	shown    strings.Builder
@@ -239,7 +247,8 @@ const (
 )
 
 func (c *chat) ask(content string) {
-	c.asked = &question{id: rand.Text(), content: content}
+	c.asked = &question{id: rand.Text(), content: content, attached: c.attached}
+	c.attached = nil
 	c.sendQuestion()
 }
 
@@ -248,7 +257,7 @@ func (c *chat) sendQuestion() {
 		return // it is sent when there is one
 	}
 	q := c.asked
-	c.link.send(request{"send_message", c.topic(), q.id, session.SendMessagePayload{Content: q.content, ClientID: q.id}})
+	c.link.send(request{"send_message", c.topic(), q.id, session.SendMessagePayload{Content: q.content, ClientID: q.id, Parts: q.attached}})
 }
 
 // interrupt stops the answer, or ends the chat.

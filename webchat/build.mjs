@@ -32,7 +32,7 @@ const minified = {
   },
 };
 
-const english = ['en.js', 'reasons.js', 'calls.js', 'menu.js', 'logs.js']; // built in
+const english = ['en.js', 'reasons.js', 'calls.js', 'menu.js', 'logs.js', 'attach.js']; // built in
 const translations = (await readdir('src/texts')).filter((name) => !english.includes(name)).map((name) => `src/texts/${name}`);
 
 // marked without its instance, which would bring along what makes HTML.
@@ -50,10 +50,10 @@ const lexer = {
 };
 
 // The first loads the others: when there is an answer to show, with a formula, a rare character, reasoning or calls of
-// tools, one that failed, code to colour, a conversation to rename, to save, the menu, the frames, a server that knows less,
+// tools, with images or files, one that failed, code to colour, a conversation to rename, to save, the menu, the frames, a server that knows less,
 // a reader of another language.
 const lazy = [
-  ...['menu', 'export', 'markdown', 'entities', 'math', 'reasoning', 'history', 'highlight', 'manage', 'calls', 'logs'].map((name) => `src/${name}.js`),
+  ...['menu', 'export', 'markdown', 'entities', 'math', 'reasoning', 'history', 'highlight', 'manage', 'calls', 'logs', 'attach', 'attachments'].map((name) => `src/${name}.js`),
   'client/tutorial.js',
   'client/tools.js',
   ...translations,

@@ -54,6 +54,9 @@ func NewNamedScript(name, text string) *Script {
 	return s
 }
 
+// Accepts returns true: it takes whatever a question has.
+func (s *Script) Accepts(assistant.Parts) bool { return true }
+
 // Release ends one wait. It blocks until there is one.
 func (s *Script) Release() { s.release <- struct{}{} }
 

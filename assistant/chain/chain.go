@@ -27,6 +27,8 @@ var ErrPassedOver = errors.New("passed over since it failed")
 // after a content filter: that is an answer, which another model must not undo. When all have failed, the
 // error is the last one that trying again may cure, or else the last.
 //
+// One that does not take what a question has is passed over for that question, which counts for nothing.
+//
 // A provider that fails three times in a row, or asks to be left alone for some time, is passed over: for
 // 30 seconds or for that time. Then one question tries it; each try that fails doubles the pause, up to 5
 // minutes. What is a question's fault does not count ([ProviderError]). When all are passed over, the one
@@ -68,6 +70,11 @@ func New(log *zap.Logger, providers ...assistant.Provider) (*Chain, error) {
 	return c, nil
 }
 
+// Accepts reports whether one of the providers answers such a question.
+func (c *Chain) Accepts(question assistant.Parts) bool {
+	return slices.ContainsFunc(c.links, func(l *link) bool { return assistant.Accepts(l.Provider, question) })
+}
+
 // Source is the first provider's.
 func (c *Chain) Source() assistant.Source { return c.links[0].Source() }
 
@@ -86,9 +93,14 @@ func (c *Chain) Stream(ctx context.Context, req assistant.Request) iter.Seq2[ass
 		var faults []error
 		var spent, used assistant.Usage // in vain: by all, and by the last one
 		from, why := 0, error(nil)
-		for i, a := c.first(); a != nil; i, a = c.next(i + 1) {
+		question := req.Question()
+		if !c.Accepts(question) {
+			yield(assistant.Delta{}, errUnsupported)
+			return
+		}
+		for i, a := c.first(question); a != nil; i, a = c.next(i+1, question) {
 			if i > 0 && why == nil {
-				why = &assistant.ProviderError{Reason: c.links[0].health().Reason, Err: ErrPassedOver}
+				why = c.passedOver(question)
 			}
 			if why != nil && !yield(assistant.Delta{Fallback: &assistant.Fallback{Failed: c.links[from].Source(), Err: why, Usage: used, Next: c.links[i].Source()}}, nil) {
 				a.left()
@@ -106,23 +118,38 @@ func (c *Chain) Stream(ctx context.Context, req assistant.Request) iter.Seq2[ass
 	}
 }
 
+// errUnsupported says that no provider takes what a question has.
+var errUnsupported = &assistant.ProviderError{Reason: assistant.ReasonContentUnsupported, OfQuestion: true, Err: errors.New("no provider accepts what the question has")}
+
+// passedOver says why the first provider was not asked.
+func (c *Chain) passedOver(question assistant.Parts) error {
+	reason := c.links[0].health().Reason
+	if !assistant.Accepts(c.links[0].Provider, question) {
+		reason = assistant.ReasonContentUnsupported
+	}
+	return &assistant.ProviderError{Reason: reason, Err: ErrPassedOver}
+}
+
 // first begins with the first provider that is not passed over, or else with the one that is due first.
-func (c *Chain) first() (int, *attempt) {
-	if i, a := c.next(0); a != nil {
+func (c *Chain) first(question assistant.Parts) (int, *attempt) {
+	if i, a := c.next(0, question); a != nil {
 		return i, a
 	}
-	due, health := 0, c.Health()
+	due, health := -1, c.Health()
 	for i, h := range health {
-		if h.Until.Before(health[due].Until) {
+		if assistant.Accepts(c.links[i].Provider, question) && (due < 0 || h.Until.Before(health[due].Until)) {
 			due = i
 		}
 	}
 	return due, c.links[due].overrule()
 }
 
-// next begins with the first provider from i on that is not passed over; nil when there is none.
-func (c *Chain) next(i int) (int, *attempt) {
+// next begins with the first provider from i on that takes the question and is not passed over; nil when there is none.
+func (c *Chain) next(i int, question assistant.Parts) (int, *attempt) {
 	for ; i < len(c.links); i++ {
+		if !assistant.Accepts(c.links[i].Provider, question) {
+			continue
+		}
 		if a := c.links[i].enter(); a != nil {
 			return i, a
 		}
@@ -219,4 +246,4 @@ func joint(faults []error) error {
 	return &assistant.ProviderError{Reason: best.Reason, RetryAfter: best.RetryAfter, Err: errors.Join(faults...)}
 }
 
-var _ assistant.Provider = (*Chain)(nil)
+var _ assistant.Accepter = (*Chain)(nil)

@@ -432,3 +432,83 @@ func TestChainMisuse(t *testing.T) {
 		t.Errorf("two providers of one name: %v", err)
 	}
 }
+
+// taking is a provider that takes some kinds of content.
+type taking struct {
+	assistant.Provider
+
+	kinds []assistant.Content
+}
+
+func (p taking) Accepts(question assistant.Parts) bool {
+	return !slices.ContainsFunc(question, func(part assistant.Part) bool { return !slices.Contains(p.kinds, assistant.ContentOf(part)) })
+}
+
+// TestChainOfContents holds that a question goes to the providers that take what it has, and that the others are left alone.
+func TestChainOfContents(t *testing.T) {
+	image := assistant.Parts{assistant.ImagePart{FileID: "i", MediaType: "image/png"}, assistant.TextPart{Text: "What?"}}
+	pdf := assistant.Parts{assistant.FilePart{FileID: "p", MediaType: "application/pdf"}, assistant.TextPart{Text: "What?"}}
+	both := assistant.Parts{image[0], pdf[0]}
+	takes := func(name string, p model, kinds ...assistant.Content) assistant.Provider {
+		return taking{named{Provider: p, Name: name}, append(kinds, assistant.ContentText)}
+	}
+	answers := func(name string) model {
+		return func(_ context.Context, _ assistant.Request, yield func(assistant.Delta) bool) error {
+			_ = yield(assistant.Delta{Text: name}) && yield(finished)
+			return nil
+		}
+	}
+	ask := func(c *chain.Chain, question assistant.Parts) (text, fallbacks string, err error) {
+		// What came before is of no interest.
+		req := assistant.Request{Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: "Hm", Parts: both}, {Role: assistant.RoleAssistant, Content: "Yes"},
+			{Role: assistant.RoleUser, Content: question.Text(), Parts: question}}}
+		for d, fault := range c.Stream(t.Context(), req) {
+			text += d.Text
+			if d.Fallback != nil {
+				fallbacks += fmt.Sprintf("%s %s %v;", d.Fallback.Next.Provider, assistant.Describe(d.Fallback.Err).Reason, errors.Is(d.Fallback.Err, chain.ErrPassedOver))
+			}
+			err = fault
+		}
+		return text, fallbacks, err
+	}
+	down := false
+	flaky := func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+		if down {
+			return &assistant.ProviderError{Reason: assistant.ReasonProviderUnavailable, Err: errors.New("down")}
+		}
+		return answers("eyes")(ctx, req, yield)
+	}
+	c := must(chain.New(nil, takes("texts", answers("texts")), takes("eyes", flaky, assistant.ContentImage), takes("all", answers("all"), assistant.ContentImage, assistant.ContentPDF)))
+	const skipped = " content_unsupported true;"
+	for _, test := range []struct {
+		question        assistant.Parts
+		text, fallbacks string
+	}{{nil, "texts", ""}, {image, "eyes", "eyes" + skipped}, {pdf, "all", "all" + skipped}, {both, "all", "all" + skipped}} {
+		for range 4 { // more often than what opens a circuit
+			if text, fallbacks, err := ask(c, test.question); text != test.text || fallbacks != test.fallbacks || err != nil {
+				t.Errorf("%v: %q answers after %q: %v", test.question.FileIDs(), text, fallbacks, err)
+			}
+		}
+	}
+	for _, h := range c.Health() {
+		if h.Failures != 0 || h.State != chain.CircuitClosed {
+			t.Errorf("%s is %s after %d failures", h.Provider, h.State, h.Failures)
+		}
+	}
+	down = true
+	if text, fallbacks, err := ask(c, image); text != "all" || fallbacks != "eyes"+skipped+"all provider_unavailable false;" || err != nil {
+		t.Errorf("%q answers after %q: %v", text, fallbacks, err)
+	}
+	if c := newChain(t, answers("texts")); c.Accepts(image) || !c.Accepts(nil) {
+		t.Error("a chain takes what none of its providers does")
+	} else if _, _, err := ask(c, image); assistant.Describe(err).Reason != assistant.ReasonContentUnsupported || !assistant.IsOfQuestion(err) {
+		t.Errorf("got error %v", err)
+	}
+	// All circuits open: the one that is due first of those that take it is asked all the same.
+	broken := must(chain.New(nil, takes("texts", answers("texts")), takes("eyes", flaky, assistant.ContentImage)))
+	for range 5 {
+		if _, _, err := ask(broken, image); assistant.Describe(err).Reason != assistant.ReasonProviderUnavailable {
+			t.Errorf("got error %v", err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
+	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
 )
 
@@ -45,6 +46,13 @@ type Config struct {
 	// included: the newest whole turns that fit. A question that does not fit is refused. Tokens are
 	// estimated, four characters each. Default: 16000.
 	Context int
+	// Files says which files questions may have. Default: none.
+	Files Files
+	// ContextFiles is how many images and PDFs of earlier questions the model receives, the newest; of the others it gets
+	// their names. -1 is none. Default: 4.
+	ContextFiles int
+	// ImageTokens is what an image counts, in tokens, until the service says what it has cost. Default: 1000.
+	ImageTokens int
 	// ModelTitles has the model name new conversations; otherwise their first question does.
 	ModelTitles bool
 	// Strict stores every piece of an answer before it is shown. Otherwise a crash may lose what was
@@ -102,6 +110,9 @@ func New(hub *Hub, c Config) *Assistant {
 	if c.Budget.Tokens > 0 {
 		c.Context = min(c.Context, c.Budget.Input()) // or a long conversation could never go on
 	}
+	c.Files.setDefaults()
+	c.ContextFiles = cmp.Or(c.ContextFiles, 4)
+	c.ImageTokens = cmp.Or(c.ImageTokens, 1000)
 	c.MaxSteps = cmp.Or(c.MaxSteps, 8)
 	c.MaxParallel = cmp.Or(c.MaxParallel, 4)
 	c.ToolTimeout = cmp.Or(c.ToolTimeout, 30*time.Second)
@@ -128,6 +139,11 @@ func (a *Assistant) Client(peer assistant.Peer) limits.Client {
 // Allowed returns [assistant.ErrNotFound] when the user has no conversation of this id.
 func (a *Assistant) Allowed(ctx context.Context, user, id string) error {
 	return a.hub.Allowed(ctx, user, id)
+}
+
+// Window returns how much of a conversation the model receives.
+func (a *Assistant) Window() window.Window {
+	return window.Window{Limit: a.Context, Files: a.ContextFiles, ImageTokens: a.ImageTokens}
 }
 
 // Hub returns what the assistant's conversations live in.

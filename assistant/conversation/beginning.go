@@ -6,7 +6,6 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"github.com/caddy-assistant/caddy-assistant/assistant/view"
-	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 )
 
 // begin decides what the turn asks and what the model receives, makes that durable and shows it.
@@ -69,6 +68,7 @@ func (c *Conversation) tryBegin(t *turn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.showStartLocked(t, events)
+	c.own.keep(t)
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (c *Conversation) beginning(t *turn) (assistant.Beginning, error) {
 		c.mu.Lock() // others look for their client id in it
 		defer c.mu.Unlock()
 		t.question = messages[i]
-		return b, nil
+		return b, t.acceptable()
 	}
 	c.mu.Lock()
 	isKnown := c.view.WasAsked(t.question.ClientID, t.replaces)
@@ -123,11 +123,11 @@ func (c *Conversation) beginning(t *turn) (assistant.Beginning, error) {
 		b.DropFrom = t.replaces
 	}
 	t.question.CreatedAt = t.started
-	b.Question = &t.question
+	b.Question, b.Files = &t.question, t.question.Parts.FileIDs()
 	if c.stored() && c.title() == "" {
-		b.Title = assistant.TitleOf(t.question.Content)
+		b.Title = titleOf(t.question)
 	}
-	return b, nil
+	return b, t.acceptable()
 }
 
 func (c *Conversation) title() string {
@@ -157,7 +157,7 @@ func (c *Conversation) recall(t *turn, b assistant.Beginning) error {
 func (c *Conversation) reserve(t *turn, b assistant.Beginning) error {
 	input := t.need()
 	c.selectHistory(t, b)
-	return t.meter.Open(t.hub.accounts, t.client, t.assistant.Rate, t.assistant.Budget, input+window.Tokens(t.history))
+	return t.meter.Open(t.hub.accounts, t.client, t.assistant.Rate, t.assistant.Budget, input+t.assistant.Window().Tokens(t.history))
 }
 
 // selectHistory selects what the model receives besides the question.
@@ -169,7 +169,7 @@ func (c *Conversation) selectHistory(t *turn, b assistant.Beginning) {
 	if t.regenerate {
 		earlier = earlier[:len(earlier)-1] // the last is the question
 	}
-	t.history, t.trimmed = window.Select(earlier, t.need(), t.assistant.Context)
+	t.history, t.trimmed = t.assistant.Window().Select(earlier, t.need())
 }
 
 // canReplace makes sure that id is a user's message, and that it is in memory with the one before it.

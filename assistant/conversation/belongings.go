@@ -23,10 +23,11 @@ var ErrInUse = errors.New("the user keeps creating conversations; close the user
 // listPage is how many conversations are read from the store at once.
 const listPage = 100
 
-// Whole is a conversation with all its messages, oldest first.
+// Whole is a conversation with all its messages, oldest first, or a file that they use.
 type Whole struct {
 	assistant.Conversation
 	Messages []assistant.Message `json:"messages"`
+	File     *WholeFile          `json:"-"` // nil where it is a conversation
 }
 
 // Conversations lists at most limit of a user's conversations, the last updated first, that come after
@@ -75,7 +76,8 @@ func (h *Hub) Messages(ctx context.Context, owner, id, before string, limit int)
 // maxReadings bounds how often a list is read again that changes all the time.
 const maxReadings = 10
 
-// Export yields all conversations of a user, one at a time: no more than one is in memory. One that changes
+// Export yields all conversations of a user, one at a time: no more than one is in memory. After each come the files that
+// its messages use, one at a time, too. A conversation that changes
 // meanwhile is there once, as it was before or after; a running answer is as far as it is stored. An error
 // is the last value.
 func (h *Hub) Export(ctx context.Context, user string) iter.Seq2[Whole, error] {
@@ -101,10 +103,13 @@ func (h *Hub) Export(ctx context.Context, user string) iter.Seq2[Whole, error] {
 				if errors.Is(err, assistant.ErrNotFound) {
 					continue // deleted meanwhile
 				}
-				if !yield(Whole{c, messages}, err) || err != nil {
+				if !yield(Whole{Conversation: c, Messages: messages}, err) || err != nil {
 					return
 				}
 				seen[c.ID] = true
+				if !h.exportFiles(ctx, user, c.ID, messages, yield) {
+					return
+				}
 			}
 			if len(seen) == before {
 				return
@@ -153,12 +158,15 @@ func (h *Hub) messages(ctx context.Context, user, id string) ([]assistant.Messag
 	}
 }
 
-// Erase stops the running answers in all conversations of a user and deletes them; their followers see that. It returns
+// Erase stops the running answers in all conversations of a user and deletes them, with all files; their followers see that. It returns
 // how many there were, also with an error. Sockets stay open, and so do their own conversations.
 func (h *Hub) Erase(ctx context.Context, user string) (erased int, err error) {
 	began, late := now(), 0
 	for late < maxReadings {
 		page, _, err := h.Conversations(ctx, user, "", listPage)
+		if err == nil && len(page) == 0 {
+			err = h.eraseUnused(ctx, user)
+		}
 		if err != nil || len(page) == 0 {
 			return erased, err
 		}

@@ -58,7 +58,7 @@ func (c *Conversation) ask(t *turn) (assistant.Receipt, error) {
 		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonDraining)
 	case t.regenerate && !c.canRegenerateLocked():
 		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonNothingToRegenerate)
-	case c.running != nil && len(c.pending) >= t.assistant.MaxPending:
+	case c.running != nil && (len(c.pending) >= t.assistant.MaxPending || !c.hasRoomLocked(t)):
 		return assistant.Receipt{}, assistant.Refuse(assistant.ReasonBusy)
 	}
 	if !c.view.WasAsked(t.question.ClientID, t.replaces) {

@@ -45,6 +45,7 @@ type Conversation struct {
 	kept       uint64            // the number of the last event that the store has
 
 	mu        sync.Mutex
+	own       ownFiles   // of a connection's own conversation
 	view      *view.View // empty until it is read; another one where what it shows no longer holds
 	running   *turn      // nil when idle
 	pending   []*turn    // bounded by ask

@@ -12,7 +12,6 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"github.com/caddy-assistant/caddy-assistant/assistant/view"
-	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 )
 
 // decision is what somebody wants of an answer that waits or was cut: one call is decided, all are denied, or the answer
@@ -428,13 +427,13 @@ func (c *Conversation) resume(t *turn, before []assistant.Message, was, answer a
 	}
 	c.mu.Unlock()
 	input := t.need() + view.Tokens([]assistant.Message{answer})
-	t.history, t.trimmed = window.Select(messages[:len(messages)-1], input, t.assistant.Context)
+	t.history, t.trimmed = t.assistant.Window().Select(messages[:len(messages)-1], input)
 	t.earlier, t.steps = answer.Usage, stepsOf(answer.AllParts())
 	rate := limits.Rate{}
 	if t.counted {
 		rate = t.assistant.Rate
 	}
-	return t.meter.Open(t.hub.accounts, t.client, rate, t.assistant.Budget, input+window.Tokens(t.history))
+	return t.meter.Open(t.hub.accounts, t.client, rate, t.assistant.Budget, input+t.assistant.Window().Tokens(t.history))
 }
 
 // endWaiting denies all that waits in an answer, and ends it. writing is held.

@@ -241,6 +241,7 @@ type question struct {
 	Run          string               `json:"run"`
 	QuestionID   string               `json:"question_id"`
 	Text         string               `json:"text,omitempty"`
+	Parts        assistant.Parts      `json:"parts,omitempty"`
 	ClientID     string               `json:"client_id,omitempty"`
 	Replaces     string               `json:"replaces,omitempty"`
 	Regenerate   bool                 `json:"regenerate,omitempty"`
@@ -255,7 +256,7 @@ type question struct {
 
 func askRequest(c *Conversation, t *turn) request {
 	asker := c.askerOf(t)
-	q := &question{Run: t.id, QuestionID: t.question.ID, Text: t.question.Content, ClientID: t.question.ClientID, Replaces: t.replaces, Regenerate: t.regenerate,
+	q := &question{Run: t.id, QuestionID: t.question.ID, Text: t.question.Content, Parts: t.question.Parts.Files(), ClientID: t.question.ClientID, Replaces: t.replaces, Regenerate: t.regenerate,
 		Instructions: t.instructions, From: asker.From, User: asker.Peer.User, ClientIP: asker.Peer.ClientIP, RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide, Tools: asker.Tools}
 	return request{Kind: requestAsk, Owner: c.owner, Conversation: c.id, Question: q}
 }
@@ -264,7 +265,8 @@ func askRequest(c *Conversation, t *turn) request {
 func turnOf(c *Conversation, from assistant.NodeID, q *question) *turn {
 	t := newTurnOf(c, assistant.Asker{From: q.From, Instructions: q.Instructions, CanDecide: q.CanDecide, Tools: q.Tools, Peer: assistant.Peer{User: q.User, ClientIP: q.ClientIP, RemoteAddr: q.RemoteAddr}})
 	t.id, t.origin, t.regenerate, t.replaces = q.Run, from, q.Regenerate, q.Replaces
-	t.question.ID, t.question.Content, t.question.ClientID = q.QuestionID, q.Text, q.ClientID
+	t.question.ID, t.question.ClientID = q.QuestionID, q.ClientID
+	t.setQuestion(q.Text, q.Parts)
 	t.client = t.assistant.Client(t.asker.Peer)
 	return t
 }

@@ -61,6 +61,10 @@ func (c *Conversation) run(t *turn, o output) error {
 			t.toolbox.used[call.CallID] = true
 		}
 	}
+	files, err := c.filesOf(t)
+	if err != nil {
+		return err
+	}
 	for isFirst := true; ; isFirst = false {
 		if waits, err := c.call(t, o); err != nil || waits {
 			return err
@@ -69,6 +73,7 @@ func (c *Conversation) run(t *turn, o output) error {
 			return errBudget
 		}
 		req := c.request(t)
+		req.Files = files
 		if req.Tools == nil && len(t.toolbox.tools) > 0 {
 			o.show(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeToolSteps}))
 		}
@@ -211,7 +216,8 @@ func stored(err error) error {
 // goOn pays for the last step, and reports whether the budget has another one.
 func (c *Conversation) goOn(t *turn) bool {
 	parts := c.parts()
-	used, within := t.meter.Next(t.usage, t.need()+window.Tokens(t.history)+window.Tokens([]assistant.Turn{{Parts: parts, Content: parts.Text()}}))
+	w := t.assistant.Window()
+	used, within := t.meter.Next(t.usage, t.need()+w.Tokens(t.history)+w.Tokens([]assistant.Turn{{Parts: parts, Content: parts.Text()}}))
 	t.usage, t.spent = nil, t.spent.Plus(used)
 	return within
 }

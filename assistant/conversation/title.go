@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -10,7 +11,6 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"github.com/caddy-assistant/caddy-assistant/assistant/think"
-	"github.com/caddy-assistant/caddy-assistant/assistant/window"
 	"go.uber.org/zap"
 )
 
@@ -25,13 +25,27 @@ func (c *Conversation) isFirstLocked() bool {
 	return c.stored() && !c.view.More && len(c.view.Messages) == 2
 }
 
+// titleOf returns the title that a first question makes: its text or, where it has none, the name of its first file.
+func titleOf(question assistant.Message) string {
+	title := assistant.TitleOf(question.Content)
+	for _, part := range question.Parts {
+		switch p := part.(type) {
+		case assistant.ImagePart:
+			title = cmp.Or(title, assistant.TitleOf(p.Name))
+		case assistant.FilePart:
+			title = cmp.Or(title, assistant.TitleOf(p.Name))
+		}
+	}
+	return title
+}
+
 // nameByModel replaces the title that was made of the first question. A user's rename wins, also one that comes
 // while the model is asked.
 func (c *Conversation) nameByModel(t *turn) {
 	ctx, cancel := context.WithTimeout(c.ctx, titleTimeout)
 	defer cancel()
-	was := assistant.TitleOf(t.question.Content)
-	if c.title() != was {
+	was := titleOf(t.question)
+	if c.title() != was || assistant.IsBlank(t.question.Content) {
 		return
 	}
 	title, err := askTitle(ctx, t)
@@ -51,7 +65,7 @@ func askTitle(ctx context.Context, t *turn) (title string, err error) {
 	defer assistant.Catch(&err)
 	req := assistant.Request{Instructions: titleInstructions, Turns: []assistant.Turn{{Role: assistant.RoleUser, Content: t.question.Content}}, TextOnly: true}
 	var m limits.Meter
-	if err := m.Open(t.hub.accounts, t.client, limits.Rate{}, t.assistant.Budget, limits.Tokens(req.Instructions)+window.Tokens(req.Turns)); err != nil {
+	if err := m.Open(t.hub.accounts, t.client, limits.Rate{}, t.assistant.Budget, limits.Tokens(req.Instructions)+t.assistant.Window().Tokens(req.Turns)); err != nil {
 		return "", err
 	}
 	req.MaxTokens = m.Limit()

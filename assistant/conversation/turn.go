@@ -43,6 +43,8 @@ type turn struct {
 	ended    bool                   // after its end
 	away     away
 
+	data map[string][]byte // of the question's files, in a connection's own conversation; nil once that keeps them
+
 	// set before it is shown
 	history []assistant.Turn
 	trimmed bool             // the model does not receive all of the history
@@ -81,7 +83,8 @@ type turn struct {
 func newTurn(c *Conversation, ask assistant.Ask) *turn {
 	t := newTurnOf(c, ask.Asker)
 	t.regenerate, t.replaces = false, ask.Replaces
-	t.question.Content, t.question.ClientID = withoutNUL(ask.Text), ask.ClientID
+	t.question.ClientID, t.data = ask.ClientID, ask.Data
+	t.setQuestion(ask.Text, ask.Parts)
 	return t
 }
 
@@ -113,7 +116,9 @@ func (t *turn) keyOf(mouth uint64) int {
 }
 
 // need is what the turn needs of a budget at least, in tokens.
-func (t *turn) need() int { return limits.Tokens(t.instructions) + limits.Tokens(t.question.Content) }
+func (t *turn) need() int {
+	return limits.Tokens(t.instructions) + t.assistant.Window().TokensOf(t.question.Content, t.question.Parts)
+}
 
 // count counts the question as one of its payer's, or refuses it. All questions that may reach the model come
 // here once, at the node at which they arrive; and to [limits.Meter.Open], with their history, where they begin.

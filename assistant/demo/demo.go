@@ -58,6 +58,9 @@ func (p *Provider) Source() assistant.Source {
 	return assistant.Source{Provider: cmp.Or(p.Label, "demo"), Model: "demo"}
 }
 
+// Accepts returns true: it takes everything, and looks at nothing.
+func (p *Provider) Accepts(assistant.Parts) bool { return true }
+
 // Stream answers the last question.
 func (p *Provider) Stream(ctx context.Context, req assistant.Request) iter.Seq2[assistant.Delta, error] {
 	return func(yield func(assistant.Delta, error) bool) {
@@ -147,6 +150,9 @@ func reply(req assistant.Request) (text string, input int) {
 		if t.Role == assistant.RoleUser {
 			questions++
 			question = t.Content
+			for _, part := range t.Parts.Files() {
+				question = strings.TrimSpace(question + "\n" + assistant.Mention(part))
+			}
 		}
 	}
 	return fmt.Sprintf(answer, quote(question), questions), input + len(strings.Fields(req.Instructions))
@@ -181,4 +187,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-var _ assistant.Provider = (*Provider)(nil)
+var _ assistant.Accepter = (*Provider)(nil)

@@ -18,10 +18,11 @@ type account struct {
 	idle     *list.Element // where it is when uses is 0
 	isQueued bool          // the ledger is to be told of it
 
-	mu     sync.Mutex
-	state  state   // of this node alone: its one share is the account's
-	writes *bucket // changes of conversations; nil = it is full
-	known  *share  // as the ledger had it last, but where isUnsure; nil = it had nothing
+	mu      sync.Mutex
+	state   state   // of this node alone: its one share is the account's
+	writes  *bucket // changes of conversations; nil = it is full
+	uploads *bucket // of files; nil = it is full
+	known   *share  // as the ledger had it last, but where isUnsure; nil = it had nothing
 	// isUnsure says that the ledger may have the share in another way.
 	isUnsure bool
 	refused  *refusals     // nil = nothing
@@ -59,16 +60,21 @@ type counted int
 const (
 	questions counted = iota
 	writes
+	uploads
 )
 
 func (a *account) bucket(what counted) *bucket {
-	if what == questions {
+	b := &a.writes
+	switch what {
+	case questions:
 		return &a.state.Questions
+	case uploads:
+		b = &a.uploads
 	}
-	if a.writes == nil {
-		a.writes = new(bucket)
+	if *b == nil {
+		*b = new(bucket)
 	}
-	return a.writes
+	return *b
 }
 
 // isNew reports whether the account is as good as new. One of which a ledger does not know all is not, where there is one.
@@ -76,7 +82,8 @@ func (a *account) isNew(now time.Time, isShared bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.state.Spent.forget(now)
-	return len(a.state.Spent.Parts) == 0 && a.state.Questions.isFull(now) && (a.writes == nil || a.writes.isFull(now)) && a.refused.isOver(now) &&
+	return len(a.state.Spent.Parts) == 0 && a.state.Questions.isFull(now) && (a.writes == nil || a.writes.isFull(now)) &&
+		(a.uploads == nil || a.uploads.isFull(now)) && a.refused.isOver(now) &&
 		(!isShared || a.isKnownLocked())
 }
 

@@ -96,6 +96,13 @@ func (as *Accounts) CountWrite(c Client, r Rate) error {
 	return as.take(a, c, writes, r)
 }
 
+// CountUpload counts a file that the client uploads, or refuses it with an [assistant.RefusalError].
+func (as *Accounts) CountUpload(c Client, r Rate) error {
+	a := as.use(c.Payer)
+	defer as.leave(a)
+	return as.take(a, c, uploads, r)
+}
+
 // take counts for the payer, whose account a is, and for the wider network.
 func (as *Accounts) take(a *account, c Client, what counted, r Rate) error {
 	if wait := a.take(what, r); wait > 0 {

@@ -233,7 +233,8 @@ func (as *Accounts) settle(a *account, reserved, used, notAsked int) {
 // English.
 func Tokens(text string) int { return TokensIn(utf8.RuneCountInString(text)) }
 
-// TokensOf is Tokens for a message or a turn: its text, and its parts where it is more than that.
+// TokensOf is Tokens for a message or a turn: its text, and its parts where it is more than that. Images, and files that are
+// no text, count as what is said of them.
 func TokensOf(content string, parts assistant.Parts) int {
 	n := utf8.RuneCountInString(content)
 	for _, part := range parts {
@@ -242,6 +243,12 @@ func TokensOf(content string, parts assistant.Parts) int {
 			n += len(p.Name) + utf8.RuneCount(p.Arguments)
 		case assistant.ToolResultPart:
 			n += utf8.RuneCountInString(p.ForModel())
+		case assistant.FilePart:
+			if n += utf8.RuneCountInString(assistant.Mention(p)); p.IsText() {
+				n += int(p.Size)
+			}
+		case assistant.ImagePart:
+			n += utf8.RuneCountInString(assistant.Mention(p))
 		}
 	}
 	return TokensIn(n)

@@ -36,6 +36,7 @@ type message struct {
 	assistant.Message
 
 	chunks []chunk.Chunk // in order
+	files  []*file       // that it uses
 }
 
 func newMessage(m assistant.Message) *message {
@@ -47,7 +48,13 @@ func (c *conversation) size() int {
 	return conversationBytes + len(c.ID) + len(c.owner) + len(c.Title) + c.private.Size()
 }
 
-func (m *message) size() int { return messageBytes + m.Size() + sizeOf(m.chunks) }
+func (m *message) size() int {
+	n := messageBytes + m.Size() + sizeOf(m.chunks)
+	for _, f := range m.files {
+		n += f.size()
+	}
+	return n
+}
 
 func sizeOf(chunks []chunk.Chunk) (n int) {
 	for _, c := range chunks {
@@ -218,6 +225,13 @@ func (s *Store) begin(c *conversation, end int, b assistant.Beginning) error {
 	if b.MaxMessages > 0 && end+len(added) > b.MaxMessages {
 		return assistant.ErrConversationFull
 	}
+	files, err := s.filesOf(c.owner, b.Files, c.messages[end:])
+	if err != nil {
+		return err
+	}
+	if b.Question != nil {
+		added[0].files = files
+	}
 	title := c.Title
 	if title == "" {
 		title = b.Title
@@ -229,9 +243,10 @@ func (s *Store) begin(c *conversation, end int, b assistant.Beginning) error {
 	for _, m := range c.messages[end:] {
 		grow -= m.size()
 	}
-	if err := s.makeRoom(c, 0, grow); err != nil {
+	if err := s.makeRoomWith(c, grow, files); err != nil {
 		return err
 	}
+	s.use(files, c.messages[end:])
 	c.Title, c.messages = title, append(slices.Delete(c.messages, end, len(c.messages)), added...)
 	s.updated(c, b.Answer.CreatedAt)
 	return nil
@@ -285,6 +300,7 @@ func (s *Store) Finish(ctx context.Context, claim assistant.Claim, e assistant.E
 		old := final[i]
 		m.Role, m.ClientID, m.CreatedAt = old.Role, old.ClientID, old.CreatedAt
 		final[i] = newMessage(m)
+		final[i].files = old.files
 		grow += final[i].size() - old.size()
 	}
 	private := c.private

@@ -8,6 +8,8 @@
 // for one who then does not; one with an answer that is streaming never goes. Where that makes no room, what was to be
 // stored is refused with [assistant.ErrFull] and nothing goes.
 //
+// Files count as part of the conversation that uses them.
+//
 // To make room takes time that grows with the logarithm of the number of owners, for each conversation that goes or is
 // followed and cannot go.
 package memory
@@ -41,7 +43,10 @@ type Store struct {
 	shares        map[shareKey]*share
 	rankings      [2][2]ranking // of the shares, for each kind, by conversations and by bytes
 	plans         uint64        // how many there were
-	bytes         int           // of all conversations
+	bytes         int           // of all conversations, and of unused files
+	files         map[string]*file
+	unused        []*file            // those that no message uses, the oldest first
+	quotas        map[shareKey]int64 // how many bytes the files of each have
 	closed        bool
 	inUse         func(id string) bool
 	removed       func(assistant.Owned)
@@ -53,6 +58,7 @@ func Open(config Config) *Store {
 	config.MaxBytes = cmp.Or(max(config.MaxBytes, 0), 64<<20)
 	return &Store{
 		config: config, conversations: make(map[string]*conversation), shares: make(map[shareKey]*share), rankings: newRankings(),
+		files: make(map[string]*file), quotas: make(map[shareKey]int64),
 		inUse: func(string) bool { return false }, removed: func(assistant.Owned) {},
 	}
 }
@@ -205,11 +211,13 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.conversations, s.shares, s.rankings, s.bytes = true, nil, nil, newRankings(), 0
+	s.files, s.unused, s.quotas = nil, nil, nil
 	return nil
 }
 
 func (s *Store) remove(c *conversation) {
 	delete(s.conversations, c.ID)
+	s.removeFiles(c.messages)
 	s.part(c)
 	s.bytes -= c.bytes
 }

@@ -14,6 +14,7 @@ type chat struct {
 	maxTokens int64                       // 0 = no limit
 	isNewer   bool                        // the limit's name is max_completion_tokens
 	thinkTags bool
+	accepts   accepted
 }
 
 func newChat(c Config) *chat {
@@ -28,12 +29,12 @@ func newChat(c Config) *chat {
 	}
 	params.SetExtraFields(c.extraFields())
 	_, isGiven := c.Extra["max_completion_tokens"]
-	return &chat{params, c.MaxTokens, c.isOpenAI() || c.reasons() || isGiven, c.ThinkTags}
+	return &chat{params, c.MaxTokens, c.isOpenAI() || c.reasons() || isGiven, c.ThinkTags, c.accepted()}
 }
 
 func (a *chat) request(req assistant.Request) (path string, params any) {
 	p := a.params
-	p.Messages = messages(req)
+	p.Messages = a.messages(req)
 	for _, tool := range req.Tools {
 		p.Tools = append(p.Tools, sdk.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{
 			Name: tool.Name, Description: optional(nonempty(tool.Description)), Parameters: schemaOf(tool)}))
@@ -48,7 +49,7 @@ func (a *chat) request(req assistant.Request) (path string, params any) {
 	return "chat/completions", p
 }
 
-func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
+func (a *chat) messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
 	list := make([]sdk.ChatCompletionMessageParamUnion, 0, len(req.Turns)+1)
 	if !assistant.IsBlank(req.Instructions) {
 		list = append(list, sdk.SystemMessage(req.Instructions))
@@ -59,10 +60,29 @@ func messages(req assistant.Request) []sdk.ChatCompletionMessageParamUnion {
 		} else if turn.Role == assistant.RoleAssistant {
 			list = append(list, sdk.AssistantMessage(turn.Content))
 		} else {
-			list = append(list, sdk.UserMessage(turn.Content))
+			list = append(list, a.userMessage(contentsOf(turn, req.Files, a.accepts)))
 		}
 	}
 	return list
+}
+
+// userMessage is a question. One of text alone has that alone: not every server knows a list.
+func (a *chat) userMessage(contents []content) sdk.ChatCompletionMessageParamUnion {
+	if text, isText := textOf(contents); isText {
+		return sdk.UserMessage(text)
+	}
+	var list []sdk.ChatCompletionContentPartUnionParam
+	for _, c := range contents {
+		switch c.kind {
+		case assistant.ContentImage:
+			list = append(list, sdk.ImageContentPart(sdk.ChatCompletionContentPartImageImageURLParam{URL: c.url}))
+		case assistant.ContentPDF:
+			list = append(list, sdk.FileContentPart(sdk.ChatCompletionContentPartFileFileParam{Filename: sdk.String(c.name), FileData: sdk.String(c.url)}))
+		default:
+			list = append(list, sdk.TextContentPart(c.text))
+		}
+	}
+	return sdk.UserMessage(list)
 }
 
 // chatSteps are the messages of an answer that has called tools: of each step what the model said and called, and then

@@ -70,6 +70,10 @@ type Config struct {
 	// How detailed the summary of the model's reasoning is: auto, concise or detailed. Only with the
 	// Responses API; OpenAI requires a verified organization. Default: none
 	ReasoningSummary string `json:"reasoning_summary,omitempty"`
+	// What the model takes besides text: "image", "pdf". "text" may be there, too. A question with anything else is
+	// answered by the next provider of a chain that takes it, or refused. Default: text image pdf at OpenAI, text with
+	// base_url
+	Accepts []string `json:"accepts,omitempty"`
 	// Text between <think> and </think> at the start of an answer is reasoning, for servers that leave it there.
 	// Default: off (false)
 	ThinkTags bool `json:"think_tags,omitempty"`
@@ -167,6 +171,7 @@ func (c Config) validate() error {
 		checkFields("query", c.Query, nil),
 		c.checkAPI(),
 		c.checkHosted(),
+		c.checkAccepts(),
 		c.Temperature.check(),
 		checkRange("top_p", c.TopP, 1),
 		checkPositive("max_tokens", c.MaxTokens),

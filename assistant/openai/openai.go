@@ -36,6 +36,7 @@ type Provider struct {
 	api       api
 	post      postFunc
 	transport *http.Transport
+	accepts   accepted
 }
 
 // New returns a provider. It opens no connection and reads no environment variable, and no file but those of tls: fields that c leaves out
@@ -56,11 +57,15 @@ func New(c Config) (*Provider, error) {
 		api:       newAPI(c),
 		post:      newPost(c, transport),
 		transport: transport,
+		accepts:   c.accepted(),
 	}, nil
 }
 
 // Source returns the label, or openai, and the model's name at the service.
 func (p *Provider) Source() assistant.Source { return p.source }
+
+// Accepts reports whether the model takes what a question has, by the configuration.
+func (p *Provider) Accepts(question assistant.Parts) bool { return p.accepts.all(question) }
 
 // Close closes the idle connections. Answers under way go on, and their connections close when they end.
 func (p *Provider) Close() error {
@@ -129,4 +134,4 @@ func ofResponse(res *http.Response, err error) error {
 	return err
 }
 
-var _ assistant.Provider = (*Provider)(nil)
+var _ assistant.Accepter = (*Provider)(nil)

@@ -16,6 +16,7 @@ type responsesAPI struct {
 	maxTokens int64                       // 0 = no limit
 	thinkTags bool
 	hosted    []Hosted
+	accepts   accepted
 }
 
 // minOutputTokens is the lowest limit that OpenAI's service takes.
@@ -33,7 +34,7 @@ func newResponses(c Config) *responsesAPI {
 		},
 	}
 	params.SetExtraFields(c.extraFields())
-	return &responsesAPI{params, c.MaxTokens, c.ThinkTags, c.Hosted}
+	return &responsesAPI{params, c.MaxTokens, c.ThinkTags, c.Hosted, c.accepted()}
 }
 
 func (a *responsesAPI) request(req assistant.Request) (path string, params any) {
@@ -54,16 +55,37 @@ func (a *responsesAPI) request(req assistant.Request) (path string, params any) 
 			p.Input.OfInputItemList = append(p.Input.OfInputItemList, responsesSteps(turn)...)
 			continue
 		}
-		role := responses.EasyInputMessageRoleUser
-		if turn.Role == assistant.RoleAssistant {
-			role = responses.EasyInputMessageRoleAssistant
+		item := inputMessage(turn.Content, responses.EasyInputMessageRoleAssistant)
+		if turn.Role == assistant.RoleUser {
+			item = inputQuestion(contentsOf(turn, req.Files, a.accepts))
 		}
-		p.Input.OfInputItemList = append(p.Input.OfInputItemList, inputMessage(turn.Content, role))
+		p.Input.OfInputItemList = append(p.Input.OfInputItemList, item)
 	}
 	return "responses", p
 }
 
-func inputMessage(text string, role responses.EasyInputMessageRole) responses.ResponseInputItemUnionParam {
+// inputQuestion is a question. One of text alone has that alone.
+func inputQuestion(contents []content) responses.ResponseInputItemUnionParam {
+	if text, isText := textOf(contents); isText {
+		return inputMessage(text, responses.EasyInputMessageRoleUser)
+	}
+	var list responses.ResponseInputMessageContentListParam
+	for _, c := range contents {
+		switch c.kind {
+		case assistant.ContentImage:
+			image := responses.ResponseInputContentParamOfInputImage(responses.ResponseInputImageDetailAuto)
+			image.OfInputImage.ImageURL = sdk.String(c.url)
+			list = append(list, image)
+		case assistant.ContentPDF:
+			list = append(list, responses.ResponseInputContentUnionParam{OfInputFile: &responses.ResponseInputFileParam{Filename: sdk.String(c.name), FileData: sdk.String(c.url)}})
+		default:
+			list = append(list, responses.ResponseInputContentParamOfInputText(c.text))
+		}
+	}
+	return inputMessage(list, responses.EasyInputMessageRoleUser)
+}
+
+func inputMessage[T string | responses.ResponseInputMessageContentListParam](text T, role responses.EasyInputMessageRole) responses.ResponseInputItemUnionParam {
 	item := responses.ResponseInputItemParamOfMessage(text, role)
 	item.OfMessage.Type = responses.EasyInputMessageTypeMessage // OpenAI can do without, llama.cpp cannot
 	return item

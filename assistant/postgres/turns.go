@@ -54,6 +54,7 @@ func (s *Store) Begin(ctx context.Context, c assistant.Claim, next assistant.Beg
 	b.must(assistant.ErrLost, `UPDATE assistant.conversation c SET updated_at = $5, title = CASE title WHEN '' THEN $6 ELSE title END WHERE `+held,
 		claimed(c, next.Answer.CreatedAt, clean(next.Title))...)
 	b.judge(c.ID, next)
+	b.release(c, next)
 	if next.DropFrom != "" {
 		b.queue(`DELETE FROM assistant.message WHERE conversation_id = $1
 			AND seq >= (SELECT seq FROM assistant.message WHERE conversation_id = $1 AND id = $2)`, c.ID, next.DropFrom)
@@ -61,6 +62,7 @@ func (s *Store) Begin(ctx context.Context, c assistant.Claim, next assistant.Beg
 	var err error
 	if next.Question != nil {
 		err = b.insert(c.ID, *next.Question)
+		b.use(c, next)
 	}
 	if err == nil {
 		err = b.insert(c.ID, next.Answer)

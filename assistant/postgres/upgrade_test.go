@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -91,11 +92,14 @@ func TestVersion1(t *testing.T) {
 // A schema that has seen more migrations than this program knows is refused, and stays as it is.
 func TestNewerVersion(t *testing.T) {
 	dsn := version2(t, "")
-	execute(t, dsn, `INSERT INTO schema_version VALUES (1000)`)
-	if _, err := Open(t.Context(), Config{DSN: dsn}, nil); err == nil || !strings.Contains(err.Error(), "version 1000, this program knows up to") {
+	files, err := migrations.ReadDir("migrations")
+	must(t, err)
+	newest := len(files)
+	execute(t, dsn, fmt.Sprintf(`INSERT INTO schema_version VALUES (%d)`, newest+1))
+	if _, err := Open(t.Context(), Config{DSN: dsn}, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("version %d, this program knows up to %d", newest+1, newest)) {
 		t.Errorf("got error %v", err)
 	}
-	execute(t, dsn, `SELECT node FROM message; DELETE FROM schema_version WHERE version = 1000`)
+	execute(t, dsn, fmt.Sprintf(`SELECT node FROM message; DELETE FROM schema_version WHERE version = %d`, newest+1))
 	must(t, openAt(t, dsn, still).Close())
 }
 

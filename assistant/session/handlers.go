@@ -85,28 +85,42 @@ func (r *request) reply(f wire.Frame) error {
 
 func (r *request) onPing(context.Context, wire.Null) error { return r.reply(msgPong.With(wire.Null{})) }
 
-func (r *request) onAssistantMessage(_ context.Context, content string) error {
-	return r.question(assistant.Ask{Text: content}, nil)
+func (r *request) onAssistantMessage(ctx context.Context, content string) error {
+	return r.question(ctx, assistant.Ask{Text: content}, nil, nil)
 }
 
-func (r *request) onSendMessage(_ context.Context, p SendMessagePayload) error {
-	return r.question(assistant.Ask{Text: p.Content, ClientID: p.ClientID, Replaces: p.Replaces}, p.ClientTools, "content")
+func (r *request) onSendMessage(ctx context.Context, p SendMessagePayload) error {
+	return r.question(ctx, assistant.Ask{Text: p.Content, ClientID: p.ClientID, Replaces: p.Replaces}, p.Parts, p.ClientTools, "content")
 }
 
-// question asks the question that stands in this field of the payload.
-func (r *request) question(ask assistant.Ask, tools []ClientTool, field ...string) error {
+// question asks the question that stands in this field of the payload, with what is attached to it.
+func (r *request) question(ctx context.Context, ask assistant.Ask, attached Attachments, tools []ClientTool, field ...string) error {
 	c, err := r.conversation()
 	if err != nil {
 		return err
 	}
 	a, at := r.s.settings(), append([]string{r.envelope.Action, "payload"}, field...)
 	if assistant.IsBlank(ask.Text) {
-		return wire.TooShort(at)
+		if ask.Text = ""; len(attached) == 0 {
+			return wire.TooShort(at)
+		}
 	}
 	if limit := a.MaxQuestionLength; limit > 0 && utf8.RuneCountInString(ask.Text) > limit {
 		return wire.TooLong(limit, at)
 	}
-	if ask.Asker, err = r.asker(a, ask.Text, tools); err != nil {
+	var files []attachedFile
+	if len(attached) > 0 {
+		if files, err = r.open(ctx, a, attached); err != nil {
+			return err
+		}
+		for _, f := range files {
+			ask.Parts = append(ask.Parts, f.Part())
+		}
+	}
+	if ask.Asker, err = r.asker(a, tools, ask.Text, ask.Parts...); err != nil {
+		return err
+	}
+	if ask.Data, err = r.attach(ctx, a, files); err != nil {
 		return err
 	}
 	return r.s.ask(c, r.envelope, ask.From, ask)
@@ -121,7 +135,7 @@ func (r *request) onRegenerate(_ context.Context, p *RegeneratePayload) error {
 	if p != nil {
 		tools = p.ClientTools
 	}
-	asker, err := r.asker(r.s.settings(), "", tools)
+	asker, err := r.asker(r.s.settings(), tools, "")
 	if err != nil {
 		return err
 	}
@@ -130,13 +144,13 @@ func (r *request) onRegenerate(_ context.Context, p *RegeneratePayload) error {
 
 // asker is this session's client, about to ask this under these settings, with tools of its own. A question that the model
 // cannot receive beside its instructions is refused.
-func (r *request) asker(a *conversation.Assistant, question string, tools []ClientTool) (asker assistant.Asker, err error) {
+func (r *request) asker(a *conversation.Assistant, tools []ClientTool, question string, files ...assistant.Part) (asker assistant.Asker, err error) {
 	s := r.s
 	asker = assistant.Asker{From: s.newKey(), Peer: s.peer, Instructions: s.peer.Resolved(a.Instructions), CanDecide: r.envelope.Extended()}
 	if asker.Tools, err = r.clientTools(a, tools); err != nil {
 		return asker, err
 	}
-	if limits.Tokens(asker.Instructions)+limits.Tokens(question) > a.Context {
+	if limits.Tokens(asker.Instructions)+a.Window().TokensOf(question, files) > a.Context {
 		return asker, assistant.Refuse(assistant.ReasonContextOverflow)
 	}
 	return asker, nil
@@ -257,7 +271,7 @@ func (r *request) decide(tools []ClientTool, command func(assistant.Asker) assis
 	if err != nil {
 		return err
 	}
-	asker, err := r.asker(r.s.settings(), "", tools)
+	asker, err := r.asker(r.s.settings(), tools, "")
 	if err != nil {
 		return err
 	}

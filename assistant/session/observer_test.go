@@ -67,6 +67,10 @@ func (w *watcher) Stored(call string, _ time.Duration, err error) {
 	w.do(func() { w.stored = append(w.stored, fmt.Sprint(call, " ", err)) })
 }
 
+func (w *watcher) Uploaded(refused assistant.Reason, bytes int) {
+	w.do(func() { w.stored = append(w.stored, fmt.Sprintf("uploaded %d %s", bytes, refused)) })
+}
+
 func (w *watcher) LimitsShared(shared bool) {
 	w.do(func() { w.stored = append(w.stored, fmt.Sprint("limits shared: ", shared)) })
 }

@@ -184,9 +184,10 @@ type StopStreamingPayload struct {
 
 // SendMessagePayload is the payload of send_message.
 type SendMessagePayload struct {
-	Content  string `json:"content" doc:"The question."`
-	ClientID string `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
-	Replaces string `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
+	Content  string      `json:"content" doc:"The question. May be empty where there are parts."`
+	ClientID string      `json:"client_id,omitempty" maxLength:"64" doc:"Chosen by the client. Sending the same id again gives the same turn, never a second one."`
+	Replaces string      `json:"replaces,omitempty" maxLength:"64" doc:"Id of an earlier user message: it and all after it go, then this one is asked."`
+	Parts    Attachments `json:"parts,omitempty" maxItems:"10" doc:"Images and files, which come before the text. Each has either the file_id of an upload, or its data."`
 
 	ClientTools []ClientTool `json:"client_tools,omitempty" maxItems:"32" doc:"Tools of the page, which the model may call. All together at most 32 KiB."`
 }
@@ -316,6 +317,9 @@ func (ErrorPayload) Doc() string { return "Why a request or an answer failed." }
 
 // Doc describes answers under way.
 func (StreamingAnswer) Doc() string { return "The answer that is under way." }
+
+// Explain returns what the frame error says of a failure, for those who say it by other means.
+func Explain(f assistant.Failed) ErrorPayload { return errorPayload(f) }
 
 func errorPayload(f assistant.Failed) ErrorPayload {
 	e := f.Reason.Explain()

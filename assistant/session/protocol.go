@@ -77,7 +77,7 @@ func newProtocol() *wire.Protocol[*request] {
 			Tags("chat").
 			Answers(turn...),
 		wire.On("send_message", (*request).onSendMessage).
-			Doc("Handle user message, rich form", "Like assistant_message, with an id that makes resending harmless. It can also replace an earlier question.").
+			Doc("Handle user message, rich form", "Like assistant_message, with an id that makes resending harmless. It can also replace an earlier question, and have images and files: uploaded by HTTP before, or in the frame itself.").
 			Takes("User message to the assistant, with its options.", SendMessagePayload{Content: "What is Python?", ClientID: "c-1"}).
 			Tags("chat").
 			Answers(turn...),

@@ -174,6 +174,9 @@ func (s *Store) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginn
 		}
 		stop, err := canBegin(tx, c.ID, b, len(added))
 		if err == nil && b.DropFrom != "" {
+			err = release(tx, c, b.Files, stop)
+		}
+		if err == nil && b.DropFrom != "" {
 			_, err = tx.exec(`DELETE FROM message WHERE conversation_id = ? AND seq >= ?`, c.ID, stop)
 		}
 		for _, row := range added {
@@ -181,6 +184,9 @@ func (s *Store) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginn
 				_, err = tx.exec(`INSERT INTO message (conversation_id, id, role, client_id, created_at, `+ending+`)
 					VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, row...)
 			}
+		}
+		if err == nil && b.Question != nil {
+			err = use(tx, c, b.Files, b.Question.ID)
 		}
 		return err
 	})

@@ -35,6 +35,10 @@ Ctrl-C stops the answer, a second Ctrl-C ends the chat. Only answers go to stand
 output. The chat is stored as a conversation, whose id is printed at the start:
 --conversation continues it.
 
+--file sends an image or a file with the first question, where the server takes some:
+
+	$ caddy assistant chat --file invoice.pdf "What is the total?"
+
 Before a tool is called that needs approval, the terminal asks. Where there is none,
 the command ends and says how to decide.
 
@@ -43,6 +47,7 @@ The assistant is that of the server running on this machine, or the one at --url
 Exit status: 0 when all questions were answered, 1 when one was not, 130 after Ctrl-C.`
 	cmd.Flags().String("url", "", "Address of the WebSocket, such as wss://chat.example.com/ws/assistants/")
 	cmd.Flags().String("conversation", "", "Id of a conversation to continue")
+	cmd.Flags().StringArrayP("file", "f", nil, "An image or a file that goes with the first question; may be repeated")
 	cmd.Flags().StringP("user", "u", "", "Name and password for basic_auth, as name:password; without a password it is asked for")
 	cmd.Flags().StringArrayP("header", "H", nil, `Header to send with the request, such as "Authorization: Bearer …"; may be repeated`)
 	cmd.Flags().BoolP("insecure", "k", false, "Do not check the server's certificate")
@@ -92,6 +97,9 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 	c = termchat.Config{
 		URL: fl.String("url"), Conversation: fl.String("conversation"), Question: strings.Join(fl.Args(), " "),
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+	}
+	if c.Files, err = fl.GetStringArray("file"); err != nil {
+		return c, err
 	}
 	if fl.Bool("insecure") {
 		c.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by name

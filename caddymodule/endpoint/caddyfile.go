@@ -10,7 +10,7 @@ import (
 )
 
 // parseAssistant reads the directive with its matcher, whose path becomes the handler's address. The path of the
-// health reaches the handler, too.
+// health reaches the handler, too, and so do those of files.
 func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !helper.Next() {
 		return nil, helper.ArgErr()
@@ -27,11 +27,24 @@ func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 		h.Address = matchedPath(matchers)
 	}
 	routes := helper.NewRoute(matchers, h)
-	if route, ok := routes[0].Value.(caddyhttp.Route); ok && h.HealthPath != "" && matchers != nil {
-		route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"path": helper.JSON(caddyhttp.MatchPath{h.HealthPath})})
+	var paths caddyhttp.MatchPath
+	if h.HealthPath != "" {
+		paths = append(paths, h.HealthPath)
+	}
+	if h.hasFiles() && !isPrefix(matchers) {
+		paths = append(paths, strings.TrimSuffix(h.Address, "/")+"/files", strings.TrimSuffix(h.Address, "/")+"/files/*")
+	}
+	if route, ok := routes[0].Value.(caddyhttp.Route); ok && matchers != nil && paths != nil {
+		route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"path": helper.JSON(paths)})
 		routes[0].Value = route
 	}
 	return routes, nil
+}
+
+// isPrefix reports whether matchers let through what is below the handler's address.
+func isPrefix(matchers caddy.ModuleMap) bool {
+	var paths caddyhttp.MatchPath
+	return json.Unmarshal(matchers["path"], &paths) != nil || len(paths) == 0 || strings.HasSuffix(paths[0], "/*")
 }
 
 // matchedPath returns the first path that matchers let through, without its wildcard, or "".

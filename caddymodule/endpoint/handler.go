@@ -59,6 +59,17 @@ type Handler struct {
 	// instructions always stay. Tokens are estimated at four characters each. At least 100. Default: 16000
 	Context int `json:"context,omitempty"`
 
+	// How many images and PDFs of earlier questions are sent to the model again, the newest; of the others it gets the names.
+	// Default: 4
+	ContextImages *int `json:"context_images,omitempty"`
+
+	// What an image counts for context and budget, in tokens, until the model's service says what it has cost.
+	// Default: 1000
+	ImageTokens int `json:"image_tokens,omitempty"`
+
+	// Lets questions have images and files. Default: off
+	Files *Files `json:"files,omitempty"`
+
 	// What names a new conversation: its first "question", or the "model", which costs one more request.
 	// Default: question
 	Titles string `json:"titles,omitempty"`
@@ -289,6 +300,9 @@ func (h *Handler) start() (err error) {
 	for _, s := range h.starters {
 		s.Start()
 	}
+	if h.hasFiles() {
+		h.hub.SweepFiles(h.ctx)
+	}
 	return nil
 }
 
@@ -359,6 +373,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return unavailable(w, errStopping)
 		}
 	}
+	if id, isFiles := h.filesPath(r); isFiles && started {
+		return h.serveFiles(w, r, id)
+	}
 	isUpgrade := ws.IsUpgrade(r)
 	inquiry := !isUpgrade && isInquiry(r)
 	defer func() { h.refused(w, err, !inquiry) }()
@@ -386,7 +403,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}()
 	}
 	if inquiry {
-		return h.answer(w)
+		return h.answer(w, peer)
 	}
 	restore := liftIdleTimeouts(r)
 	conn, err := ws.Upgrade(unrecorded(w), r, ws.Options{

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -11,10 +12,21 @@ import (
 // Channel describes the handler in the AsyncAPI document.
 func (h *Handler) Channel() asyncapi.Channel {
 	return asyncapi.Channel{
-		Name: h.Name, Address: h.Address, Description: h.Description, Tags: h.Tags,
+		Name: h.Name, Address: h.Address, Description: h.Description + h.aboutFiles(), Tags: h.Tags,
 		Query: h.query(), Headers: h.headers(), Refusals: h.refusals(),
 		CloseCodes: closeCodes, Limits: h.limits(),
 	}
+}
+
+// aboutFiles says what HTTP is for beside the socket, "" where it is for nothing.
+func (h *Handler) aboutFiles() string {
+	if !h.hasFiles() {
+		return ""
+	}
+	files := strings.TrimSuffix(h.Address, "/") + "/files"
+	return fmt.Sprintf("\n\nImages and files of questions are uploaded by HTTP before, as the same user: `POST %s?name=…` with the bytes as body answers 201 with `file_id`, which `send_message` takes in `parts`. "+
+		"`GET %[1]s/<file_id>` returns one of the user's own, and `DELETE` removes one that no question uses. "+
+		"Errors have the body of the message `error`. See https://github.com/caddy-assistant/caddy-assistant/blob/main/docs/files.md.", files)
 }
 
 var closeCodes = map[int]string{

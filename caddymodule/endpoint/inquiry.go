@@ -1,16 +1,18 @@
 package endpoint
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 )
 
 // An inquiry is a GET of the socket's address that accepts JSON. It has the status that a handshake of the same client
-// would have now, but for 200 in place of the upgrade; then its body has the limits of the AsyncAPI document. Scripts
+// would have now, but for 200 in place of the upgrade; then its body has the limits of the AsyncAPI document and, where the client's questions may have
+// files, which. Scripts
 // need it: a browser does not say why it could not open a WebSocket.
 // r asks for no upgrade.
 func isInquiry(r *http.Request) bool {
@@ -41,11 +43,7 @@ func (h *Handler) mayInquire(w http.ResponseWriter, r *http.Request) bool {
 	if !ws.OriginAllowed(withOrigin(r), h.Origins) {
 		return false
 	}
-	if origin := r.Header.Get("Origin"); origin != "" {
-		header.Set("Access-Control-Allow-Origin", origin)
-		header.Set("Access-Control-Allow-Credentials", "true") // as the handshake, which has the same cookies
-		header.Set("Access-Control-Expose-Headers", "Retry-After, "+refusalHeader)
-	}
+	shareWith(w, r)
 	return true
 }
 
@@ -62,8 +60,10 @@ func withOrigin(r *http.Request) *http.Request {
 }
 
 // answer answers an inquiry of a client that may connect.
-func (h *Handler) answer(w http.ResponseWriter) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	return json.NewEncoder(w).Encode(map[string]any{"limits": h.limits()})
+func (h *Handler) answer(w http.ResponseWriter, peer assistant.Peer) error {
+	body := struct {
+		Limits map[string]int64        `json:"limits"`
+		Files  *conversation.FilesInfo `json:"files,omitempty"`
+	}{h.limits(), h.assistant.FilesInfo(peer)}
+	return answerJSON(w, http.StatusOK, body)
 }

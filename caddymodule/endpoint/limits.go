@@ -224,6 +224,9 @@ func (h *Handler) limits() map[string]int64 {
 	if h.MaxMessages > 0 {
 		limits["max_messages"] = int64(h.MaxMessages)
 	}
+	if h.hasFiles() {
+		limits["max_file_size"], limits["max_files_per_message"] = h.Files.MaxSize, int64(h.Files.MaxPerMessage)
+	}
 	if r := h.Rate; r != nil {
 		limits["rate_questions"], limits["rate_per_ms"] = int64(r.Questions), time.Duration(r.Per).Milliseconds()
 		if r.Burst > 0 {

@@ -28,8 +28,12 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "provider", Value: setting.Guests("openai | demo [<label>] { … }", "http.assistant.providers", &h.ProvidersRaw), Help: "required; several are a chain, a label distinguishes two of a kind"},
 		{Name: "instructions", Value: setting.Text("<text>").Into(&h.Instructions), Without: "none", Help: "the system message; placeholders are filled, unknown {…} stay"},
 		{Name: "context", Value: setting.Number[int]("<tokens>", 100, math.MaxInt32).Into(&h.Context), Default: "16000", Help: "sent to the model: the newest whole turns that fit, instructions always"},
+		{Name: "context_images", Value: setting.Number[int]("<n>", 0, 100).IntoOptional(&h.ContextImages), Default: "4", Help: "images and PDFs of earlier questions that are sent, the newest"},
+		{Name: "image_tokens", Value: setting.Number[int]("<tokens>", 1, 100000).Into(&h.ImageTokens), Default: "1000", Help: "what an image counts, until the model's service says"},
 		{Name: "titles", Value: setting.Choice("question", "model").Into(&h.Titles), Default: "question", Help: "names a new conversation; model costs one more request"},
 		{Name: "reasoning", Value: setting.Choice("keep", "live").Into(&h.Reasoning), Default: "keep", Help: "stored with the answer, or only shown while it streams"},
+	}, {
+		{Name: "files", Value: setting.SwitchedBlock(&h.Files, func(f *Files) *bool { return &f.Off }, (*Files).Settings), Without: "off", Help: "images and files in questions"},
 	}, {
 		{Name: "tools", Value: setting.Guests("mcp <label> { … } | http <name> { … } | client", "http.assistant.tools", &h.ToolsRaw), Without: "none", Help: "what models may call; any number"},
 		{Name: "max_steps", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxSteps), Default: "8", Help: "how often a model is asked for one answer"},
@@ -81,6 +85,9 @@ func (h *Handler) SetDefaults() error {
 		return err
 	}
 	h.OnDisconnect.setDefault()
+	if h.Files != nil {
+		return h.Files.Settings().SetDefaults()
+	}
 	return nil
 }
 
@@ -100,6 +107,11 @@ func (h *Handler) engine() conversation.Config {
 		MaxSteps:      h.MaxSteps, MaxParallel: h.MaxParallel, ToolTimeout: time.Duration(h.ToolTimeout), ApprovalTimeout: time.Duration(h.ApprovalTimeout),
 	}
 	c.ClientTools = h.ownTools
+	if c.Files, c.ImageTokens = h.Files.engine(h.MaxMessageSize), h.ImageTokens; *h.ContextImages == 0 {
+		c.ContextFiles = -1
+	} else {
+		c.ContextFiles = *h.ContextImages
+	}
 	if h.tools != nil {
 		c.Tools = h.tools
 	}

@@ -37,6 +37,9 @@ var (
 	toolDuration = histogram("tool_call_duration_seconds", "Time of each call of a tool that was made.",
 		[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}, "handler", "tool")
 
+	uploads     = counter("uploads_total", "Files that were uploaded, by outcome: stored, or the reason why one was refused.", "handler", "outcome")
+	uploadBytes = counter("upload_bytes_total", "Bytes of files that were uploaded and stored, as they came.", "handler")
+
 	storeDuration = histogram("store_duration_seconds", "Time of each call of the store.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "handler", "store", "operation")
 	storeErrors = counter("store_errors_total", "Calls of the store that failed. That something does not exist, exists already or exceeds max_messages is not a failure.", "handler", "store", "operation")

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 	"time"
@@ -67,6 +68,14 @@ func (o *observer) Answering(start assistant.AnswerStart) assistant.AnswerObserv
 		a.span = origin.begin(start)
 	}
 	return a
+}
+
+// Uploaded counts a file.
+func (o *observer) Uploaded(refused assistant.Reason, bytes int) {
+	uploads.WithLabelValues(o.handler, cmp.Or(string(refused), "stored")).Inc()
+	if refused == "" {
+		uploadBytes.WithLabelValues(o.handler).Add(float64(bytes))
+	}
 }
 
 // Titled counts the tokens of a title.

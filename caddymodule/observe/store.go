@@ -17,7 +17,7 @@ type storeCall struct {
 
 // answersOfStores lists errors that are answers: the store works.
 var answersOfStores = []error{assistant.ErrNotFound, assistant.ErrDuplicate, assistant.ErrConversationFull, assistant.ErrStale,
-	assistant.ErrLost, assistant.ErrGone}
+	assistant.ErrLost, assistant.ErrGone, assistant.ErrFileGone, assistant.ErrFileInUse, assistant.ErrQuota}
 
 // isAnswer reports whether the store works that has returned err.
 func isAnswer(err error) bool {

@@ -66,6 +66,7 @@ func (o *OpenAI) Settings() setting.Table {
 		{Name: "reasoning_summary", Value: setting.Choice("auto", "concise", "detailed").Into(&o.ReasoningSummary), Without: "none", Help: "with api responses; OpenAI wants a verified organization"},
 		{Name: "think_tags", Value: setting.Switch().Into(&o.ThinkTags), Default: "off", Help: "<think>…</think> at the start of the text is reasoning"},
 		{Name: "hosted", Value: setting.Each(hosted(), &o.Hosted), Without: "none", Help: "tools of OpenAI's, with api responses; may be repeated"},
+		{Name: "accepts", Value: accepts.Into(&o.Accepts), Without: "text image pdf at OpenAI, text with base_url", Help: "what questions may have"},
 		{Name: "extra", Value: setting.Pair("<field> <json>", "a field and a JSON value", &o.Extra, parseJSON), Help: "any further field of the request; may be repeated"},
 		{Name: "max_retries", Value: setting.Number[int]("<n>", 0, 10).IntoOptional(&o.MaxRetries), Default: "2", Help: "before the first piece only"},
 		{Name: "timeout", Value: setting.Duration().Into(&o.Timeout), Default: "60s", Help: "to the first piece"},
@@ -86,6 +87,11 @@ func hosted() setting.Form[openai.Hosted] {
 		},
 	}
 }
+
+// accepts is what a model takes.
+var accepts = setting.AllMatching("<text | image | pdf ...>", "text, image or pdf", func(word string) bool {
+	return word == "text" || word == "image" || word == "pdf"
+})
 
 // temperature is a number or off.
 func temperature() setting.Form[openai.Temperature] {

@@ -25,16 +25,38 @@ type Call struct {
 	Model        string
 	Instructions string // of the Responses API; in chat completions they are a message
 	Messages     []ChatMessage
+	Body         []byte // the whole request
 
 	Writer    http.ResponseWriter // for answers of whatever kind
 	r         *http.Request
 	responses bool
 }
 
-// ChatMessage is one message of the request.
+// ChatMessage is one message of the request. Of a list of contents, Content is the text.
 type ChatMessage struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
+	Role    string
+	Content string
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (m *ChatMessage) UnmarshalJSON(data []byte) error {
+	var message struct {
+		Role    string
+		Content json.RawMessage
+	}
+	if err := json.Unmarshal(data, &message); err != nil {
+		return err
+	}
+	m.Role = message.Role
+	var contents []struct{ Text string }
+	if len(message.Content) == 0 || message.Content[0] != '[' {
+		return json.Unmarshal(message.Content, &m.Content)
+	}
+	err := json.Unmarshal(message.Content, &contents)
+	for _, c := range contents {
+		m.Content += c.Text
+	}
+	return err
 }
 
 // NewUpstream runs a server that hands each request to answer, in a goroutine of its own.
@@ -54,7 +76,11 @@ func NewUpstream(t testing.TB, answer func(*Call)) *Upstream {
 			Instructions    string
 			Messages, Input []ChatMessage
 		}
-		err := json.NewDecoder(r.Body).Decode(&body)
+		data, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = json.Unmarshal(data, &body)
+		}
+		call.Body = data
 		if errors.Is(err, io.ErrUnexpectedEOF) || r.Context().Err() != nil {
 			return // who asks was killed meanwhile
 		}

@@ -144,9 +144,9 @@ test('what was not sent is asked by the next page, by the same id', () => {
   const payload = { conversation: before, messages: [user('m2', 'A', 'one')], has_more: false, streaming: null };
   assert.deepEqual(
     sends(() => shows(subscribed(false), { action: 'snapshot', payload, seq: 4 })).map(({ payload }) => payload),
-    [{ content: 'B', client_id: 'two', replaces: undefined }],
+    [{ content: 'B', client_id: 'two', replaces: undefined, parts: undefined }],
   );
-  assert.deepEqual(unsent, [{ id: 'two', content: 'B', replaces: undefined }]);
+  assert.deepEqual(unsent, [{ id: 'two', content: 'B' }]);
 });
 
 test('a snapshot shows the history and the running answer so far', () => {
@@ -218,7 +218,7 @@ test('a question that nothing acknowledged is sent again with its client_id', ()
   conversation.lose({ detail: 'Lost.', retryable: true });
   conversation.join();
   sends(() => shows(subscribed(true)));
-  assert.deepEqual(sent.map(({ payload }) => payload), [{ content: 'A', client_id: first, replaces: undefined }]);
+  assert.deepEqual(sent.map(({ payload }) => payload), [{ content: 'A', client_id: first, replaces: undefined, parts: undefined }]);
   shows(asked(1, 'A', first));
   conversation.lose({ detail: 'Lost.', retryable: true });
   conversation.join();

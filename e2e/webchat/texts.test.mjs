@@ -4,17 +4,18 @@ import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { Texts, textsFor } from '../../webchat/src/texts.js';
 import english from '../../webchat/src/texts/en.js';
+import attach from '../../webchat/src/texts/attach.js';
 import calls from '../../webchat/src/texts/calls.js';
 import logs from '../../webchat/src/texts/logs.js';
 import menu from '../../webchat/src/texts/menu.js';
 import reasons from '../../webchat/src/texts/reasons.js';
 
 const src = new URL('../../webchat/src/', import.meta.url);
-const used = { ...english, ...calls, ...logs, ...menu };
+const used = { ...english, ...attach, ...calls, ...logs, ...menu };
 const all = { ...used, ...reasons };
 const languages = {};
 for (const name of await readdir(new URL('texts', src))) {
-  if (!['en.js', 'calls.js', 'logs.js', 'menu.js', 'reasons.js'].includes(name)) languages[name.slice(0, -3)] = (await import(new URL(`texts/${name}`, src))).default;
+  if (!['attach.js', 'en.js', 'calls.js', 'logs.js', 'menu.js', 'reasons.js'].includes(name)) languages[name.slice(0, -3)] = (await import(new URL(`texts/${name}`, src))).default;
 }
 
 const forms = (text) => (typeof text === 'string' ? { other: text } : text);

@@ -3,7 +3,7 @@
 import { Connection } from './connection.js';
 import { limitsOf, refusalOf } from './handshake.js';
 import { isUnknownAction, randomID, StoredConversation } from './stored.js';
-/** @import { Answer, ClientFrame, ClientOptions, ClientView, DecideToolCallPayload, Message, Notice, PageTool, Problem, Rejection, ServerFrame, StoredTurnView, SubmitToolInputPayload, SubmitToolResultPayload, Usage } from './types.d.ts' */
+/** @import { Answer, ClientFrame, ClientOptions, ClientView, DecideToolCallPayload, Message, Notice, PageTool, Problem, QuestionOptions, Rejection, ServerFrame, StoredTurnView, SubmitToolInputPayload, SubmitToolResultPayload, Usage } from './types.d.ts' */
 
 /** Why connections are closed, by the code of RFC 6455, section 7.4; 0 is what we do ourselves. */
 const losses = { 0: 'disconnected', 1008: 'connection_ended', 1009: 'message_too_large', 1012: 'draining' };
@@ -116,14 +116,14 @@ export class Client extends EventTarget {
     this.#tell('conversationchange', { id: this.conversationId, title: '' });
   }
 
-  /** Waits for the connection, if the server keeps conversations. @param {string} content @param {{ replaces?: string }} [options] @returns {Promise<Answer>} */
-  ask(content, { replaces } = {}) {
-    return this.answerTo(this.post(content, { replaces }));
+  /** Waits for the connection, if the server keeps conversations. @param {string} content @param {QuestionOptions} [options] @returns {Promise<Answer>} */
+  ask(content, options) {
+    return this.answerTo(this.post(content, options));
   }
 
-  /** Asks without waiting. @param {string} content @param {{ replaces?: string }} [options] @returns {string | undefined} its id; none: it could not be sent */
-  post(content, { replaces } = {}) {
-    return this.conversation.ask(content, replaces);
+  /** Asks without waiting. @param {string} content @param {QuestionOptions} [options] @returns {string | undefined} its id; none: it could not be sent */
+  post(content, { replaces, parts } = {}) {
+    return this.conversation.ask(content, replaces, parts);
   }
 
   /** @param {string | undefined} id of a question that waits for its answer @returns {Promise<Answer>} */
@@ -260,8 +260,8 @@ export class Client extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  #turn(question, id, replaces) {
-    const shown = this.#view.turn?.(question, id, replaces);
+  #turn(question, id, ...more) {
+    const shown = this.#view.turn?.(question, id, ...more);
     if (id && !this.#questions.has(id)) {
       this.#questions.set(id, deferred());
       this.#tell('question', { id, text: question });
@@ -294,7 +294,7 @@ export class Client extends EventTarget {
   }
 
   #stored = {
-    turn: (question, id, replaces) => this.#turn(question, id, replaces),
+    turn: (...question) => this.#turn(...question),
     unsent: (questions) => this.#view.unsent?.(questions),
     emptied: (id) => {
       this.#view.emptied?.(id);
@@ -339,7 +339,7 @@ export class Client extends EventTarget {
     this.#view.fellBack?.();
     this.#view.opened?.();
     for (const { id, content } of questions) {
-      if (!this.conversation.ask(content, undefined, id)) this.#settle(id, 'reject', new AssistantError({ reason: 'connection_lost', retryable: true }));
+      if (!this.conversation.ask(content, undefined, undefined, id)) this.#settle(id, 'reject', new AssistantError({ reason: 'connection_lost', retryable: true }));
     }
     this.#view.restored?.();
   }

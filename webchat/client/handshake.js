@@ -1,6 +1,6 @@
 // @ts-check
 // What the socket's address answers to a GET: why it refuses a handshake, which no browser tells, and its limits.
-/** @import { Refusal } from './types.d.ts' */
+/** @import { Limits, Refusal } from './types.d.ts' */
 
 const patience = 10_000; // ms
 
@@ -24,10 +24,11 @@ export async function refusalOf(url, wasOpen) {
   return read(answer, wasOpen);
 }
 
-/** The limits, by the names that the AsyncAPI document has for them; none when they are not known. @returns {Promise<Record<string, number>>} */
+/** The limits, by the names that the AsyncAPI document has for them, and those of files; none when they are not known. @returns {Promise<Limits>} */
 export async function limitsOf(url) {
   const answer = await get(url, 'include');
-  return (answer?.ok && (await json(answer))?.limits) || {};
+  const { limits, files } = (answer?.ok && (await json(answer))) || {};
+  return files ? { ...limits, files } : limits ?? {};
 }
 
 // Its own origin is in Referer: browsers send Origin to others alone.

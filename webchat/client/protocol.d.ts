@@ -66,6 +66,34 @@ export interface AssistantMessage {
   version?: number;
 }
 
+/** A file of a question that is no image, uploaded before or in the frame itself. */
+export interface AttachedFile {
+  /** The file itself, in base64 (RFC 4648, section 4). It must fit into the frame. */
+  data?: string;
+  /** Id of an upload of this user that no other question uses. */
+  file_id?: string;
+  /** Its media type, for people who read frames: the server looks at the data. */
+  media_type?: string;
+  /** Its name, with data only. */
+  name?: string;
+  /** Selects this kind. */
+  type: "file";
+}
+
+/** An image of a question, uploaded before or in the frame itself. */
+export interface AttachedImage {
+  /** The image itself, in base64 (RFC 4648, section 4). It must fit into the frame. */
+  data?: string;
+  /** Id of an upload of this user that no other question uses. */
+  file_id?: string;
+  /** Its media type, for people who read frames: the server looks at the data. */
+  media_type?: string;
+  /** Its name, with data only. */
+  name?: string;
+  /** Selects this kind. */
+  type: "image";
+}
+
 /** How far a call of a tool is.
 
 - `preparing`: the model still writes the arguments
@@ -329,6 +357,8 @@ export interface FilePart {
   media_type: string;
   /** The file's name. */
   name: string;
+  /** Pages of a PDF, counted roughly. */
+  pages?: number;
   /** Size in bytes. */
   size: number;
   /** Selects this kind. */
@@ -593,10 +623,19 @@ export interface Progress {
 - `client_tools_off`: This page's own tools are not allowed here.
 - `not_waiting`: This decision is no longer needed.
 - `nothing_to_continue`: There is no answer to continue.
+- `content_unsupported`: The language model cannot read this kind of file.
+- `file_unknown`: This file is no longer available. Attach it again.
+- `too_many_files`: There are too many files in this message.
+- `file_too_large`: The file is too large.
+- `file_type`: Files of this type are not accepted.
+- `file_invalid`: The file is damaged, or is not what it seems to be.
+- `file_in_use`: The file is part of a question, and goes with it.
+- `name_invalid`: The file's name is too long, or has characters that names must not have.
+- `quota_exceeded`: The space for your files is used up. Delete conversations with files, then try again.
 - `storage_unavailable`: The conversation cannot be stored right now.
 - `draining`: The server is restarting. Try again in a moment.
 - `internal`: Something went wrong on the server. */
-export type Reason = "busy" | "rate_limited" | "budget_exceeded" | "conversation_full" | "unauthorized" | "unknown_topic" | "not_subscribed" | "not_found" | "nothing_to_regenerate" | "provider_unavailable" | "provider_timeout" | "provider_rate_limited" | "provider_rejected" | "context_overflow" | "content_filtered" | "empty_answer" | "tools_unsupported" | "client_tools_off" | "not_waiting" | "nothing_to_continue" | "storage_unavailable" | "draining" | "internal";
+export type Reason = "busy" | "rate_limited" | "budget_exceeded" | "conversation_full" | "unauthorized" | "unknown_topic" | "not_subscribed" | "not_found" | "nothing_to_regenerate" | "provider_unavailable" | "provider_timeout" | "provider_rate_limited" | "provider_rejected" | "context_overflow" | "content_filtered" | "empty_answer" | "tools_unsupported" | "client_tools_off" | "not_waiting" | "nothing_to_continue" | "content_unsupported" | "file_unknown" | "too_many_files" | "file_too_large" | "file_type" | "file_invalid" | "file_in_use" | "name_invalid" | "quota_exceeded" | "storage_unavailable" | "draining" | "internal";
 
 /** A piece of the model's reasoning. Extended frames only. */
 export interface ReasoningMessage {
@@ -691,8 +730,10 @@ export interface SendMessagePayload {
   client_id?: string;
   /** Tools of the page, which the model may call. All together at most 32 KiB. */
   client_tools?: ClientTool[];
-  /** The question. */
+  /** The question. May be empty where there are parts. */
   content: string;
+  /** Images and files, which come before the text. Each has either the file_id of an upload, or its data. */
+  parts?: (AttachedImage | AttachedFile)[];
   /** Id of an earlier user message: it and all after it go, then this one is asked. */
   replaces?: string;
 }

@@ -1,6 +1,6 @@
 // @ts-check
 // A conversation that the server keeps.
-/** @import { ClientFrame, Message, Problem, ServerFrame, StoredTurnView, StoredView, TurnView, Unsent } from './types.d.ts' */
+/** @import { ClientFrame, FilePart, Message, Problem, ServerFrame, StoredTurnView, StoredView, TurnView, Unsent } from './types.d.ts' */
 
 /** 128 bits in hex; crypto.randomUUID is not for pages without TLS. */
 export function randomID() {
@@ -67,10 +67,10 @@ export class StoredConversation {
     if (this.id) this.#say({ action: 'unsubscribe', payload: null });
   }
 
-  /** Sent again after a cut, until an event tells of it. @param {string} [replaces] id of a question @returns {string} its own */
-  ask(content, replaces) {
+  /** Sent again after a cut, until an event tells of it. @param {string} [replaces] id of a question @param {FilePart[]} [parts] @returns {string} its own */
+  ask(content, replaces, parts) {
     const id = randomID();
-    const question = this.#pend({ id, content, replaces });
+    const question = this.#pend({ id, content, replaces, parts });
     this.#tellUnsent();
     if (this.#joined) this.#ask(question);
     else if (!this.id && !this.#creating) this.#create();
@@ -79,13 +79,18 @@ export class StoredConversation {
 
   /** @param {Unsent} question */
   #pend(question) {
-    const pending = { ...question, view: this.#view.turn(question.content, question.id, question.replaces) };
+    const pending = { ...question, view: this.#present(question) };
     this.#pending.push(pending);
     return pending;
   }
 
+  /** @param {Unsent} question */
+  #present({ content, id, replaces, parts }) {
+    return this.#view.turn(content, id, replaces, parts);
+  }
+
   #tellUnsent() {
-    this.#view.unsent(this.#pending.map(({ id, content, replaces }) => ({ id, content, replaces })));
+    this.#view.unsent(this.#pending.map(({ view, ...question }) => question));
   }
 
   /** Stops the running answer, whoever asked, by its id: a late stop must not hit the next one. */
@@ -179,8 +184,8 @@ export class StoredConversation {
   }
 
   /** @param {Unsent} question */
-  #ask({ id, content, replaces }) {
-    this.#say({ action: 'send_message', payload: { content, client_id: id, replaces }, ref: id });
+  #ask({ id, content, replaces, parts }) {
+    this.#say({ action: 'send_message', payload: { content, client_id: id, replaces, parts }, ref: id });
   }
 
   #subscribed({ epoch, seq, recovered }) {
@@ -274,7 +279,7 @@ export class StoredConversation {
     this.#pending = this.#pending.filter(({ id }) => !messages.some((message) => message.client_id === id));
     this.#isEmpty = !messages.length && (this.#isEmpty || this.#pending.length > 0) && !conversation.title;
     this.#tellUnsent();
-    for (const question of this.#pending) question.view = this.#view.turn(question.content, question.id, question.replaces);
+    for (const question of this.#pending) question.view = this.#present(question);
     if (!this.#joined) this.#go();
     this.#view.restored();
   }

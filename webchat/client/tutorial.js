@@ -19,8 +19,8 @@ export class Conversation {
     return this.#open.length > 0;
   }
 
-  /** Undefined when it could not be sent. @param {string} question @param {string} [_replaces] cannot be done @param {string} [id] its own @returns {string | undefined} its id */
-  ask(question, _replaces, id) {
+  /** Undefined when it could not be sent. @param {string} question @param {string} [_replaces] cannot be done @param {any} [_parts] nor this @param {string} [id] its own @returns {string | undefined} its id */
+  ask(question, _replaces, _parts, id) {
     const number = ++this.#asked;
     const ref = id ?? `q${number}`;
     if (!this.#send({ action: 'assistant_message', payload: question, ref })) return;

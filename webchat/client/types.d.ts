@@ -45,7 +45,37 @@ export interface Refusal {
 }
 
 /** The server's limits, by their names in the AsyncAPI document; none that are not known. */
-export type Limits = Record<string, number>;
+export type Limits = Partial<Record<string, number>> & {
+  /** Which files questions may have; absent where they may have none. */
+  files?: FileLimits;
+};
+
+export interface FileLimits {
+  /** The largest file, in bytes. */
+  max_size: number;
+  /** How many files a question may have. */
+  max_per_message: number;
+  /** The media types that are accepted. */
+  types: string[];
+}
+
+/** An image or a file of a question, which was uploaded before. */
+export interface FilePart {
+  type: 'image' | 'file';
+  file_id: string;
+  media_type?: string;
+  name?: string;
+  size?: number;
+  width?: number;
+  height?: number;
+}
+
+export interface QuestionOptions {
+  /** Id of the question in whose place it is asked. */
+  replaces?: string;
+  /** Its images and files. */
+  parts?: FilePart[];
+}
 
 /** What a Connection tells its owner. */
 export interface Handlers {
@@ -133,12 +163,13 @@ export interface Unsent {
   content: string;
   /** Id of the question in whose place it is asked. */
   replaces?: string;
+  parts?: FilePart[];
 }
 
 /** Shows a stored conversation. */
 export interface StoredView extends View {
   /** None: an answer whose question is on an older page. @param replaces id of the question in whose place it is asked */
-  turn(question?: string, id?: string, replaces?: string): StoredTurnView;
+  turn(question?: string, id?: string, replaces?: string, parts?: FilePart[]): StoredTurnView;
   /** These questions are to be asked again by whoever opens the conversation next. */
   unsent(questions: Unsent[]): void;
   /** Its first question was refused: it is a new one again, without an id. */

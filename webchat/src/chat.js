@@ -27,11 +27,13 @@ export class Chat {
   #scroll;
   #target; // of new turns
   #isStep = false; // of the browser's history: the conversation that is being opened
+  #isOffered = false; // to attach files
   #outside; // ends what it listens to there
   #actions = {
-    ask: (question, replaces) => this.#ask(question, replaces),
-    edit: (question, id) => this.#composer.edit(question, id),
-    refused: (turn, question, replaces) => this.#composer.takeBack(turn, question, replaces),
+    ask: (...question) => this.#ask(...question),
+    edit: (...question) => this.#composer.edit(...question),
+    refused: (...question) => this.#composer.takeBack(...question),
+    url: '',
     submit: () => this.#composer.submit(),
     regenerate: () => this.client.regenerate(),
     client: () => this.client,
@@ -50,6 +52,7 @@ export class Chat {
     this.#find = (id) => /** @type {any} */ (root.getElementById(id));
     this.#named = named;
     const key = `assistant ${url}`;
+    this.#actions.url = url;
     this.client = new Client(url, {
       view: this.#view,
       log: (kind, text) => this.#logs?.then((logs) => logs?.record(kind, text)),
@@ -61,7 +64,7 @@ export class Chat {
     this.#sidebar = new Sidebar(key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id, true), hasTabs: looks.isPage }, texts);
     const { search, list, none } = this.#sidebar;
     root.append(layout({ texts, search, list, none, ask: this.#suggested }, looks));
-    this.#composer = new Composer(this.#find, { client: this.client, texts, key, ask: (question, replaces) => this.#ask(question, replaces) });
+    this.#composer = new Composer(this.#find, { client: this.client, texts, key, ask: this.#actions.ask });
     this.#status = new Status(this.#find, this.client, url, texts);
     this.hasLogs = hasLogs;
     this.#target = this.#find('messages');
@@ -156,7 +159,7 @@ export class Chat {
       if (target === currentTarget && this.#isMenuOpen) this.#toggleMenu(false); // beside the menu all is inert
     });
     on('close', close);
-    keepOut(this.#find('chat'), () => this.#composer.hint(this.#texts.say('no_files')));
+    keepOut(this.#find('chat'), ({ files }) => (this.#composer.files ? this.#composer.files.add(files) : this.#composer.hint(this.#texts.say('no_files'))));
     new ResizeObserver(() => this.#isMenuOpen && !this.#find('menu').checkVisibility() && this.#toggleMenu(false)).observe(this.#find('chat'));
   }
 
@@ -167,10 +170,10 @@ export class Chat {
   }
 
   #view = {
-    turn: (question, id, replaces) => {
-      const turn = new Turn(question, this.#actions, this.#texts, replaces);
+    turn: (question, id, replaces, parts) => {
+      const turn = new Turn(question, this.#actions, this.#texts, replaces, parts);
       this.#target.append(turn.element);
-      if (question && this.client.state !== 'connected') turn.queue();
+      if (question != null && this.client.state !== 'connected') turn.queue();
       return turn;
     },
     notice: (notice) => this.#notice(notice.reason, this.#texts.notice(notice)),
@@ -235,14 +238,23 @@ export class Chat {
     if (this.client.state === 'connected') {
       this.#forget('draining');
       this.#composer.connected();
+      this.#offerFiles();
       if (this.isKept) this.#sidebar.load();
     }
     this.#status.update();
     this.#composer.showButtons();
   }
 
-  #ask(question, replaces) {
-    const sent = this.client.post(question, { replaces });
+  // Once, if the server takes some.
+  async #offerFiles() {
+    if (this.#isOffered) return;
+    this.#isOffered = true;
+    const { files } = await this.client.limits();
+    if (files) this.#composer.files = new (await import('./attach.js')).Attach(this.#find, files, this.#actions.url, this.#texts, () => this.#composer.showButtons());
+  }
+
+  #ask(question, replaces, parts) {
+    const sent = this.client.post(question, { replaces, parts });
     if (sent) {
       this.#composer.asked();
       this.#scroll.toEnd();

@@ -5,7 +5,7 @@ import { Counter } from './counter.js';
 import { isComposing, show } from './dom.js';
 import { Drafts } from './drafts.js';
 /** @import { Client } from '../client/client.js' */
-/** @import { Unsent } from '../client/types.d.ts' */
+/** @import { FilePart, Unsent } from '../client/types.d.ts' */
 /** @import { Texts } from './texts.js' */
 /** @import { Turn } from './turn.js' */
 
@@ -21,11 +21,12 @@ export class Composer {
   #drafts;
   #shown; // id of the conversation, unless it is a new one
   #replaces; // id of the question that is being edited
+  /** The question's images and files, where it may have some. @type {import('./attach.js').Attach | undefined} */ files;
   /** @type {Turn | null} */ #refused; // whose question is in the input again
 
   /**
    * @param {(id: string) => any} find
-   * @param {{ client: Client, texts: Texts, key: string, ask: (question: string, replaces?: string) => string | undefined }} options
+   * @param {{ client: Client, texts: Texts, key: string, ask: (question: string, replaces?: string, parts?: FilePart[]) => string | undefined }} options
    *   key: of storage
    */
   constructor(find, { client, texts, key, ask }) {
@@ -65,10 +66,11 @@ export class Composer {
 
   /**
    * What was typed of it before is still there, and so is the draft that it replaces in the input.
-   * @param {string} question @param {string} id
+   * @param {string} question @param {string} id @param {FilePart[]} [parts]
    */
-  edit(question, id) {
+  edit(question, id, parts) {
     this.#replaces = id;
+    this.files?.put(parts);
     if (!this.#drafts.get(id)) this.#drafts.set(id, question);
     this.#showDraft();
     this.update();
@@ -78,6 +80,7 @@ export class Composer {
   #endEdit() {
     this.#drafts.set(this.#replaces, '');
     this.#replaces = undefined;
+    this.files?.put();
     this.#showDraft();
     this.update();
   }
@@ -123,12 +126,13 @@ export class Composer {
     this.rescue(this.#shown);
   }
 
-  /** True when a refused question is in the input again: there is nothing else. @param {Turn} turn @param {string} question @param {string} [replaces] */
-  takeBack(turn, question, replaces) {
-    if (this.#replaces || this.#find('input').value.trim()) return false;
+  /** True when a refused question is in the input again: there is nothing else. @param {Turn} turn @param {string} question @param {string} [replaces] @param {FilePart[]} [parts] */
+  takeBack(turn, question, replaces, parts) {
+    if (this.#replaces || this.files?.count || this.#find('input').value.trim()) return false;
     this.#refused?.element.remove();
     this.#refused = turn;
-    replaces ? this.edit(question, replaces) : this.write(question);
+    this.files?.put(parts);
+    replaces ? this.edit(question, replaces, parts) : this.write(question);
     return true;
   }
 
@@ -160,7 +164,8 @@ export class Composer {
   #submitted(event) {
     event.preventDefault();
     if (this.#counter.fault) this.#counter.tell();
-    if (this.#find('send').disabled || !this.#ask(this.#find('input').value, this.#replaces)) return;
+    if (this.#find('send').disabled || !this.#ask(this.#find('input').value, this.#replaces, this.files?.parts)) return;
+    this.files?.put();
     this.#replaces ? this.#endEdit() : this.write('');
     this.focus();
   }
@@ -180,11 +185,11 @@ export class Composer {
   /** While an answer runs, Stop replaces Send, until there is a draft. */
   showButtons() {
     const { state, busy } = this.#client;
-    const isBlank = !this.#find('input').value.trim();
+    const isBlank = !this.#find('input').value.trim() && !this.files?.count;
     const send = this.#find('send');
     show(this.#find('stop'), busy && state === 'connected');
     show(send, !isBlank || !busy || state !== 'connected');
-    send.disabled = isBlank || !this.canAsk || Boolean(this.#counter.fault);
+    send.disabled = isBlank || !this.canAsk || Boolean(this.#counter.fault || this.files?.isBusy);
     send.title = this.#counter.fault || this.#texts.say('send_key');
   }
 }

@@ -18,18 +18,31 @@ const final = new Set([
   'context_overflow',
   'content_filtered',
   'tools_unsupported',
+  'content_unsupported',
+  'file_unknown',
+  'too_many_files',
+  'file_too_large',
+  'file_type',
+  'file_invalid',
+  'file_in_use',
+  'name_invalid',
+  'quota_exceeded',
 ]);
 
 /**
  * Completes a message that is shown with what the page knows of it.
  * @param {HTMLElement} message of the turn
- * @param {boolean} isPartial it has parts that the page does not know
+ * @param {any[]} parts of the message, if some of them are more than text
  * @param {HTMLElement | false} problem of the turn
  * @param {string} reason of the problem, if it is known
  * @param {Texts} texts
+ * @param {string} [url] of the socket
  */
-export function recall(message, isPartial, problem, reason = '', texts) {
-  if (isPartial) message.querySelector('.meta')?.before(h('p', { className: 'notice' }, texts.say('unshown')));
+export function recall(message, parts, problem, reason = '', texts, url = '') {
+  const isFile = ({ type, file_id }) => file_id && (type === 'image' || type === 'file');
+  const unknown = () => message.querySelector('.meta')?.before(h('p', { className: 'notice' }, texts.say('unshown')));
+  if (parts.some(isFile)) import('./attachments.js').then(({ attach }) => attach(message, parts.filter(isFile), url, texts), unknown);
+  if (parts.some((part) => part.text == null && !part.call_id && !isFile(part))) unknown();
   if (!problem) return;
   const [sentence, retry] = /** @type {any} */ (problem.children);
   sentence.textContent = texts.explain({ reason, detail: sentences[`error.${reason}`] });

@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { tell } from '../client/stored.js';
 import { Prose } from './prose.js';
 /** @import { Texts } from './texts.js' */
-/** @import { KnownCall, KnownResult, Message, Problem, Rejection, Usage } from '../client/types.d.ts' */
+/** @import { FilePart, KnownCall, KnownResult, Message, Problem, Rejection, Usage } from '../client/types.d.ts' */
 
 const maxAnnounced = 2000; // characters read out of one answer
 
@@ -16,6 +16,7 @@ export class Turn {
   #texts;
   #asked;
   #replaces;
+  #parts; // images and files of the question
   #isReturned = false; // the question, to the input
   /** @type {HTMLElement} */ #question;
   /** @type {HTMLElement} */ #answer;
@@ -29,18 +30,20 @@ export class Turn {
   /** @type {Map<string, Promise<import('./calls.js').Card | void>>} */ #cards; // of calls, by id
   /** @type {Promise<import('./calls.js').Card | void> | undefined} */ #card; // the last one
 
-  /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do @param {Texts} texts @param {string} [replaces] id of a question */
-  constructor(question, actions, texts, replaces) {
+  /** @param {string | undefined} question none: its answer alone is known @param actions what its buttons do @param {Texts} texts @param {string} [replaces] id of a question @param {FilePart[]} [parts] of the question */
+  constructor(question, actions, texts, replaces, parts) {
     this.#actions = actions;
     this.#texts = texts;
     this.#asked = question;
     this.#replaces = replaces;
-    if (!question) return;
+    this.#parts = parts;
+    if (question == null) return;
     this.#question = this.#add('user', new Date(), [question], [
       copyButton(texts, () => question),
-      iconButton('edit', texts.say('edit'), { className: 'edit', onclick: () => actions.edit(question, this.id) }),
+      iconButton('edit', texts.say('edit'), { className: 'edit', onclick: () => actions.edit(question, this.id, this.#parts) }),
     ]);
     this.element.dataset.pending = '';
+    this.#recall(this.#question, parts);
   }
 
   #add(role, at, text, buttons, model = '') {
@@ -77,6 +80,7 @@ export class Turn {
     this.#sent();
     delete this.element.dataset.pending;
     this.element.parentNode.querySelector('[data-pending]')?.before(this.element);
+    this.#parts = parts?.filter((part) => part.file_id);
     this.#recall(this.#question, parts, status);
   }
 
@@ -88,11 +92,11 @@ export class Turn {
     this.#recall(this.#answer, parts, status, reason);
   }
 
-  /** What only some have. @param {HTMLElement} message as it is shown @param {Message['parts']} parts @param {string} [reason] */
+  /** What only some have. @param {HTMLElement} message as it is shown @param {any[] | undefined} parts @param {string} [status] @param {string} [reason] */
   #recall(message, parts, status, reason) {
     const problem = status === 'failed' && this.#fail({ detail: '' }); // which history.js knows
     const isPartial = parts?.some((part) => part.text == null && !part.call_id);
-    if (problem || isPartial) import('./history.js').then(({ recall }) => recall(message, isPartial, problem, reason, this.#texts));
+    if (problem || isPartial) import('./history.js').then(({ recall }) => recall(message, isPartial ? parts : [], problem, reason, this.#texts, this.#actions.url));
   }
 
   start(model, id, isResumed) {
@@ -215,7 +219,7 @@ export class Turn {
     this.#actions.changed();
     delete this.element.dataset.pending;
     const isRefused = !this.id && !this.#answer;
-    if (isRefused && this.#actions.refused(this, this.#asked, this.#replaces)) this.#giveBack();
+    if (isRefused && this.#actions.refused(this, this.#asked, this.#replaces, this.#parts)) this.#giveBack();
     this.#fail(problem);
     announce(this.element, this.#texts.explain(problem));
   }
@@ -245,7 +249,7 @@ export class Turn {
   #retry(problem) {
     if (this.#isReturned) return this.#actions.submit();
     if (this.id && this.element.matches(':last-of-type')) return this.#actions.regenerate();
-    if (this.#actions.ask(this.#asked, this.#replaces)) (this.id || this.#source ? problem : this.element).remove();
+    if (this.#actions.ask(this.#asked, this.#replaces, this.#parts)) (this.id || this.#source ? problem : this.element).remove();
   }
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Database is what the nodes share.
 type Database struct {
-	store assistant.Store
+	store assistant.Files
 
 	mu    sync.Mutex
 	next  assistant.NodeID
@@ -40,7 +40,7 @@ func NewDatabase() *Database {
 
 // Node is an open store. Each call of its takes its turn.
 type Node struct {
-	assistant.Store // reads and what needs no claim
+	assistant.Files // reads and what needs no claim
 	db              *Database
 
 	// under the database's lock
@@ -56,7 +56,7 @@ var errAway = errors.New("database is away")
 
 // Open returns one more node.
 func (db *Database) Open() *Node {
-	n := &Node{Store: db.store, db: db}
+	n := &Node{Files: db.store, db: db}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	n.joinLocked()
@@ -231,17 +231,17 @@ func (n *Node) write(c assistant.Claim, events []assistant.Event, f func() error
 
 // Begin stores the start of a turn.
 func (n *Node) Begin(ctx context.Context, c assistant.Claim, b assistant.Beginning) error {
-	return n.write(c, b.Events, func() error { return n.Store.Begin(ctx, c, b) })
+	return n.write(c, b.Events, func() error { return n.Files.Begin(ctx, c, b) })
 }
 
 // Extend stores more of an answer.
 func (n *Node) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
-	return n.write(c, e.Events, func() error { return n.Store.Extend(ctx, c, e) })
+	return n.write(c, e.Events, func() error { return n.Files.Extend(ctx, c, e) })
 }
 
 // Finish stores final messages.
 func (n *Node) Finish(ctx context.Context, c assistant.Claim, e assistant.Ending) error {
-	return n.write(c, e.Events, func() error { return n.Store.Finish(ctx, c, e) })
+	return n.write(c, e.Events, func() error { return n.Files.Finish(ctx, c, e) })
 }
 
 // Release gives a claim back.

@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts with what the s
 // with -update the file is rewritten. Its sections are a assistanttest.Script, named provider, or several, named
 // "provider first", "provider second" and so on, which make a chain; optional instructions and settings
 // (context 100, max_question_length 100, max_messages 100, rate 20/1m, budget 1000/24h, titles model,
-// durability strict, on_disconnect cancel); and the transcript, of these lines:
+// durability strict, on_disconnect cancel, files on, files anonymous); and the transcript, of these lines:
 //
 //	# anything            a remark
 //	> {"action":"ping"}   the client sends this text message
@@ -142,6 +142,10 @@ func set(t *testing.T, config *conversation.Config, lines string) {
 			config.Rate = limits.Rate{Count: n, Per: per}
 		case name == "budget":
 			config.Budget = limits.Budget{Tokens: n, Per: per}
+		case line == "files on":
+			config.Files.On = true
+		case line == "files anonymous":
+			config.Files.On, config.Files.Anonymous = true, true
 		case line == "titles model":
 			config.ModelTitles = true
 		case line == "durability strict":

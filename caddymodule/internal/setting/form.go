@@ -366,6 +366,32 @@ func Block[T any](field **T, settings func(*T) Table) Value {
 	}
 }
 
+// SwitchedBlock is nothing or on, perhaps with a block of settings, or off alone, for a field that is nil without it. off
+// returns where the module notes that it is off.
+func SwitchedBlock[T any](field **T, off func(*T) *bool, settings func(*T) Table) Value {
+	return Value{
+		Takes: "[on | off] { … }", Field: field, unset: func() bool { return *field == nil },
+		read: func(d *caddyfile.Dispenser) error {
+			name, module := d.Val(), new(T)
+			words := d.RemainingArgs()
+			isOn, ok := Flag().Parse(words)
+			if !ok {
+				return expected("nothing, on or off, and perhaps a block", words...)
+			}
+			if *off(module) = !isOn; isOn {
+				if err := settings(module).ReadBlock(d, name); err != nil {
+					return err
+				}
+			} else if d.NextBlock(d.Nesting()) {
+				return mistake("expected no block with off, found " + strconv.Quote(d.Val()))
+			}
+			*field = module
+			return nil
+		},
+		check: func() error { return settings(*field).Check() },
+	}
+}
+
 var label = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // CheckLabel checks a provider's label, which distinguishes it from others of its kind.
