@@ -315,3 +315,29 @@ func TestToolApproval(t *testing.T) {
 		t.Errorf("called %q", calls)
 	}
 }
+
+// TestSources: where passages come from is a list below the answer, live and from the history, with links to the web alone.
+func TestSources(t *testing.T) {
+	s, c := startToolScript(t)
+	a := harness.Open(t, c, toolPage)
+	<-s.joins
+	const web = `{"type":"source","source_id":"1","url":"https://www.python.org/","title":"Python","start":0,"end":6}`
+	const odd = `{"type":"source","source_id":"2","url":"javascript:alert(1)","title":"<img src=x>\u202E"}`
+	s.happens("user_message", strings.Trim(toolQuestion, "{}"))
+	s.happens("streaming_start", toolAnswer+`,"content":"","model":"m"`)
+	s.happens("streaming", `"content":"Let me see."`)
+	for _, part := range []string{web, odd, web} {
+		s.happens("part", toolAnswer+`,"part":`+part)
+	}
+	s.happens("complete_streaming", toolAnswer+`,"content":"","finish_reason":"stop"`)
+	s.stored("complete", web+","+odd)
+	b := a.Tab(c.URL(toolPage))
+	for name, page := range map[string]*harness.Page{"live": a, "from the history": b} {
+		page.WaitFor(`$$(".sources li").length === 2`)
+		got := harness.Eval[string](page, `$$(".sources li").map((li) => li.textContent + "|" + [...li.querySelectorAll("a")].map(({href, rel}) => href + " " + rel)).join(", ")`)
+		if want := "Python www.python.org|https://www.python.org/ noopener noreferrer nofollow, <img src=x>U+202E|"; got != want {
+			t.Errorf("%s: the sources are %s, want %s", name, got, want)
+		}
+	}
+	checkAccessible(t, a, "sources")
+}

@@ -272,14 +272,14 @@ func TestBadTables(t *testing.T) {
 		"two rows for ping": func() {
 			wire.New((*recorder).admit, wire.On("ping", (*recorder).onPing), wire.On("ping", (*recorder).onSay))
 		},
-		"the example of say is a int":        func() { wire.On("say", (*recorder).onSay).Takes("", 7) },
-		"the example of say is a <nil>":      func() { wire.On("say", (*recorder).onSay).Takes("", nil) },
-		"the example of stop is a wire_test": func() { wire.On("stop", (*recorder).onStop).Takes("", Options{}) },
-		"map[string]string cannot be part":   func() { wire.On("x", handles[map[string]string]) },
-		"float64 cannot be part":             func() { wire.On("x", handles[Floats]) },
-		"is no number":                       func() { wire.On("x", handles[Limits]) },
-		"embeds wire_test.Row":               func() { wire.On("x", handles[Embeds]) },
-		"Times has a part":                   func() { wire.On("x", handles[Times]) },
+		"the example of say is a int":         func() { wire.On("say", (*recorder).onSay).Takes("", 7) },
+		"the example of say is a <nil>":       func() { wire.On("say", (*recorder).onSay).Takes("", nil) },
+		"the example of stop is a wire_test":  func() { wire.On("stop", (*recorder).onStop).Takes("", Options{}) },
+		"map[string]string cannot be part":    func() { wire.On("x", handles[map[string]string]) },
+		"has a part that clients cannot send": func() { wire.On("x", handles[Floats]) },
+		"is no number":                        func() { wire.On("x", handles[Limits]) },
+		"embeds wire_test.Row":                func() { wire.On("x", handles[Embeds]) },
+		"Times has a part":                    func() { wire.On("x", handles[Times]) },
 		"two payload types are named Row": func() {
 			type Row struct {
 				Height int `json:"height"`

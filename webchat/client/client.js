@@ -385,10 +385,10 @@ class Turn {
       if (!call) return;
       part = { ...call, draft: (call.draft ?? '') + part.content };
     }
-    const i = parts.findIndex(({ type, call_id }) => type === part.type && call_id === part.call_id);
+    const i = parts.findIndex(({ type, call_id, source_id }) => type === part.type && call_id === part.call_id && source_id === part.source_id);
     parts.splice(i < 0 ? parts.length : i, 1, part);
     this.#shown?.part?.(part);
-    this.#on.tell('tool', part);
+    this.#on.tell(part.call_id ? 'tool' : 'part', part);
   }
 
   #write(type, text) {

@@ -1,5 +1,5 @@
 // The client: a socket that comes back, the conversation that is open, and what becomes of each question.
-import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, DecideToolCallPayload, KnownCall, KnownResult, Limits, MessagesPayload, NoticePayload, PageTool, Refusal, Rejection, ServerFrame, State, StreamingStartPayload, SubmitToolInputPayload, SubmitToolResultPayload, ToolCallPayload } from './types.js';
+import type { Answer, ClientFrame, ClientOptions, Conversation, ConversationsPayload, DecideToolCallPayload, KnownCall, KnownResult, Limits, MessagesPayload, NoticePayload, PageTool, Refusal, Rejection, ServerFrame, SourcePart, State, StreamingStartPayload, SubmitToolInputPayload, SubmitToolResultPayload, ToolCallPayload } from './types.js';
 
 export type * from './types.js';
 
@@ -32,6 +32,8 @@ export interface ClientEvents {
   reasoning: { text: string };
   /** A call of a tool, or its result: each time as it is now. */
   tool: KnownCall | KnownResult;
+  /** Where a passage of the answer comes from. */
+  part: SourcePart;
   /** An answer ended; one that ended as `waiting` ends once more. `question` is its question's id; isOwn: it was asked here. */
   answer: Answer & { question?: string; isOwn: boolean };
   /** A question, or the conversation, failed. */

@@ -15,7 +15,7 @@ export function isUnknownAction({ action, payload }) {
 /** Tells a turn of what is known of its answer; of types that came after this it is not. @param {TurnView} turn @param {any[]} parts */
 export function tell(turn, parts) {
   for (const part of parts) {
-    if (part.call_id) turn.part?.(part);
+    if (part.call_id || part.source_id) turn.part?.(part);
     else if (part.type === 'reasoning') part.text && turn.reason(part.text, false);
     else if (part.type === 'text') part.text && turn.append(part.text);
   }
@@ -224,6 +224,7 @@ export class StoredConversation {
     else if (action === 'reasoning') this.#turn.reason(payload.content);
     else if (action === 'streaming') this.#turn.append(payload.content);
     else if (action.startsWith('tool_')) this.#turn.part?.({ ...payload, type: action });
+    else if (action === 'part') this.#turn.part?.(payload.part);
     else if (action === 'error') this.#end().fail(payload);
     else if (action === 'complete_streaming' && (this.#running || this.#isWaiting)) this.#complete(payload);
     else if (action === 'notice') this.#view.notice(payload);

@@ -1,6 +1,6 @@
 // The types of the client: the frames, and what shows a conversation. No browser loads this file.
 
-import type { Conversation, ErrorPayload, FinishReason, Item, Message, NoticePayload, ReasoningPart, ServerFrame, TextPart, ToolCallPart, ToolCallPayload, ToolResultPart, ToolResultPayload, Usage } from './protocol.js';
+import type { Conversation, ErrorPayload, FinishReason, Item, Message, NoticePayload, ReasoningPart, ServerFrame, SourcePart, TextPart, ToolCallPart, ToolCallPayload, ToolResultPart, ToolResultPayload, Usage } from './protocol.js';
 
 export type * from './protocol.js';
 
@@ -119,7 +119,7 @@ export interface KnownCall extends Omit<ToolCallPart, 'arguments'>, Partial<Pick
 export interface KnownResult extends Omit<ToolResultPart, 'files'>, Partial<Pick<ToolResultPayload, 'duration_ms'>> {}
 
 /** What an answer consists of, in order. The result of a call is anywhere after it. */
-export type AnswerPart = TextPart | ReasoningPart | KnownCall | KnownResult;
+export type AnswerPart = TextPart | ReasoningPart | KnownCall | KnownResult | SourcePart;
 
 /**
  * Shows one question and its answer: perhaps queued, perhaps started, then ended or failed, once. An answer that ended as
@@ -132,8 +132,8 @@ export interface TurnView {
   /** A piece of the model's reasoning; not live: when it began is not known. */
   reason(piece: string, isLive?: boolean): void;
   append(piece: string): void;
-  /** A call of a tool, or its result. It takes the place of what was known of either. */
-  part?(part: KnownCall | KnownResult): void;
+  /** A call of a tool, or its result, which takes the place of what was known of either; or where a passage comes from. */
+  part?(part: KnownCall | KnownResult | SourcePart): void;
   end(finishReason?: string, usage?: Usage): void;
   fail(problem: Problem | Rejection[]): void;
 }

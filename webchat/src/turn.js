@@ -145,6 +145,7 @@ export class Turn {
 
   /** @param {KnownCall | KnownResult} part */
   part(part) {
+    if (!part.call_id) return this.#recall(this.#answer, [part]);
     let card = this.#cards.get(part.call_id);
     if (!card) {
       if (this.#isWritten) {

@@ -35,6 +35,7 @@ export default {
   tokens_estimated: 'الرموز: {input} للإدخال، {output} للإخراج (تقدير)',
   retry: 'إعادة المحاولة',
   retry_later: 'إعادة المحاولة {when}',
+  sources: 'المصادر',
   unshown: 'يوجد محتوى لا يمكن لهذه الصفحة عرضه.',
   code: 'شيفرة',
   done: 'تم',

@@ -35,6 +35,7 @@ export default {
   tokens_estimated: 'Tokens: {input} Eingabe, {output} Ausgabe, geschätzt',
   retry: 'Erneut versuchen',
   retry_later: 'Erneut versuchen {when}',
+  sources: 'Quellen',
   unshown: 'Diese Seite kann einen Teil des Inhalts nicht anzeigen.',
   code: 'Code',
   done: 'Erledigt',

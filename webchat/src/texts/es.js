@@ -35,6 +35,7 @@ export default {
   tokens_estimated: 'Tokens: {input} de entrada, {output} de salida (estimación)',
   retry: 'Volver a intentarlo',
   retry_later: 'Volver a intentarlo {when}',
+  sources: 'Fuentes',
   unshown: 'Esta página no puede mostrar una parte del contenido.',
   code: 'código',
   done: 'Hecho',

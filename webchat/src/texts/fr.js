@@ -35,6 +35,7 @@ export default {
   tokens_estimated: 'Jetons : {input} en entrée, {output} en sortie (estimation)',
   retry: 'Réessayer',
   retry_later: 'Réessayer {when}',
+  sources: 'Sources',
   unshown: 'Cette page ne peut pas afficher une partie du contenu.',
   code: 'code',
   done: 'Fait',

@@ -35,6 +35,7 @@ export default {
   tokens_estimated: 'トークン（推定）：入力 {input}、出力 {output}',
   retry: '再試行',
   retry_later: '{when}に再試行',
+  sources: '出典',
   unshown: 'このページでは表示できない内容があります。',
   code: 'コード',
   done: '完了',

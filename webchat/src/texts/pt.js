@@ -35,6 +35,7 @@ export default {
   tokens_estimated: 'Tokens: {input} de entrada, {output} de saída (estimativa)',
   retry: 'Tentar de novo',
   retry_later: 'Tentar de novo {when}',
+  sources: 'Fontes',
   unshown: 'Esta página não consegue mostrar uma parte do conteúdo.',
   code: 'código',
   done: 'Concluído',

@@ -1,6 +1,8 @@
 // What the server says in English, by reason. It sends these sentences itself, so the page needs them only for what
 // is stored by its reason alone; a translation has them beside the others.
 export default {
+  sources: 'Sources',
+
   // errors, by reason
   'error.busy': 'Too many questions are waiting. Wait for an answer, then ask again.',
   'error.rate_limited': 'Too many questions in a short time. Wait a moment, then ask again.',

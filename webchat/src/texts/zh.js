@@ -35,6 +35,7 @@ export default {
   tokens_estimated: 'Token（估算）：输入 {input}，输出 {output}',
   retry: '重试',
   retry_later: '{when}重试',
+  sources: '来源',
   unshown: '此页面无法显示部分内容。',
   code: '代码',
   done: '已完成',
