@@ -60,6 +60,11 @@ func startToolScript(t *testing.T) (*toolScript, *harness.Caddy) {
 }
 
 func (s *toolScript) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" { // the page asks what it may do
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"limits":{}}`)
+		return
+	}
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return // the page's question why there was no connection
@@ -110,11 +115,11 @@ func (s *toolScript) refuse(frame toolFrame, payload string) {
 }
 
 // stored makes the answer a part of what tabs get that come later.
-func (s *toolScript) stored(status, parts string) {
+func (s *toolScript) stored(status, finish, parts string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.messages = fmt.Sprintf(`%s,{%s,"role":"assistant","content":"Let me see.","parts":[{"type":"text","text":"Let me see."},%s],"status":%q,"finish_reason":%q,"model":"m","created_at":"2000-01-01T00:00:00Z"}`,
-		toolQuestion, toolAnswer, parts, status, status)
+		toolQuestion, toolAnswer, parts, status, finish)
 }
 
 // waits plays an answer that waits for two decisions.
@@ -127,7 +132,7 @@ func (s *toolScript) waits() {
 	s.happens("tool_call", toolAnswer+`,`+toolWrites+`,`+toolWaits+`,`+toolArguments+`,"approval":{"editable":true,"may_remember":true,"expires_at":"2100-01-01T00:00:00Z"}`)
 	s.happens("tool_call", toolAnswer+`,`+toolReads+`,`+toolWaits+`,"arguments":{},"approval":{"editable":true,"may_remember":true,"expires_at":"2100-01-01T00:00:00Z"}`)
 	s.happens("complete_streaming", toolAnswer+`,"content":"","finish_reason":"waiting"`)
-	s.stored("waiting", `{`+toolWrites+`,`+toolWaits+`,`+toolArguments+`},{`+toolReads+`,`+toolWaits+`,"arguments":{}}`)
+	s.stored("waiting", "waiting", `{`+toolWrites+`,`+toolWaits+`,`+toolArguments+`},{`+toolReads+`,`+toolWaits+`,"arguments":{}}`)
 }
 
 // toolStates are the states of the calls that a page shows.
@@ -240,7 +245,7 @@ func TestToolDecisions(t *testing.T) {
 // question takes its place.
 func TestToolContinue(t *testing.T) {
 	s, c := startToolScript(t)
-	s.stored("interrupted", `{`+toolWrites+`,"state":"unknown",`+toolArguments+`},{"type":"tool_result","call_id":"c1","content":"It is not known whether this was done.","is_error":true}`)
+	s.stored("interrupted", "interrupted", `{`+toolWrites+`,"state":"unknown",`+toolArguments+`},{"type":"tool_result","call_id":"c1","content":"It is not known whether this was done.","is_error":true}`)
 	page := harness.Open(t, c, toolPage)
 	page.WaitFor(toolStates + ` === "unknown" && $("[data-role=assistant] .note").textContent === "Interrupted"`)
 	page.Click(".continue")
@@ -330,7 +335,7 @@ func TestSources(t *testing.T) {
 		s.happens("part", toolAnswer+`,"part":`+part)
 	}
 	s.happens("complete_streaming", toolAnswer+`,"content":"","finish_reason":"stop"`)
-	s.stored("complete", web+","+odd)
+	s.stored("complete", "stop", web+","+odd)
 	b := a.Tab(c.URL(toolPage))
 	for name, page := range map[string]*harness.Page{"live": a, "from the history": b} {
 		page.WaitFor(`$$(".sources li").length === 2`)

@@ -22,9 +22,18 @@ import (
 //	               │       └─ call      calls of tools, and what they return; then stream again
 //	               └─ finish    store the whole answer, show its end
 func (c *Conversation) work() {
-	for t := c.running; t != nil; t = c.next() {
+	for t := c.running; t != nil; {
 		c.answer(t)
+		early := c.earlyOf(t)
+		t = c.next()
+		c.decideEarly(early)
 	}
+}
+
+func (c *Conversation) earlyOf(t *turn) []decision {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return t.early
 }
 
 // startLocked makes t the running turn; false when the server stops.

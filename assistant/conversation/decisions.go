@@ -154,7 +154,7 @@ func (c *Conversation) decideHere(d decision) (assistant.Receipt, error) {
 }
 
 // reserveTurn makes a turn for the answer the running one, so that nothing else begins. It returns nil where the decision
-// was carried out before.
+// was carried out before, or is when the answer has ended until then.
 func (c *Conversation) reserveTurn(d decision) (*turn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,8 +165,10 @@ func (c *Conversation) reserveTurn(d decision) (*turn, error) {
 		return nil, nil
 	case c.running != nil && c.running.isDeciding():
 		return nil, errDeciding
+	case c.running != nil && c.running.id == d.MessageID && c.running.ended:
+		return nil, errDeciding // it is about to be let go
 	case c.running != nil && c.running.id == d.MessageID:
-		return nil, d.refusal()
+		return nil, c.running.decideLater(d, c.partsLocked())
 	case c.running != nil, c.deleting > 0:
 		return nil, assistant.Refuse(assistant.ReasonBusy)
 	}
@@ -176,6 +178,33 @@ func (c *Conversation) reserveTurn(d decision) (*turn, error) {
 		return nil, assistant.Refuse(assistant.ReasonDraining)
 	}
 	return t, nil
+}
+
+// decideLater keeps a decision about a call that waits while others are still being made: it is carried out when these have
+// ended.
+func (t *turn) decideLater(d decision, parts assistant.Parts) error {
+	i := parts.CallIndex(d.CallID)
+	isKept := slices.ContainsFunc(t.early, func(other decision) bool { return other.CallID == d.CallID })
+	if d.CallID == "" || i < 0 || isKept || parts[i].(assistant.ToolCallPart).State != assistant.CallWaiting || t.ctx.Err() != nil {
+		return d.refusal()
+	}
+	t.early = append(t.early, d)
+	return nil
+}
+
+// decideEarly carries out what was decided before the answer had ended. Who decided is told if it is too late.
+func (c *Conversation) decideEarly(decisions []decision) {
+	for _, d := range decisions {
+		c.hub.Go(func() {
+			_, err := c.decide(c.hub.lasting(), d)
+			if err == nil {
+				return
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.deliverLocked(d.From, assistant.Event{Kind: assistant.KindFailed, Run: d.MessageID, From: d.From, Body: assistant.Describe(err)})
+		})
+	}
 }
 
 // errDeciding says that another decision is being stored.

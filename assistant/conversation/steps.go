@@ -109,6 +109,10 @@ func (c *Conversation) request(t *turn) assistant.Request {
 func (c *Conversation) parts() assistant.Parts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.partsLocked()
+}
+
+func (c *Conversation) partsLocked() assistant.Parts {
 	if c.view.Running == nil {
 		return nil
 	}

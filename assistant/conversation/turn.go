@@ -41,6 +41,7 @@ type turn struct {
 	source   assistant.Source       // the answering goroutine reads it without the lock
 	shown    bool                   // after its start
 	ended    bool                   // after its end
+	early    []decision             // about its calls, before its end
 	away     away
 
 	data map[string][]byte // of the question's files, in a connection's own conversation; nil once that keeps them

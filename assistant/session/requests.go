@@ -156,8 +156,8 @@ func (s *Session) endsLocked(e assistant.Event, key assistant.RequestKey) bool {
 		return e.From == key && !call.GoesOn && call.Call.State == assistant.CallRunning // else a result comes
 	case assistant.KindToolResult:
 		return e.From == key && !e.Body.(assistant.ToolResult).GoesOn
-	case assistant.KindFailed: // before its start: there is no answer to come
-		return e.Seq == 0 && s.runs[e.Run] == key
+	case assistant.KindFailed: // before its start, or of a decision that came too late: there is no answer to come
+		return e.Seq == 0 && (s.runs[e.Run] == key || e.From == key)
 	default: // a rename, a deletion
 		return e.Run == "" && e.Seq != 0
 	}

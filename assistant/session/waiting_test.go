@@ -417,3 +417,41 @@ func TestProgress(t *testing.T) {
 		}
 	})
 }
+
+// TestDecidedEarly holds that a call that waits can be decided while others of its step are still made, that the first decision
+// counts then, too, and that who decides is told where the answer was stopped in the meantime.
+func TestDecidedEarly(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(p *pipe, topic string)
+		want      string
+	}{
+		"in time":  {func(*pipe, string) {}, "!not_waiting[look done](look done)waiting>[refund running]<[refund done](refund done)told: look done, refund donestop>"},
+		"too late": {func(p *pipe, topic string) { p.request(topic, "s", "stop_streaming", "") }, "!not_waiting[look unknown](It is not known whether this was done.)stopped>!not_waiting"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tools := &shop{took: 10 * time.Second}
+				p, topic := tooled(t, memory.Open(memory.Config{}), tools, nil).dialStored()
+				_ = p.frames(t)
+				p.request(topic, "q", "send_message", `"content":"look {\"order\":\"A\"} & refund {\"order\":\"A\"}"`)
+				time.Sleep(time.Second)
+				id := messageOf(p.frames(t))
+				decide(p, topic, "d", id, "call_1", `"decision":"approve"`)
+				time.Sleep(time.Second)
+				decide(p, topic, "late", id, "call_1", `"decision":"deny"`)
+				time.Sleep(time.Second)
+				test.meanwhile(p, topic)
+				time.Sleep(time.Minute)
+				frames := p.frames(t)
+				if got := told(frames); got != test.want {
+					t.Errorf("got  %s\nwant %s", got, test.want)
+				}
+				for _, f := range frames {
+					if strings.Contains(f.text, `"refund"`) && f.Ref != "d" {
+						t.Errorf("a frame of the decision without its ref: %s", f.text)
+					}
+				}
+			})
+		})
+	}
+}

@@ -9,6 +9,9 @@ import { Prose } from './prose.js';
 
 const maxAnnounced = 2000; // characters read out of one answer
 
+/** Loaded once, so that what it shows keeps its order. @type {Promise<typeof import('./history.js')> | undefined} */
+let history;
+
 export class Turn {
   element = h('div', { className: 'turn' });
   id; // of the question, once it is stored
@@ -96,7 +99,7 @@ export class Turn {
   #recall(message, parts, status, reason) {
     const problem = status === 'failed' && this.#fail({ detail: '' }); // which history.js knows
     const isPartial = parts?.some((part) => part.text == null && !part.call_id);
-    if (problem || isPartial) import('./history.js').then(({ recall }) => recall(message, isPartial ? parts : [], problem, reason, this.#texts, this.#actions.url));
+    if (problem || isPartial) (history ??= import('./history.js')).then(({ recall }) => recall(message, isPartial ? parts : [], problem, reason, this.#texts, this.#actions.url));
   }
 
   start(model, id, isResumed) {
