@@ -121,6 +121,8 @@ var baseURL = setting.Matching("<url>", "an http or https URL or unix//path, wit
 	switch {
 	case strings.Contains(text, "{"):
 		return isLoaded(text)
+	case text == "": // as a variable that is not set leaves it
+		return true
 	case strings.Contains(text, "@"): // a password may be in it, which no message repeats; see Provision
 		return true
 	}
