@@ -121,7 +121,7 @@ func TestDocker(t *testing.T) {
 			}
 		}
 	}
-	for _, ignored := range strings.Fields(read(".dockerignore")) {
+	for ignored := range strings.FieldsSeq(read(".dockerignore")) {
 		if strings.Contains(dockerfile, "COPY "+ignored) {
 			t.Errorf("%s is copied, and .dockerignore leaves it out", ignored)
 		}

@@ -156,6 +156,7 @@ func (d *doctor) socket(fl caddycmd.Flags) {
 	defer cancel()
 	conn, res, err := dialer.DialContext(ctx, address, header)
 	if res != nil {
+		defer func() { _ = res.Body.Close() }()
 		d.clock(res.Header.Get("Date"))
 	}
 	switch {
