@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/wire"
@@ -82,13 +83,13 @@ func (h *Handler) policy(r *http.Request) string {
 	if h.NoTryIt {
 		return contentSecurityPolicy("")
 	}
-	others := ""
+	var others strings.Builder
 	for _, s := range serversOf(API{Server: h.serverOf(r), Channels: h.Channels(r)}) {
 		if s.isOther {
-			others += " " + s.protocol() + "://" + s.Host
+			_, _ = others.WriteString(" " + s.protocol() + "://" + s.Host)
 		}
 	}
-	return contentSecurityPolicy(others)
+	return contentSecurityPolicy(others.String())
 }
 
 // redirect redirects to a relative path: the handler does not know the whole path, as Caddy's handle_path

@@ -26,7 +26,7 @@ func TestSnippets(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	for _, file := range append(files, "../README.md") {
+	for _, file := range append(files, "../README.md", "../CONTRIBUTING.md", "../SECURITY.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +57,15 @@ func fails(t *testing.T, c *harness.Caddy, want string, args ...string) {
 	}
 }
 
+// misuses is for command lines that are wrong.
+func misuses(t *testing.T, c *harness.Caddy, want string, args ...string) {
+	t.Helper()
+	out, notes, status := assistant(t, c, "", args...)
+	if status != 2 || !strings.HasPrefix(notes, "Error: ") || !strings.Contains(notes, want) || !strings.Contains(notes, "\nUsage: caddy assistant") {
+		t.Errorf("caddy assistant %s: exit status %d, want 2 and %q\n%s%s", strings.Join(args, " "), status, want, out, notes)
+	}
+}
+
 // startChats starts a server whose model answers with escape sequences, and for ever where it is asked to.
 func startChats(t *testing.T) *harness.Caddy {
 	t.Helper()
@@ -86,7 +97,7 @@ func TestChatPiped(t *testing.T) {
 	fails(t, c, "no question", "chat")
 	fails(t, c, "no WebSocket", "chat", "Hi?", "--url", "ws://"+c.Addr+"/elsewhere")
 	fails(t, c, "--url", "chat", "Hi?", "--address", "127.0.0.1:1")
-	fails(t, c, "wss://", "chat", "Hi?", "--url", c.URL("/ws/assistants/"))
+	misuses(t, c, "wss://", "chat", "Hi?", "--url", c.URL("/ws/assistants/"))
 	fails(t, c, "header", "chat", "Hi?", "--header", "nothing")
 	fails(t, c, "no such conversation", "chat", "Hi?", "--conversation", "00000000-0000-4000-8000-000000000000")
 }
@@ -248,7 +259,7 @@ func TestOperate(t *testing.T) {
 		t.Errorf("status --name --json:\n%s", out)
 	}
 	fails(t, c, "no assistant handler has this name", "status", "--name", "other")
-	fails(t, c, "url: expected no name and password in it", "chat", "Hello", "--url", "ws://ann:"+canary+"@"+c.Addr+"/ws/assistants/")
+	misuses(t, c, "url: expected no name and password in it", "chat", "Hello", "--url", "ws://ann:"+canary+"@"+c.Addr+"/ws/assistants/")
 	if out := succeeds(t, c, "providers"); !strings.Contains(out, "openai    gpt-4o  closed  0         -       -") {
 		t.Errorf("providers:\n%s", out)
 	}
@@ -324,13 +335,60 @@ func TestOperate(t *testing.T) {
 	}
 	succeeds(t, c, "chat", "Hi?")
 
-	fails(t, c, "404", "stop", "nothing")
-	fails(t, c, "--user", "close")
-	fails(t, c, "accepts 1 arg", "export")
-	fails(t, c, "unknown command", "exprt")
-	fails(t, c, "404", "answers", "--name", "other")
+	fails(t, c, "Error: no running answer has this id\n", "stop", "nothing")
+	fails(t, c, "Error: no assistant handler has this name\n", "answers", "--name", "other")
+	misuses(t, c, "--user", "close")
+	misuses(t, c, "<user> is missing", "export")
+	misuses(t, c, `unexpected argument "bob"`, "export", "ann", "bob")
+	misuses(t, c, `there is no command "exprt"; did you mean export?`, "exprt")
+	misuses(t, c, "unknown flag: --nmae", "status", "--nmae", "x")
+	misuses(t, c, "--config Caddyfile", "asyncapi")
+	fails(t, c, "Is Caddy running here?", "status", "--address", "127.0.0.1:1")
+	for _, args := range []string{"version", "--version"} {
+		if out := succeeds(t, c, args); !regexp.MustCompile(`^caddy-assistant v\d+\.\d+\.\d+, Caddy v2\.\S+, go1\.\S+\n$`).MatchString(out) {
+			t.Errorf("%s prints %q", args, out)
+		}
+	}
 	fails(t, c, "connection refused", "status", "--address", "127.0.0.1:1")
 	fails(t, c, "connection refused", "status", "--address", c.Addr[:strings.LastIndex(c.Addr, ":")]+":1")
+}
+
+// TestDoctor: it finds what is wrong with a model, the store, and what is in front of the socket, and says what to do.
+func TestDoctor(t *testing.T) {
+	c := harness.Start(t, harness.Site(strings.Replace(demo, "provider demo", "provider demo spare", 1)))
+	if out := succeeds(t, c, "doctor"); strings.Count(out, "\n") != strings.Count(out, "ok ") || !strings.Contains(out, "model spare demo answers") ||
+		!strings.Contains(out, "the store answers") || !strings.Contains(out, "opens for pages of its site") {
+		t.Errorf("of a healthy server:\n%s", out)
+	}
+	broken := harness.Start(t, harness.Site(`assistant /ws/assistants/* {
+		provider openai {
+			api_key {env.OPENAI_API_KEY}
+			base_url http://127.0.0.1:1/v1
+			max_retries 0
+		}
+		origins https://elsewhere.example
+		store postgres postgres://127.0.0.1:1/chat
+	}`), "OPENAI_API_KEY="+canary)
+	out, notes, status := assistant(t, broken, "", "doctor")
+	for _, want := range []string{"FAULT model openai gpt-4o: provider_unavailable", "→ Is base_url right", "FAULT the store is unavailable", "is refused: 403", "→ Pages of this host may not connect"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the doctor does not say %q:\n%s", want, out)
+		}
+	}
+	if status != 1 || notes != "Error: not all is well\n" {
+		t.Errorf("exit status %d, %s", status, notes)
+	}
+	silent := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(silent.Close)
+	for address, want := range map[string]string{
+		"ws" + strings.TrimPrefix(silent.URL, "http") + "/ws/assistants/": "No assistant is at this path",
+		"ws://127.0.0.1:1/ws/assistants/":                                 "does Caddy listen there",
+		"http://" + c.Addr:                                                "Give one like wss://",
+	} {
+		if out, _, status := assistant(t, c, "", "doctor", "--url", address); status != 1 || !strings.Contains(out, want) {
+			t.Errorf("doctor --url %s: exit status %d, no %q:\n%s", address, status, want, out)
+		}
+	}
 }
 
 // named is a site with a name, whose secrets are in the environment.
@@ -411,8 +469,8 @@ func TestAsyncAPICommand(t *testing.T) {
 	}
 	fails(t, build, "--server", "asyncapi", "--config", nameless, "--adapter", "caddyfile")
 	fails(t, build, "wss://", "asyncapi", "--config", nameless, "--adapter", "caddyfile", "--server", "example.com")
-	fails(t, build, "json or yaml", "asyncapi", "--config", site, "--adapter", "caddyfile", "--format", "xml")
-	fails(t, build, "server or client", "asyncapi", "--config", site, "--adapter", "caddyfile", "--view", "x")
+	misuses(t, build, "json or yaml", "asyncapi", "--config", site, "--adapter", "caddyfile", "--format", "xml")
+	misuses(t, build, "server or client", "asyncapi", "--config", site, "--adapter", "caddyfile", "--view", "x")
 	fails(t, build, "no assistant handler is named", "asyncapi", "--config", site, "--adapter", "caddyfile", "--channel", "x")
-	fails(t, build, "--config", "asyncapi")
+	misuses(t, build, "--config", "asyncapi")
 }

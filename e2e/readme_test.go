@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
+	"github.com/coder/websocket"
 )
 
 // readmeSite is the README's first Caddyfile that contains text, with the test's address.
@@ -31,8 +33,7 @@ func readmeSite(t *testing.T, text string) string {
 // TestFirstSnippet: the README's first Caddyfile shows the chat and none of the machine's files, also where Caddy is
 // started in /, as its packages do.
 func TestFirstSnippet(t *testing.T) {
-	const assistant = "assistant /ws/assistants/* {\n"
-	c := harness.StartIn(t, []string{"env", "-C", "/"}, strings.Replace(readmeSite(t, assistant), assistant, assistant+"store sqlite\n", 1), "OPENAI_API_KEY="+canary)
+	c := harness.StartIn(t, []string{"env", "-C", "/"}, readmeSite(t, "assistant /ws/assistants/* {\n"), "OPENAI_API_KEY="+canary)
 	database := filepath.Join(c.Home, "data", "caddy", "assistant", "assistants.db")
 	for _, file := range []string{"/etc/passwd", database} {
 		if _, err := os.Stat(file); err != nil {
@@ -50,9 +51,6 @@ func TestFirstSnippet(t *testing.T) {
 	if response, body := c.Get(t, harness.AssistantPath); response.StatusCode != http.StatusUpgradeRequired || !strings.Contains(body, "/assistants/") {
 		t.Errorf("the socket's address says %s %q", response.Status, body)
 	}
-	if response, body := c.Get(t, "/asyncapi/docs/"); response.StatusCode != http.StatusOK {
-		t.Errorf("the docs page: %s\n%.200s", response.Status, body)
-	}
 	page := harness.Open(t, c, "/")
 	if path := harness.Eval[string](page, "location.pathname"); path != "/assistants/" {
 		t.Errorf("/ leads to %s, want /assistants/", path)
@@ -63,6 +61,10 @@ func TestFirstSnippet(t *testing.T) {
 // TestProtectedSnippets: the README's ways to sign in protect the page, its files and the socket.
 func TestProtectedSnippets(t *testing.T) {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" || r.Header.Get("Connection") == "Upgrade" { // as a service that takes it for a WebSocket
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
 		if r.Header.Get("Cookie") == "" {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
@@ -87,6 +89,25 @@ func TestProtectedSnippets(t *testing.T) {
 					t.Errorf("%s after sign-in: %s", path, response.Status)
 				}
 			}
+			if directive == "forward_auth" {
+				expectOwner(t, c)
+			}
 		})
+	}
+}
+
+// expectOwner opens a socket as a signed-in browser does, which also claims to be somebody else: its conversations belong
+// to the user that the service names.
+func expectOwner(t *testing.T, c *harness.Caddy) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
+	defer cancel()
+	conn, response, err := websocket.Dial(ctx, c.URL(harness.AssistantPath), &websocket.DialOptions{HTTPHeader: http.Header{"Cookie": {"session=1"}, "Remote-User": {"bob"}}})
+	if err != nil {
+		t.Fatalf("open socket: %v, %v", err, response)
+	}
+	defer func() { _ = conn.CloseNow() }()
+	if out := succeeds(t, c, "sockets", "--user", "ann", "--json"); strings.Count(out, "\n") != 1 {
+		t.Errorf("ann has the sockets %q", out)
 	}
 }

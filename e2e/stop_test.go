@@ -45,3 +45,33 @@ func TestReloadKeepsSockets(t *testing.T) {
 	client.Ask("And now?")
 	client.Until("complete_streaming")
 }
+
+// TestForceQuit: a second signal ends the process at once, whichever it is, though answers are under way that could go
+// on for long.
+func TestForceQuit(t *testing.T) {
+	for name, signals := range map[string][2]syscall.Signal{
+		"SIGTERM twice":        {syscall.SIGTERM, syscall.SIGTERM},
+		"SIGINT, then TERM":    {syscall.SIGINT, syscall.SIGTERM},
+		"SIGTERM, then Ctrl-C": {syscall.SIGTERM, syscall.SIGINT},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := harness.Start(t, harness.Site(`
+				assistant /ws/assistants/* {
+					drain_timeout 1h
+					provider demo {
+						delay 1h
+					}
+				}
+			`))
+			client := harness.Dial(t, c)
+			client.Send(`{"action":"assistant_message","payload":"Will you ever answer?","ref":"1"}`)
+			client.Until("streaming_start")
+			c.Signal(t, signals[0])
+			client.Until("notice") // that the server drains
+			c.Signal(t, signals[1])
+			if code := c.Exited(t); code != 2 {
+				t.Errorf("caddy ended with %d, want 2", code)
+			}
+		})
+	}
+}

@@ -78,6 +78,16 @@ func (c *Chain) Accepts(question assistant.Parts) bool {
 // Source is the first provider's.
 func (c *Chain) Source() assistant.Source { return c.links[0].Source() }
 
+// Providers returns the providers, in the order of the chain. What is asked of one of them does not count for its
+// circuit.
+func (c *Chain) Providers() []assistant.Provider {
+	out := make([]assistant.Provider, len(c.links))
+	for i, l := range c.links {
+		out[i] = l.Provider
+	}
+	return out
+}
+
 // Health returns how the providers are, in the order of the chain.
 func (c *Chain) Health() []Health {
 	out := make([]Health, len(c.links))

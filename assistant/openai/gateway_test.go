@@ -50,7 +50,7 @@ func expectAnswer(t *testing.T, c Config) {
 	}
 }
 
-// TestAzure checks that the README's settings for Azure make the requests that Azure expects: the path of the
+// TestAzure checks that the documented settings for Azure make the requests that Azure expects: the path of the
 // deployment, the version in the query, the key in a header of its own and in no other.
 func TestAzure(t *testing.T) {
 	server := httptest.NewServer(answering(t, func(r *http.Request) {

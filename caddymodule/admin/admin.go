@@ -29,6 +29,7 @@ func init() { caddy.RegisterModule(Admin{}) }
 //	GET    /assistant/<name>                           one of them
 //	GET    /assistant/<name>/health                    store, models and drain; 503 where no new clients should come
 //	GET    /assistant/<name>/waiting                   calls of tools that wait for a person, of all nodes and users
+//	POST   /assistant/<name>/check                     ask each model a short question, and the store whether it answers
 //	GET    /assistant/<name>/providers                 its models, and which of them are passed over
 //	GET    /assistant/<name>/tools                     the tools that models may call, as they see them
 //	GET    /assistant/<name>/sockets[?user=]           open sockets
@@ -76,6 +77,7 @@ func (Admin) Routes() []caddy.AdminRoute {
 		{Pattern: "/assistant/{$}", Handler: methods{http.MethodGet: listHandlers}},
 		{Pattern: "/assistant/{name}", Handler: methods{http.MethodGet: ofHandler(showHandler)}},
 		{Pattern: "/assistant/{name}/health", Handler: methods{http.MethodGet: ofHandler(showHealth)}},
+		{Pattern: "/assistant/{name}/check", Handler: methods{http.MethodPost: ofHandler(checkHandler)}},
 		{Pattern: "/assistant/{name}/providers", Handler: methods{http.MethodGet: ofHandler(listProviders)}},
 		{Pattern: "/assistant/{name}/tools", Handler: methods{http.MethodGet: ofHandler(listTools)}},
 		{Pattern: "/assistant/{name}/waiting", Handler: methods{http.MethodGet: ofHandler(listWaiting)}},

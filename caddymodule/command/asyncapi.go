@@ -1,8 +1,6 @@
 package command
 
 import (
-	"errors"
-	"fmt"
 	"os"
 
 	"github.com/caddy-assistant/caddy-assistant/asyncapi"
@@ -12,12 +10,12 @@ import (
 )
 
 func asyncAPICommand() *cobra.Command {
-	cmd := command("asyncapi", "Prints the AsyncAPI document of a configuration", 0, runAsyncAPI)
+	cmd := command("asyncapi", "Prints the AsyncAPI document of a configuration", runAsyncAPI)
 	cmd.Long = cmd.Short + `, as a server
 with this configuration serves it. It needs no server and none of the configuration's
 secrets, so that a build can run it for client generators.
 
-The document's server is the site with the asyncapi directive or, if there is none,
+The document is that of the site with the asyncapi directive or, if there is none, of
 the first site with an assistant. Give --server if that site has no name.`
 	cmd.Flags().StringP("config", "c", "", "Configuration file (required)")
 	cmd.Flags().StringP("adapter", "a", "", "Name of its adapter")
@@ -30,7 +28,7 @@ the first site with an assistant. Give --server if that site has no name.`
 
 func runAsyncAPI(fl caddycmd.Flags) (int, error) {
 	if fl.String("config") == "" {
-		return exit(errors.New("expected a configuration file: --config Caddyfile"))
+		return exit(misuse("a configuration file is missing: give --config Caddyfile"))
 	}
 	config, _, _, err := caddycmd.LoadConfig(fl.String("config"), fl.String("adapter"))
 	if err != nil {
@@ -54,7 +52,7 @@ func runAsyncAPI(fl caddycmd.Flags) (int, error) {
 
 func render(api asyncapi.API, format string, view asyncapi.View) ([]byte, error) {
 	if view != asyncapi.ServerView && view != asyncapi.ClientView {
-		return nil, fmt.Errorf("view: expected server or client, found %q", view)
+		return nil, misuse("view: expected server or client, found %q", view)
 	}
 	document, err := asyncapi.Build(api, view)
 	switch {
@@ -65,5 +63,5 @@ func render(api asyncapi.API, format string, view asyncapi.View) ([]byte, error)
 	case format == "yaml":
 		return document.YAML()
 	}
-	return nil, fmt.Errorf("format: expected json or yaml, found %q", format)
+	return nil, misuse("format: expected json or yaml, found %q", format)
 }

@@ -22,7 +22,7 @@ import (
 )
 
 func chatCommand() *cobra.Command {
-	cmd := client(command("chat [<question>]", "Chats with an assistant in the terminal", -1, runChat))
+	cmd := client(anyArguments(command("chat [<question>]", "Chats with an assistant in the terminal", runChat)))
 	cmd.Long = cmd.Short + `.
 
 Without a question, every line that you type is one; Ctrl-D ends the chat. Piped
@@ -44,14 +44,20 @@ the command ends and says how to decide.
 
 The assistant is that of the server running on this machine, or the one at --url.
 
-Exit status: 0 when all questions were answered, 1 when one was not, 130 after Ctrl-C.`
-	cmd.Flags().String("url", "", "Address of the WebSocket, such as wss://chat.example.com/ws/assistants/")
+Exit status: 0 when all questions were answered, 1 when one was not, 2 when the command
+line is wrong, 130 after Ctrl-C.`
+	socketFlags(cmd)
 	cmd.Flags().String("conversation", "", "Id of a conversation to continue")
 	cmd.Flags().StringArrayP("file", "f", nil, "An image or a file that goes with the first question; may be repeated")
+	return cmd
+}
+
+// socketFlags adds the flags of a command that opens a socket.
+func socketFlags(cmd *cobra.Command) {
+	cmd.Flags().String("url", "", "Address of the WebSocket, such as wss://chat.example.com/ws/assistants/")
 	cmd.Flags().StringP("user", "u", "", "Name and password for basic_auth, as name:password; without a password it is asked for")
 	cmd.Flags().StringArrayP("header", "H", nil, `Header to send with the request, such as "Authorization: Bearer …"; may be repeated`)
 	cmd.Flags().BoolP("insecure", "k", false, "Do not check the server's certificate")
-	return cmd
 }
 
 // exitInterrupted is the exit status that shells use for Ctrl-C.
@@ -111,9 +117,9 @@ func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 	}
 	switch u, err := url.Parse(c.URL); {
 	case err == nil && u.User != nil:
-		return c, errors.New("url: expected no name and password in it; give them with --user")
+		return c, misuse("url: expected no name and password in it; give them with --user")
 	case err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
-		return c, fmt.Errorf("url: expected a WebSocket address like wss://chat.example.com/ws/assistants/, found %q", c.URL)
+		return c, misuse("url: expected a WebSocket address like wss://chat.example.com/ws/assistants/, found %q", c.URL)
 	}
 	if c.Header, err = chatHeader(fl); err != nil {
 		return c, err

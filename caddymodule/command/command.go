@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/admin"
 	"github.com/caddy-assistant/caddy-assistant/termchat"
@@ -28,32 +30,123 @@ func init() {
 		Long: `
 Commands for the assistant handlers of a Caddyfile.
 
-All but asyncapi need a running server. They look for its admin API at --address, at
+All but asyncapi and version need a running server. They look for its admin API at --address, at
 the admin address in --config, or else at the default address. They need --name only
 if the server has several handlers.
 
-Lists are tables or, with --json, lines of JSON.`,
+Lists are tables or, with --json, lines of JSON.
+
+Exit status: 0 for success, 1 when a command has failed, 2 when its command line is
+wrong, 130 after Ctrl-C.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.Args = cobra.NoArgs
+			cmd.Args = subcommand
+			cmd.SilenceErrors = true
+			cmd.Version = versionText()
+			cmd.SetFlagErrorFunc(misused)
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-			cmd.AddCommand(chatCommand(), asyncAPICommand())
+			cmd.AddCommand(chatCommand(), asyncAPICommand(), doctorCommand(), versionCommand())
 			cmd.AddCommand(operatorCommands()...)
 		},
 	})
 }
 
-// command makes a subcommand with n positional arguments; a negative n allows any number.
-func command(use, short string, n int, run caddycmd.CommandFunc) *cobra.Command {
-	wrapped := caddycmd.WrapCommandFuncForCobra(run)
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cmd.SilenceErrors = true // wrapped has logged it
-		return wrapped(cmd, args)
+// command makes a subcommand, whose arguments are those in angle brackets of its use; with any, it checks them itself.
+func command(use, short string, run caddycmd.CommandFunc) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: arguments, SilenceErrors: true, DisableFlagsInUseLine: true}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		status, err := run(caddycmd.Flags{FlagSet: cmd.Flags()})
+		return ended(cmd, status, err)
 	}
-	if n >= 0 {
-		cmd.Args = cobra.ExactArgs(n)
-	}
+	cmd.SetFlagErrorFunc(misused)
 	return cmd
+}
+
+// subcommand says that there is none of that name, and which may be meant.
+func subcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+		text += "; did you mean " + strings.Join(meant, " or ") + "?"
+	}
+	return misused(cmd, misuse("%s", text))
+}
+
+// anyArguments is for a command that checks its arguments itself.
+func anyArguments(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	return cmd
+}
+
+// exitMisused is the exit status for a command line that cannot be understood.
+const exitMisused = 2
+
+// misusedError is an error of the command line.
+type misusedError string
+
+func (m misusedError) Error() string { return string(m) }
+
+// misuse says what is wrong with a command line.
+func misuse(format string, args ...any) error { return misusedError(fmt.Sprintf(format, args...)) }
+
+// arguments checks that a command has the arguments that its use names.
+func arguments(cmd *cobra.Command, args []string) error {
+	var names []string
+	for word := range strings.FieldsSeq(cmd.Use) {
+		if strings.HasPrefix(word, "<") {
+			names = append(names, word)
+		}
+	}
+	switch {
+	case len(args) < len(names):
+		return misused(cmd, misuse("%s is missing", strings.Join(names[len(args):], " ")))
+	case len(args) > len(names):
+		return misused(cmd, misuse("unexpected argument %q", args[len(names)]))
+	}
+	return nil
+}
+
+// misused ends a command whose command line is wrong.
+func misused(cmd *cobra.Command, err error) error {
+	return ended(cmd, exitMisused, misusedError(err.Error()))
+}
+
+// ended prints why a command has failed, as a sentence for people, and returns the error that has its exit status.
+func ended(cmd *cobra.Command, status int, err error) error {
+	if err != nil {
+		text := termchat.Printable(sentence(err))
+		if _, ok := errors.AsType[misusedError](err); ok {
+			status = exitMisused
+			text += "\nUsage: " + cmd.UseLine() + "; --help tells more"
+		}
+		fmt.Fprintln(os.Stderr, "Error:", text)
+	}
+	cmd.SilenceErrors = true // it has been printed
+	if status > 1 {
+		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return status, nil })(cmd, nil)
+	}
+	return err
+}
+
+// response is how Caddy's client reports an error of the admin API.
+var response = regexp.MustCompile(`(?s)caddy responded with error: HTTP (\d+): (.*)$`)
+
+// sentence writes an error for people: what the admin API said without its wrapping, and what to do where no server
+// answers.
+func sentence(err error) string {
+	text := err.Error()
+	if found := response.FindStringSubmatch(text); found != nil {
+		var body struct{ Error string }
+		if json.Unmarshal([]byte(found[2]), &body) == nil && body.Error != "" {
+			return strings.Replace(text, found[0], body.Error, 1)
+		}
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(text, "connection refused") {
+		text += ". Is Caddy running here? Its admin API is looked for at --address, or where --config says"
+	}
+	return text
 }
 
 // client adds the flags of a command that uses a running server.

@@ -28,26 +28,26 @@ import (
 
 // operatorCommands returns the commands that use the admin API.
 func operatorCommands() []*cobra.Command {
-	status := client(command("status", "Shows the assistant handlers and their activity", 0, runStatus))
-	nodes := client(command("nodes", "Lists the nodes that share a handler's store", 0, runNodes))
-	providers := client(command("providers", "Lists the models of a handler, and which of them are passed over", 0, runProviders))
-	tools := client(command("tools", "Lists the tools that a handler's models may call", 0, runTools))
-	waiting := client(command("waiting", "Lists calls of tools that wait for a person", 0, runWaiting))
-	sockets := client(command("sockets", "Lists open sockets", 0, runSockets))
-	answers := client(command("answers", "Lists running answers", 0, runAnswers))
-	follow := client(command("follow <message_id>", "Shows a running answer while it streams", 1, runFollow))
-	stop := client(command("stop <message_id>", "Stops a running answer", 1, runStop))
-	closing := client(command("close (<socket_id> | --user <user>)", "Closes a socket, or all sockets of a user", -1, runClose))
-	conversations := client(command("conversations <user>", "Lists a user's stored conversations", 1, runConversations))
-	export := client(command("export <user>", "Writes all conversations of a user, one JSON object per line", 1, runExport))
-	erase := client(command("erase <user>", "Deletes all conversations of a user", 1, runErase))
-	drain := client(command("drain", "Refuses new sockets and questions, ends answers, closes sockets", 0, runDrain(http.MethodPut)))
+	status := client(command("status", "Shows the assistant handlers and their activity", runStatus))
+	nodes := client(command("nodes", "Lists the nodes that share a handler's store", runNodes))
+	providers := client(command("providers", "Lists the models of a handler, and which of them are passed over", runProviders))
+	tools := client(command("tools", "Lists the tools that a handler's models may call", runTools))
+	waiting := client(command("waiting", "Lists calls of tools that wait for a person", runWaiting))
+	sockets := client(command("sockets", "Lists open sockets", runSockets))
+	answers := client(command("answers", "Lists running answers", runAnswers))
+	follow := client(command("follow <message_id>", "Shows a running answer while it streams", runFollow))
+	stop := client(command("stop <message_id>", "Stops a running answer", runStop))
+	closing := client(anyArguments(command("close (<socket_id> | --user <user>)", "Closes a socket, or all sockets of a user", runClose)))
+	conversations := client(command("conversations <user>", "Lists a user's stored conversations", runConversations))
+	export := client(command("export <user>", "Writes all conversations of a user, one JSON object per line", runExport))
+	erase := client(command("erase <user>", "Deletes all conversations of a user", runErase))
+	drain := client(command("drain", "Refuses new sockets and questions, ends answers, closes sockets", runDrain(http.MethodPut)))
 	drain.Long = drain.Short + `.
 
 Running answers may go on for the handler's drain_timeout. The server keeps running
 and serves everything else. "caddy assistant resume" undoes it; a reload does not.
 Other nodes that share the store go on.`
-	resume := client(command("resume", "Serves again after a drain", 0, runDrain(http.MethodDelete)))
+	resume := client(command("resume", "Serves again after a drain", runDrain(http.MethodDelete)))
 
 	for _, cmd := range []*cobra.Command{status, nodes, providers, tools, waiting, sockets, answers, conversations} {
 		cmd.Flags().Bool("json", false, "Print lines of JSON")
@@ -56,6 +56,10 @@ Other nodes that share the store go on.`
 		cmd.Flags().StringP("user", "u", "", "Only those of this user")
 		cmd.Flags().Bool("local", false, "Only those of this node, where several share the store")
 	}
+	stop.Example = `  $ caddy assistant answers
+  $ caddy assistant stop 0198c3a1-5b1e-7c44-9a44-0b1f2f3f4a5b`
+	closing.Example = `  $ caddy assistant close --user ann
+  $ caddy assistant close 42`
 	export.Flags().StringP("output", "o", "-", "File to create, which must not exist; - is standard output")
 	erase.Flags().BoolP("yes", "y", false, "Do not ask")
 	return []*cobra.Command{status, nodes, providers, tools, waiting, sockets, answers, follow, stop, closing, conversations, export, erase, drain, resume}
@@ -239,7 +243,7 @@ func runStop(fl caddycmd.Flags) (int, error) {
 func runClose(fl caddycmd.Flags) (int, error) {
 	user := fl.String("user")
 	if (len(fl.Args()) == 1) == (user != "") {
-		return exit(errors.New("expected a socket's id or --user"))
+		return exit(misuse("expected either a <socket_id>, which caddy assistant sockets lists, or --user <user>"))
 	}
 	s, err := newServer(fl)
 	if err != nil {

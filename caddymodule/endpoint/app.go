@@ -214,6 +214,7 @@ func (d drain) Handle(ctx context.Context, _ caddy.Event) error {
 	if !caddy.Exiting() {
 		return nil
 	}
+	quitOnSignal()
 	errs := make([]error, len(d.app.handlers))
 	var wg sync.WaitGroup
 	for i, h := range d.app.handlers {

@@ -2,9 +2,11 @@ package endpoint
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -15,6 +17,7 @@ func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	if !helper.Next() {
 		return nil, helper.ArgErr()
 	}
+	start := *helper.Dispenser // where the directive begins, for messages
 	matchers, err := helper.ExtractMatcherSet()
 	if err != nil {
 		return nil, err
@@ -25,6 +28,9 @@ func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 	}
 	if h.Address == "" {
 		h.Address = matchedPath(matchers)
+	}
+	if err := checkWhole(&start, h, helper.State); err != nil {
+		return nil, err
 	}
 	routes := helper.NewRoute(matchers, h)
 	var paths caddyhttp.MatchPath
@@ -45,6 +51,37 @@ func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 func isPrefix(matchers caddy.ModuleMap) bool {
 	var paths caddyhttp.MatchPath
 	return json.Unmarshal(matchers["path"], &paths) != nil || len(paths) == 0 || strings.HasSuffix(paths[0], "/*")
+}
+
+// parsed is an assistant of the Caddyfile that is being adapted.
+type parsed struct {
+	handler *Handler
+	place   string // its file and line
+}
+
+// checkWhole finds what is wrong with an assistant beside each of its settings. It could be found when the
+// configuration is loaded, too, but then nobody knows of files and lines. state is kept while a Caddyfile is adapted.
+func checkWhole(d *caddyfile.Dispenser, h *Handler, state map[string]any) error {
+	if len(h.ProvidersRaw) == 0 {
+		return d.Errf("assistant: %v", errNoProvider)
+	}
+	whole := *h
+	if err := whole.SetDefaults(); err != nil {
+		return d.Errf("assistant: %v", err)
+	}
+	const key = "assistant"
+	others, _ := state[key].([]parsed)
+	for _, other := range others {
+		if _, err := (&App{handlers: []*Handler{other.handler}}).First(&whole); err != nil {
+			return d.Errf("assistant: %v; the other is at %s", err, other.place)
+		}
+	}
+	if _, err := new(App).First(&whole); err != nil {
+		return err
+	}
+	place := d.File() + ":" + strconv.Itoa(d.Line())
+	state[key] = append(others, parsed{&whole, place})
+	return nil
 }
 
 // matchedPath returns the first path that matchers let through, without its wildcard, or "".

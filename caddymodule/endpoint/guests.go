@@ -20,10 +20,12 @@ type ProviderSource interface {
 	Provider() assistant.Provider
 }
 
+var errNoProvider = errors.New(`provider: expected a language model, such as "provider openai" or "provider demo", found nothing`)
+
 // loadProviders makes the chain of providers.
 func (h *Handler) loadProviders(ctx caddy.Context) error {
 	if len(h.ProvidersRaw) == 0 {
-		return errors.New(`no provider: name a language model, such as "provider openai" or "provider demo"`)
+		return errNoProvider
 	}
 	modules, err := ctx.LoadModule(h, "ProvidersRaw")
 	if err != nil {
@@ -41,8 +43,10 @@ func (h *Handler) loadProviders(ctx caddy.Context) error {
 		}
 		providers = append(providers, p)
 	}
-	h.chain, err = chain.New(h.log, providers...)
-	return err
+	if h.chain, err = chain.New(h.log, providers...); err != nil {
+		return fmt.Errorf("provider: %w", err)
+	}
+	return nil
 }
 
 // ToolSource is implemented by modules in the namespace http.assistant.tools.

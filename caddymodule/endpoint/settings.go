@@ -16,7 +16,7 @@ import (
 )
 
 // Settings is the table of the directive assistant: what stands here is what the Caddyfile and JSON allow, what
-// holds by default, and what the README lists. A setting more is a row here, a field of [Handler] and, where the
+// holds by default, and what docs/settings.md lists. A setting more is a row here, a field of [Handler] and, where the
 // engine has it, a line in engine.
 func (h *Handler) Settings() setting.Table {
 	return setting.Table{{

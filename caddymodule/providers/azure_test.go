@@ -14,7 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// TestAzure holds that the README's example for Azure OpenAI asks as Azure expects it: the path of the deployment, the
+// TestAzure holds that the example for Azure in docs/models.md OpenAI asks as Azure expects it: the path of the deployment, the
 // version in the query, and the key in its own header and nowhere else.
 func TestAzure(t *testing.T) {
 	const key = "azure-canary-0123456789"
@@ -57,19 +57,20 @@ func TestAzure(t *testing.T) {
 	}
 }
 
-// example returns the provider block of the README whose comment begins so.
-func example(t *testing.T, comment string) string {
+// example returns the provider block of docs/models.md below a heading.
+func example(t *testing.T, heading string) string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../docs/models.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, after, found := strings.Cut(string(readme), "# "+comment)
-	if !found {
-		t.Fatalf("the README has no example for %s", comment)
+	_, after, found := strings.Cut(string(text), "### "+heading+"\n")
+	_, after, hasBlock := strings.Cut(after, "```caddyfile\n")
+	block, _, _ := strings.Cut(after, "```")
+	if !found || !hasBlock {
+		t.Fatalf("docs/models.md has no example for %s", heading)
 	}
-	block, _, _ := strings.Cut(after, "\n}\n")
-	return before[strings.LastIndex(before, "provider openai"):] + "# " + comment + block + "\n}\n"
+	return block
 }
 
 // provisioned returns a provider of a Caddyfile's block.

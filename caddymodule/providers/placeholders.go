@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant/openai"
+	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 )
@@ -75,12 +76,58 @@ func (o *OpenAI) fillKey(c *openai.Config, repl *caddy.Replacer, log *zap.Logger
 		log.Warn("the configuration and its dumps contain api_key in clear text; use a placeholder like {env.OPENAI_API_KEY}")
 	case c.APIKey != "":
 	case o.BaseURL == "":
-		return fmt.Errorf("api_key: expected a key, found nothing: %s is empty or not set; only another server, given by base_url, may need none", placeholder)
+		return fmt.Errorf("api_key: expected a key, found nothing: %s is empty or not set%s; only another server, given by base_url, may need none", placeholder, meant(placeholder))
 	default:
 		log.Warn("api_key is empty: no key is sent", zap.String("provider", cmp.Or(o.Label, "openai")), zap.String("placeholder", placeholder))
 	}
 	return nil
 }
+
+// meant asks for the placeholder of the environment, where its name stands alone in braces.
+func meant(placeholder string) string {
+	name := strings.Trim(placeholder, "{}")
+	if strings.Contains(name, ".") || !braces.MatchString(placeholder) {
+		return ""
+	}
+	return "; did you mean {env." + name + "}?"
+}
+
+// loaded is a text whose placeholders are known when the configuration is loaded. Others would be sent as they stand.
+func loaded(takes string) setting.Form[string] {
+	return setting.Matching(takes, "one value, with placeholders that are known when the configuration is loaded, such as {env.NAME}", isLoaded)
+}
+
+// isLoaded reports whether nothing in text looks like a placeholder that only a request could fill, or nothing can.
+func isLoaded(text string) bool {
+	for _, p := range braces.FindAllString(text, -1) {
+		if !known.MatchString(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// isStop reports whether text may be a stop text: there, braces may be meant.
+func isStop(text string) bool { return !requests.MatchString(text) }
+
+var (
+	braces   = regexp.MustCompile(`\{[^{}\s]+\}`)
+	known    = regexp.MustCompile(`^\{(?:env|file|system|time)\.`)
+	requests = regexp.MustCompile(`\{(?:http|vars)\.[^{}\s]+\}`)
+)
+
+// baseURL is an address, as far as that can be told before placeholders are filled.
+var baseURL = setting.Matching("<url>", "an http or https URL or unix//path, with placeholders like {env.NAME}", func(text string) bool {
+	switch {
+	case strings.Contains(text, "{"):
+		return isLoaded(text)
+	case text == "": // as a variable that is not set leaves it
+		return true
+	case strings.Contains(text, "@"): // a password may be in it, which no message repeats; see Provision
+		return true
+	}
+	return strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://") || strings.HasPrefix(text, "unix/")
+})
 
 // placeholders matches what can only be meant as one; other braces are text.
 var placeholders = regexp.MustCompile(`\{(?:env|file|system|http|time|vars)\.[^{}\s]+\}`)

@@ -284,6 +284,19 @@ func (c *Caddy) Signal(t testing.TB, signal os.Signal) {
 	}
 }
 
+// Exited waits for the end of the process, and returns its exit status.
+func (c *Caddy) Exited(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-c.exited:
+	case <-time.After(Patience):
+		_ = c.cmd.Process.Kill()
+		<-c.exited
+		t.Errorf("caddy did not end within %s", Patience)
+	}
+	return c.cmd.ProcessState.ExitCode()
+}
+
 // Ended waits for the end of the process, and fails the test unless it comes soon and is clean.
 func (c *Caddy) Ended(t testing.TB) {
 	t.Helper()

@@ -30,7 +30,7 @@ type Postgres struct {
 // StartPostgres runs a server until the test ends. It does not wait for the disk, unless settings such as "fsync=on" say so.
 func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
-	p := &Postgres{bin: postgresPrograms(t), settings: settings}
+	p := &Postgres{bin: PostgresPrograms(t), settings: settings}
 	var err error
 	if p.folder, err = os.MkdirTemp("", "postgres-test-"); err != nil { //nolint:usetesting // t.TempDir lets nobody else in
 		t.Fatal(err)
@@ -53,8 +53,8 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	return p
 }
 
-// postgresPrograms is where initdb and postgres are: Debian keeps them off PATH.
-func postgresPrograms(t testing.TB) string {
+// PostgresPrograms is where initdb, postgres and pg_dump are: Debian keeps them off PATH.
+func PostgresPrograms(t testing.TB) string {
 	t.Helper()
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
 		return filepath.Dir(found[len(found)-1])

@@ -38,7 +38,11 @@ func readGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, error
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
-		return nil, expected("one of "+namesIn(namespace), name)
+		err := expected("one of "+namesIn(namespace), name)
+		if question := meant(name, strings.Split(namesIn(namespace), ", ")); question != "" {
+			err = mistake(err.Error() + "; " + strings.TrimSpace(question))
+		}
+		return nil, err
 	}
 	module, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
 	if err != nil {

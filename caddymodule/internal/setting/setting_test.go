@@ -3,8 +3,10 @@ package setting
 import (
 	"encoding/json"
 	"math"
+	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,14 +129,41 @@ func TestRead(t *testing.T) {
 		"pairs a 1\npairs b 2":       "",
 		"pairs a 1\npairs a 2":       `m: pairs: a is given twice`,
 		"texts a x\nnot read at all": `m: texts: expected texts without x, found "x"`,
+		"chioce one":                 `m: unknown subdirective "chioce"; did you mean choice? allowed are block, choice,`,
+		"sed 1":                      `m: unknown subdirective "sed"; did you mean seed? allowed are block, choice,`,
 		"unknown":                    `m: unknown subdirective "unknown"; allowed are block, choice, decimal, duration, hidden, keep, lines, login, number, on, pairs, secret, seed, size, text, texts`,
 	} {
 		got := ""
 		if err := new(module).settings().Read(caddyfile.NewTestDispenser("m {\n"+line+"\n}"), "m"); err != nil {
 			got = err.Error()
 		}
-		if want != "" && (len(got) < len(want) || got[:len(want)] != want || got[len(want):len(want)+5] != ", at ") || want == "" && got != "" {
+		if !strings.HasSuffix(want, ",") && want != "" {
+			want += ", at "
+		}
+		if !strings.HasPrefix(got, want) || want == "" && got != "" {
 			t.Errorf("%q\n got %s\nwant %s", line, got, want)
+		}
+	}
+}
+
+// TestUnset names the variables of which nothing is left.
+func TestUnset(t *testing.T) {
+	file := t.TempDir() + "/Caddyfile"
+	for line, want := range map[string]string{
+		"text {$NO_SUCH}":                  "m: text: expected one value, in quotes where it has spaces, found nothing; {$NO_SUCH} is empty or not set, at " + file + ":3",
+		"secret {$NO_SUCH}{$NOR_THIS_ONE}": "m: secret: expected one value, found 0; {$NO_SUCH} and {$NOR_THIS_ONE} are empty or not set, at " + file + ":3",
+		"text {$NO_SUCH:a} b":              `m: text: expected one value, in quotes where it has spaces, found "a b", at ` + file + ":3",
+	} {
+		text := []byte("example.com {\nm {\n" + line + "\n}\n}\n")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		blocks, err := caddyfile.Parse(file, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := new(module).settings().Read(caddyfile.NewDispenser(blocks[0].Segments[0]), "m"); err == nil || err.Error() != want {
+			t.Errorf("%s\n got %v\nwant %s", line, err, want)
 		}
 	}
 }

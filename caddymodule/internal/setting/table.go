@@ -82,7 +82,7 @@ func (t Table) ReadBlock(d *caddyfile.Dispenser, directive string) error {
 		row, ok := t.row(d.Val())
 		switch {
 		case !ok:
-			return d.Errf("%s: unknown subdirective %q; %s", directive, d.Val(), t.allowed())
+			return d.Errf("%s: unknown subdirective %q; %s%s", directive, d.Val(), meant(d.Val(), t.names()), t.allowed())
 		case seen[row.Name] && !row.Value.repeatable:
 			return d.Errf("%s: %s is given twice", directive, row.Name)
 		}
@@ -98,7 +98,7 @@ func (t Table) ReadBlock(d *caddyfile.Dispenser, directive string) error {
 func ReadLine(d *caddyfile.Dispenser, name string, v Value) error {
 	err := v.read(d)
 	if m, ok := errors.AsType[mistake](err); ok {
-		return d.Errf("%s: %v", name, m)
+		return d.Errf("%s: %v%s", name, m, unset(d))
 	}
 	return err
 }
@@ -156,13 +156,18 @@ func (t Table) row(name string) (Row, bool) {
 }
 
 func (t Table) allowed() string {
-	var names []string
-	for row := range t.rows {
-		names = append(names, row.Name)
-	}
+	names := t.names()
 	if len(names) == 0 {
 		return "there are none"
 	}
-	slices.Sort(names)
 	return "allowed are " + strings.Join(names, ", ")
+}
+
+// names returns the names of all settings, in alphabetical order.
+func (t Table) names() (names []string) {
+	for row := range t.rows {
+		names = append(names, row.Name)
+	}
+	slices.Sort(names)
+	return names
 }

@@ -25,7 +25,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// modules are those with a table of settings, as the README shows them.
+// modules are those with a table of settings, as docs/settings.md shows them.
 var modules = []struct {
 	heading, comment string
 	module           interface{ Settings() setting.Table }
@@ -40,11 +40,11 @@ var modules = []struct {
 	{"asyncapi [<matcher>]", "", new(docs.AsyncAPI)},
 }
 
-const settingsBegin, settingsEnd = "<!-- made by go test ./caddymodule -run TestReadme -update -->\n```caddyfile\n", "```\n"
+const settingsBegin, settingsEnd = "<!-- made by go test ./caddymodule -run TestSettingsPage -update -->\n```caddyfile\n", "```\n"
 
-// TestReadme holds that the README lists the settings as the tables have them.
-func TestReadme(t *testing.T) {
-	const file = "../README.md"
+// TestSettingsPage holds that docs/settings.md lists the settings as the tables have them.
+func TestSettingsPage(t *testing.T) {
+	const file = "../docs/settings.md"
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// listed writes a table for the README, each group of rows in columns.
+// listed writes a table for docs/settings.md, each group of rows in columns.
 func listed(table setting.Table) string {
 	var groups []string
 	for _, group := range table {
