@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"github.com/caddy-assistant/caddy-assistant/assistant/media"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"go.uber.org/zap"
 )
 
@@ -152,20 +153,17 @@ func (h *Hub) DeleteFile(ctx context.Context, owner, id string) error {
 	return ofFiles(h.store.DeleteFile(ctx, owner, id))
 }
 
-// SweepFiles begins to delete files that no message has used within the settings' Files.Window, at once and every minute,
-// until ctx is done or the Hub is closed.
+// SweepFiles begins to delete files that no message has used within the settings' Files.Window, at once and then every
+// minute, or more often where that is shorter, until ctx is done or the Hub is closed.
 func (h *Hub) SweepFiles(ctx context.Context) {
 	h.inBackground(ctx, func(ctx context.Context) {
-		ticker := time.NewTicker(time.Minute)
-		defer ticker.Stop()
 		for ctx.Err() == nil {
+			pause := time.Minute
 			if a := h.Using(); a != nil {
 				h.sweepFiles(ctx, now().Add(-a.Files.Window))
+				pause = max(min(pause, a.Files.Window), time.Second)
 			}
-			select {
-			case <-ticker.C:
-			case <-ctx.Done():
-			}
+			recorder.Pause(ctx, pause)
 		}
 	})
 }
