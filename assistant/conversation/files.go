@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -333,8 +334,8 @@ func (c *Conversation) filesOf(t *turn) (files map[string][]byte, err error) {
 		}
 	}
 	add(t.question.Parts, false)
-	for i := len(t.history) - 1; i >= 0; i-- {
-		add(t.history[i].Parts, true)
+	for _, turn := range slices.Backward(t.history) {
+		add(turn.Parts, true)
 	}
 	return files, err
 }
