@@ -327,7 +327,7 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var pieces [][]byte
 	for left := h.assistant.Files.MaxSize + 1; left > 0; {
 		piece := make([]byte, min(left, assistant.FilePiece))
-		n, err := readUntil(r.Body, piece)
+		n, err := fill(r.Body, piece)
 		pieces = append(pieces, piece[:n])
 		switch left -= int64(n); {
 		case err == io.EOF && left > 0: //nolint:errorlint // wrapped, it is another error
@@ -339,8 +339,8 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return nil, assistant.Refuse(assistant.ReasonFileTooLarge)
 }
 
-// readUntil is io.ReadFull whose error is the reader's: of a body, that it has ended, or was cut.
-func readUntil(r io.Reader, p []byte) (n int, err error) {
+// fill is io.ReadFull whose error is the reader's: of a body, that it has ended, or was cut.
+func fill(r io.Reader, p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var more int
 		more, err = r.Read(p[n:])
