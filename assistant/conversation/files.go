@@ -374,6 +374,11 @@ type FilesInfo struct {
 	Types         []string `json:"types" doc:"The media types that are accepted."`
 }
 
+// Doc describes what a client has to know.
+func (FilesInfo) Doc() string {
+	return "Which images and files questions may have. Absent where they may have none."
+}
+
 // FilesInfo returns what the client has to know; nil where its questions may have no files. Types that no provider takes
 // are left out.
 func (a *Assistant) FilesInfo(peer assistant.Peer) *FilesInfo {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 )
 
 // StreamingPayload is the payload of streaming and reasoning.
@@ -158,6 +159,8 @@ type SubscribedPayload struct {
 	Seq       uint64  `json:"seq" doc:"The last event so far."`
 	Recovered bool    `json:"recovered" doc:"True when the missed events follow; otherwise one snapshot follows."`
 	Streaming *string `json:"streaming" doc:"The id of the running answer, or null."`
+	// Files is a client's to know before it offers to attach some.
+	Files *conversation.FilesInfo `json:"files,omitempty"`
 }
 
 // SnapshotPayload is the payload of snapshot: the conversation as it is at the frame's seq.

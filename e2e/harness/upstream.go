@@ -49,7 +49,10 @@ func (m *ChatMessage) UnmarshalJSON(data []byte) error {
 	}
 	m.Role = message.Role
 	var contents []struct{ Text string }
-	if len(message.Content) == 0 || message.Content[0] != '[' {
+	if len(message.Content) == 0 {
+		return nil // of a message that calls tools
+	}
+	if message.Content[0] != '[' {
 		return json.Unmarshal(message.Content, &m.Content)
 	}
 	err := json.Unmarshal(message.Content, &contents)
