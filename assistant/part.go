@@ -336,7 +336,7 @@ func (p FilePart) IsText() bool {
 
 // Mention is what a model gets of an image or a file whose bytes it does not get, "" of any other part.
 func Mention(p Part) string {
-	kind, name := "", ""
+	var kind, name string
 	switch p := p.(type) {
 	case ImagePart:
 		kind, name = "image", p.Name

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"github.com/caddy-assistant/caddy-assistant/assistant/media"
+	"github.com/caddy-assistant/caddy-assistant/assistant/recorder"
 	"go.uber.org/zap"
 )
 
@@ -152,20 +154,17 @@ func (h *Hub) DeleteFile(ctx context.Context, owner, id string) error {
 	return ofFiles(h.store.DeleteFile(ctx, owner, id))
 }
 
-// SweepFiles begins to delete files that no message has used within the settings' Files.Window, at once and every minute,
-// until ctx is done or the Hub is closed.
+// SweepFiles begins to delete files that no message has used within the settings' Files.Window, at once and then every
+// minute, or more often where that is shorter, until ctx is done or the Hub is closed.
 func (h *Hub) SweepFiles(ctx context.Context) {
 	h.inBackground(ctx, func(ctx context.Context) {
-		ticker := time.NewTicker(time.Minute)
-		defer ticker.Stop()
 		for ctx.Err() == nil {
+			pause := time.Minute
 			if a := h.Using(); a != nil {
 				h.sweepFiles(ctx, now().Add(-a.Files.Window))
+				pause = max(min(pause, a.Files.Window), time.Second)
 			}
-			select {
-			case <-ticker.C:
-			case <-ctx.Done():
-			}
+			recorder.Pause(ctx, pause)
 		}
 	})
 }
@@ -335,8 +334,8 @@ func (c *Conversation) filesOf(t *turn) (files map[string][]byte, err error) {
 		}
 	}
 	add(t.question.Parts, false)
-	for i := len(t.history) - 1; i >= 0; i-- {
-		add(t.history[i].Parts, true)
+	for _, turn := range slices.Backward(t.history) {
+		add(turn.Parts, true)
 	}
 	return files, err
 }
@@ -373,6 +372,11 @@ type FilesInfo struct {
 	MaxSize       int64    `json:"max_size" doc:"The largest file, in bytes."`
 	MaxPerMessage int      `json:"max_per_message" doc:"How many files a question may have."`
 	Types         []string `json:"types" doc:"The media types that are accepted."`
+}
+
+// Doc describes what a client has to know.
+func (FilesInfo) Doc() string {
+	return "Which images and files questions may have. Absent where they may have none."
 }
 
 // FilesInfo returns what the client has to know; nil where its questions may have no files. Types that no provider takes

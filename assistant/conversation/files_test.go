@@ -150,7 +150,7 @@ func TestUnsupportedFiles(t *testing.T) {
 		w, m := newFilesWorld(t, newEyes())
 		defer w.c.Close()
 		w.askWith(m, "What?", w.upload("a"))
-		blind := conversation.New(w.hub, conversation.Config{Provider: assistanttest.Model(newEyes().Model), Files: conversation.Files{On: true}})
+		blind := conversation.New(w.hub, conversation.Config{Provider: newEyes().Model, Files: conversation.Files{On: true}})
 		w.hub.Use(blind)
 		unused := w.upload("b")
 		if got := w.askWith(m, "And this?", unused); got != "content_unsupported" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/draw"
 	"image/gif"
 	"image/jpeg"
@@ -82,7 +83,9 @@ func (c Config) configOf(kind string, data []byte) (image.Config, error) {
 	if limit <= 0 {
 		limit = defaultMaxPixels
 	}
-	if isProgressive(data) { // of which the decoder keeps all coefficients, 16 bytes for each pixel
+	// Of a progressive JPEG the decoder keeps all coefficients; deep colours take 8 bytes for each pixel, not 4.
+	isDeep := config.ColorModel == color.RGBA64Model || config.ColorModel == color.NRGBA64Model
+	if isDeep || isProgressive(data) {
 		limit /= 2
 	}
 	switch {

@@ -47,8 +47,8 @@ var (
 type Config struct {
 	// Types are those that are allowed. Default: Types.
 	Types []string
-	// MaxPixels is how many pixels an image may have, and twice how many a progressive JPEG may. It is what bounds memory:
-	// decoding takes up to 8 bytes for each. Default: 25,000,000.
+	// MaxPixels is how many pixels an image may have; a progressive JPEG, and an image of 16 bits a channel, may have half as
+	// many. It is what bounds memory: decoding takes some 6 bytes for each. Default: 25,000,000.
 	MaxPixels int
 	// MaxSide is how long the longer side of an image may be, in pixels: a longer one is scaled down. Default: 2048.
 	MaxSide int

@@ -23,7 +23,7 @@ func (s *Session) followList(e wire.Envelope) error {
 		}
 		s.list = list
 	}
-	s.reply(e, msgSubscribed.With(SubscribedPayload{}))
+	s.reply(e, msgSubscribed.With(SubscribedPayload{Files: s.settings().FilesInfo(s.peer)}))
 	return nil
 }
 

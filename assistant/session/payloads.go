@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
+	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 )
 
 // StreamingPayload is the payload of streaming and reasoning.
@@ -233,6 +234,8 @@ type SubscribedPayload struct {
 	Seq       uint64  `json:"seq" doc:"The last event so far."`
 	Recovered bool    `json:"recovered" doc:"True when the missed events follow; otherwise one snapshot follows."`
 	Streaming *string `json:"streaming" required:"false" doc:"The id of the running answer. Null and absent: there is none."`
+	// Files is a client's to know before it offers to attach some.
+	Files *conversation.FilesInfo `json:"files,omitempty"`
 }
 
 // SnapshotPayload is the payload of snapshot: the conversation as it is at the frame's seq.

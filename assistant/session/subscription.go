@@ -108,7 +108,7 @@ func (s *Session) beginLocked(sub *subscription, p conversation.Position, e wire
 func (s *Session) beginsAt(sub *subscription, p conversation.Position) []wire.Frame {
 	sub.ready = slices.DeleteFunc(sub.ready, func(e assistant.Event) bool { return e.Seq != 0 })
 	sub.catchUpTo, sub.streaming = p.Last, p.Running != ""
-	subscribed := SubscribedPayload{Epoch: p.Epoch, Seq: p.Last, Recovered: p.Recovered}
+	subscribed := SubscribedPayload{Epoch: p.Epoch, Seq: p.Last, Recovered: p.Recovered, Files: s.settings().FilesInfo(s.peer)}
 	if p.Running != "" {
 		subscribed.Streaming = &p.Running
 	}

@@ -65,8 +65,15 @@ func checkWhole(d *caddyfile.Dispenser, h *Handler, state map[string]any) error 
 	if len(h.ProvidersRaw) == 0 {
 		return d.Errf("assistant: %v", errNoProvider)
 	}
-	whole := *h
-	if err := whole.SetDefaults(); err != nil {
+	var whole Handler // a copy, into which the defaults go
+	config, err := json.Marshal(h)
+	if err == nil {
+		err = json.Unmarshal(config, &whole)
+	}
+	if err == nil {
+		err = whole.SetDefaults()
+	}
+	if err != nil {
 		return d.Errf("assistant: %v", err)
 	}
 	const key = "assistant"

@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,8 +45,8 @@ type Files struct {
 	// Default: png jpeg webp gif pdf text markdown csv json
 	Types []string `json:"types,omitempty"`
 
-	// How many pixels an image may have; a progressive JPEG may have half as many. Decoding takes up to 10 bytes for each,
-	// for two images at once. Default: 25000000
+	// How many pixels an image may have; a progressive JPEG, and an image of 16 bits a channel, may have half as many.
+	// Decoding takes some 6 bytes for each, for two images at once. Default: 25000000
 	MaxPixels int `json:"max_pixels,omitempty"`
 
 	// How long the longer side of an image may be, in pixels; a longer one is scaled down. Default: 2048
@@ -245,10 +244,14 @@ func answerJSON(w http.ResponseWriter, status int, body any) error {
 }
 
 // uploads holds one for each upload that is in memory in this process.
-var uploads = make(chan struct{}, 32)
+var uploads = make(chan struct{}, 16)
 
-// uploadTime is how long the body of an upload may take.
-const uploadTime = 2 * time.Minute
+const (
+	// uploadPatience is how long an upload waits for a place among them.
+	uploadPatience = 10 * time.Second
+	// uploadTime is how long the body of an upload may take.
+	uploadTime = 2 * time.Minute
+)
 
 // uploaded answers an upload.
 type uploaded struct {
@@ -272,8 +275,10 @@ func (h *Handler) uploadFile(w http.ResponseWriter, r *http.Request, peer assist
 	select {
 	case uploads <- struct{}{}:
 		defer func() { <-uploads }()
-	default:
+	case <-time.After(uploadPatience):
 		return assistant.Refuse(assistant.ReasonBusy)
+	case <-r.Context().Done():
+		return context.Cause(r.Context())
 	}
 	start := time.Now()
 	data, err := h.body(w, r)
@@ -311,20 +316,41 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if control.SetReadDeadline(time.Now().Add(uploadTime)) == nil {
 		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	}
-	limit := h.assistant.Files.MaxSize
-	var data bytes.Buffer
-	if r.ContentLength > 0 {
-		data.Grow(int(r.ContentLength) + bytes.MinRead)
+	if r.ContentLength >= 0 {
+		data := make([]byte, r.ContentLength)
+		if n, err := io.ReadFull(r.Body, data); err != nil {
+			return data[:n], errLeft
+		}
+		return data, nil
 	}
-	_, err := data.ReadFrom(io.LimitReader(r.Body, limit+1))
-	switch {
-	case err != nil:
-		return data.Bytes(), assistant.Refuse(assistant.ReasonFileInvalid) // the client has gone, mostly
-	case int64(data.Len()) > limit:
-		return data.Bytes(), assistant.Refuse(assistant.ReasonFileTooLarge)
+	// In pieces: a buffer that grows would take up to three times the size.
+	var pieces [][]byte
+	for left := h.assistant.Files.MaxSize + 1; left > 0; {
+		piece := make([]byte, min(left, assistant.FilePiece))
+		n, err := fill(r.Body, piece)
+		pieces = append(pieces, piece[:n])
+		switch left -= int64(n); {
+		case err == io.EOF && left > 0: //nolint:errorlint // wrapped, it is another error
+			return slices.Concat(pieces...), nil
+		case err != nil && left > 0:
+			return nil, errLeft
+		}
 	}
-	return data.Bytes(), nil
+	return nil, assistant.Refuse(assistant.ReasonFileTooLarge)
 }
+
+// fill is io.ReadFull whose error is the reader's: of a body, that it has ended, or was cut.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	return n, err
+}
+
+// errLeft says that a body has ended before its time: the client has gone, mostly.
+var errLeft = assistant.Refuse(assistant.ReasonFileInvalid)
 
 // sendFile answers with a file. Of one that is not there, and of another user's, nothing but that is said.
 func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, peer assistant.Peer, id string) error {

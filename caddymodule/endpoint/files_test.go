@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -137,13 +138,13 @@ func TestUploads(t *testing.T) {
 		}
 	}
 	v.user = ""
-	if a := v.request(http.MethodPost, "files", strings.NewReader("text"), nil); a.StatusCode != 401 || a.reason() != "unauthorized" {
+	if a := v.request(http.MethodPost, "files", strings.NewReader("text"), nil); a.StatusCode != http.StatusUnauthorized || a.reason() != "unauthorized" {
 		t.Errorf("without a user: %d %q", a.StatusCode, a.reason())
 	}
 	v.user = "bob"
 	for n := range 31 {
 		a := v.request(http.MethodPost, "files", strings.NewReader(""), nil)
-		if isOver := n == 30; isOver != (a.StatusCode == 429 && a.reason() == "rate_limited" && a.Header.Get("Retry-After") != "") {
+		if isOver := n == 30; isOver != (a.StatusCode == http.StatusTooManyRequests && a.reason() == "rate_limited" && a.Header.Get("Retry-After") != "") {
 			t.Errorf("upload %d: %d %q", n, a.StatusCode, a.reason())
 		}
 	}
@@ -152,8 +153,26 @@ func TestUploads(t *testing.T) {
 			t.Errorf("%d uploads are %s, want %d", got, outcome, want)
 		}
 	}
-	if got := v.request(http.MethodPut, "files", nil, nil); got.StatusCode != 405 || got.Header.Get("Allow") != "POST, OPTIONS" {
+	if got := v.request(http.MethodPut, "files", nil, nil); got.StatusCode != http.StatusMethodNotAllowed || got.Header.Get("Allow") != "POST, OPTIONS" {
 		t.Errorf("PUT: %d, allowed %q", got.StatusCode, got.Header.Get("Allow"))
+	}
+}
+
+// TestUploadThatBreaksOff holds that nothing of a body that is cut is stored, with a length and without.
+func TestUploadThatBreaksOff(t *testing.T) {
+	v := filesSite(t, "files", "")
+	for _, head := range []string{"Content-Length: 100\r\n\r\nsome text", "Transfer-Encoding: chunked\r\n\r\n9\r\nsome text\r\n", "Transfer-Encoding: chunked\r\n\r\nff\r\nsome text"} {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", v.Port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(conn, "POST /ws/files?user=ann&name=a.txt HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s", v.Port, head)
+		_ = conn.(*net.TCPConn).CloseWrite()
+		answer, _ := io.ReadAll(conn)
+		_ = conn.Close()
+		if strings.Contains(string(answer), "201 Created") {
+			t.Errorf("%q is stored: %s", head, answer)
+		}
 	}
 }
 
@@ -169,7 +188,7 @@ func TestFilesOff(t *testing.T) {
 	v := filesSite(t, "files {\n anonymous\n quota 10\n}", "")
 	v.user = ""
 	u := v.upload("a.txt", []byte("some text"))
-	if a := v.request(http.MethodGet, "files/"+u.ID, nil, nil); a.StatusCode != 200 || string(a.body) != "some text" {
+	if a := v.request(http.MethodGet, "files/"+u.ID, nil, nil); a.StatusCode != http.StatusOK || string(a.body) != "some text" {
 		t.Errorf("an anonymous client's own file: %d %q", a.StatusCode, a.body)
 	}
 	if a := v.request(http.MethodPost, "files", strings.NewReader("more"), nil); a.reason() != "quota_exceeded" {
@@ -182,7 +201,7 @@ func TestFileOwners(t *testing.T) {
 	v := filesSite(t, "files {\n anonymous\n}", "")
 	file := v.upload("a.png", drawn(t, 4, 4))
 	missing := v.request(http.MethodGet, "files/"+assistant.NewID(), nil, nil)
-	if missing.StatusCode != 404 || missing.reason() != "file_unknown" {
+	if missing.StatusCode != http.StatusNotFound || missing.reason() != "file_unknown" {
 		t.Fatalf("a file that is missing: %d %s", missing.StatusCode, missing.body)
 	}
 	delete(missing.Header, "Date")
@@ -195,20 +214,20 @@ func TestFileOwners(t *testing.T) {
 				if method == http.MethodHead {
 					a.body = missing.body
 				}
-				if a.StatusCode != 404 || !bytes.Equal(a.body, missing.body) || fmt.Sprint(a.Header) != fmt.Sprint(missing.Header) {
+				if a.StatusCode != http.StatusNotFound || !bytes.Equal(a.body, missing.body) || fmt.Sprint(a.Header) != fmt.Sprint(missing.Header) {
 					t.Errorf("%s %s of %q: %d %v %s, want it like %v", method, id, user, a.StatusCode, a.Header, a.body, missing.Header)
 				}
 			}
 		}
 	}
 	v.user = "ann"
-	if a := v.request(http.MethodGet, "files/"+file.ID, nil, nil); a.StatusCode != 200 {
+	if a := v.request(http.MethodGet, "files/"+file.ID, nil, nil); a.StatusCode != http.StatusOK {
 		t.Errorf("the owner gets %d", a.StatusCode)
 	}
-	if a := v.request(http.MethodDelete, "files/"+file.ID, nil, nil); a.StatusCode != 204 {
+	if a := v.request(http.MethodDelete, "files/"+file.ID, nil, nil); a.StatusCode != http.StatusNoContent {
 		t.Errorf("the owner deletes: %d", a.StatusCode)
 	}
-	if a := v.request(http.MethodGet, "files/"+file.ID, nil, nil); a.StatusCode != 404 {
+	if a := v.request(http.MethodGet, "files/"+file.ID, nil, nil); a.StatusCode != http.StatusNotFound {
 		t.Errorf("what was deleted: %d", a.StatusCode)
 	}
 }

@@ -49,8 +49,8 @@ func (m *ChatMessage) UnmarshalJSON(data []byte) error {
 	}
 	m.Role = message.Role
 	var contents []struct{ Text string }
-	if len(message.Content) == 0 { // of an answer that only calls tools
-		return nil
+	if len(message.Content) == 0 {
+		return nil // of a message that calls tools
 	}
 	if message.Content[0] != '[' {
 		return json.Unmarshal(message.Content, &m.Content)

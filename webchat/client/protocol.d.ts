@@ -365,6 +365,16 @@ export interface FilePart {
   type: "file";
 }
 
+/** Which images and files questions may have. Absent where they may have none. */
+export interface FilesInfo {
+  /** How many files a question may have. */
+  max_per_message: number;
+  /** The largest file, in bytes. */
+  max_size: number;
+  /** The media types that are accepted. */
+  types: string[];
+}
+
 /** How the answer ended. Absent while it runs.
 
 - `stop`: the model was done
@@ -964,6 +974,7 @@ export interface SubscribedMessage {
 export interface SubscribedPayload {
   /** Names the numbering of seq. A restart begins a new one. Empty for the list of conversations. */
   epoch: string;
+  files?: FilesInfo;
   /** True when the missed events follow; otherwise one snapshot follows. */
   recovered: boolean;
   /** The last event so far. */

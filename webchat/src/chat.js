@@ -60,7 +60,7 @@ export class Chat {
     });
     listen(this.client);
     this.client.addEventListener('statechange', () => this.#stateChanged());
-    this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => this.#sidebar.receive(detail));
+    this.client.addEventListener('frame', (/** @type {CustomEvent} */ { detail }) => (this.#sidebar.receive(detail), this.#offerFiles(detail)));
     this.#sidebar = new Sidebar(key, { send: (frame) => this.client.send(frame), open: (id) => this.open(id, true), hasTabs: looks.isPage }, texts);
     const { search, list, none } = this.#sidebar;
     root.append(layout({ texts, search, list, none, ask: this.#suggested }, looks));
@@ -238,18 +238,17 @@ export class Chat {
     if (this.client.state === 'connected') {
       this.#forget('draining');
       this.#composer.connected();
-      this.#offerFiles();
       if (this.isKept) this.#sidebar.load();
     }
     this.#status.update();
     this.#composer.showButtons();
   }
 
-  // Once, if the server takes some.
-  async #offerFiles() {
-    if (this.#isOffered) return;
+  // Once, if the server takes some. To who is anonymous it says so with a conversation alone, so it is asked before.
+  async #offerFiles({ payload }) {
+    if (this.#isOffered || !(payload?.files || payload?.reason === 'unauthorized')) return;
     this.#isOffered = true;
-    const { files } = await this.client.limits();
+    const { files } = payload.files ? payload : await this.client.limits();
     if (files) this.#composer.files = new (await import('./attach.js')).Attach(this.#find, files, this.#actions.url, this.#texts, () => this.#composer.showButtons());
   }
 
