@@ -2,10 +2,12 @@ package endpoint
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/caddytest"
+	"github.com/caddyserver/caddy/v2"
 )
 
 // TestOneHandler: a block with two addresses, which Caddy makes two servers of, and one that two sites import, is one
@@ -90,5 +92,17 @@ func TestRename(t *testing.T) {
 	d.Send(`{"action":"list_conversations"}`)
 	if f := d.Until("conversations"); !strings.Contains(string(f.Payload), strings.TrimPrefix(topic, "conversation:")) {
 		t.Errorf("after the rename: %s", f.Payload)
+	}
+}
+
+// TestRenameWithoutPath renames a handler whose file is called after it: the same reload names the file.
+func TestRenameWithoutPath(t *testing.T) {
+	s, before := caddytest.NewSite(t), caddytest.Fresh()
+	s.MustLoad(caddytest.Handler("pieces 1", "name "+before+"\n store sqlite"))
+	hub := Running()[0].Hub()
+	file := filepath.Join(caddy.AppDataDir(), "assistant", before+".db")
+	s.MustLoad(caddytest.Handler("pieces 1", "name "+caddytest.Fresh()+"\n store sqlite "+file))
+	if Running()[0].Hub() != hub {
+		t.Error("the store is another one")
 	}
 }
