@@ -214,3 +214,20 @@ func TestChatWithFile(t *testing.T) {
 		t.Errorf("SVG: exit status %d, %s", status, notes)
 	}
 }
+
+// TestFilesForAnonymous: a visitor who is not signed in can attach files where the operator says so, before there is a
+// conversation, and is offered none elsewhere.
+func TestFilesForAnonymous(t *testing.T) {
+	page := openEcho(t, "files {\nanonymous\ntypes text\n}")
+	page.WaitFor(`$("#attach")?.checkVisibility()`)
+	drop(page, "drop", [3]string{"a.txt", "text/plain", "Hello"})
+	page.WaitFor(attachedStates + ` === "a.txt stored"`)
+	page.Click("#send")
+	page.WaitFor(answerDone + ` && ` + answerText + `.includes("Hello") && $(".attachments .file")`)
+
+	page = openEcho(t, "files")
+	ask(page, "apples")
+	if harness.Eval[bool](page, `Boolean($("#attach"))`) {
+		t.Error("files are offered to an anonymous visitor")
+	}
+}

@@ -84,10 +84,11 @@ export class Client extends EventTarget {
    * AssistantError. A stopped or cut answer is one, too, and one that waits for a decision: see finish_reason. It waits
    * for the connection.
    * @param options.replaces id of an earlier question: it goes, and everything after it
+   * @param options.parts its images and files, uploaded by HTTP before
    */
-  ask(content: string, options?: { replaces?: string }): Promise<Answer>;
+  ask(content: string, options?: { replaces?: string; parts?: { type: 'image' | 'file'; file_id: string }[] }): Promise<Answer>;
   /** Asks without waiting. The question's id; none: it could not be sent. */
-  post(content: string, options?: { replaces?: string }): string | undefined;
+  post(content: string, options?: { replaces?: string; parts?: { type: 'image' | 'file'; file_id: string }[] }): string | undefined;
   /** The answer to a question that was posted and is not answered yet; after `waiting`, its next end. */
   answerTo(id: string | undefined): Promise<Answer>;
   /** Drops the last answer and asks again. */
