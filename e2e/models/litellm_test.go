@@ -36,19 +36,7 @@ var litellmMocks = []probe{
 // TestLiteLLM asks LiteLLM's proxy, with aimock behind it and with its own mocks.
 func TestLiteLLM(t *testing.T) {
 	a := startAimock(t)
-	addr := harness.FreeAddr(t)
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(engines(t), "venv", "bin", "litellm")
-	cmd := exec.Command(program, "--config", "litellm.yaml", "--host", host, "--port", port)
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LITELLM_LOCAL_MODEL_COST_MAP=True",
-		"AIMOCK=" + a.url + "/v1", "AIMOCK_KEY=" + aimockKey, "DEAD=http://" + harness.FreeAddr(t) + "/v1",
-	}
-	harness.StartPeer(t, cmd, func(line string) bool { return strings.Contains(line, "Uvicorn running on") })
-	front := newFront(t, addr)
+	front := newFront(t, strings.TrimPrefix(startLiteLLM(t, a.url+"/v1"), "http://"))
 
 	s := server{name: "LiteLLM", version: pinned(t, "requirements.txt", "litellm"), key: litellmKey, ways: []way{
 		{title: "chat", prefix: "openai/", settings: "base_url " + front.URL + "/v1\napi_key KEY"},
@@ -63,6 +51,24 @@ func TestLiteLLM(t *testing.T) {
 	behind.who, behind.deaf = "the model behind it", []string{"Responses, asked for whole"}
 	s.watchers = []watcher{{who: "LiteLLM", watch: front.watch}, behind}
 	s.run(t)
+}
+
+// startLiteLLM runs LiteLLM's proxy in front of a model, and returns its URL.
+func startLiteLLM(t *testing.T, model string) string {
+	t.Helper()
+	addr := harness.FreeAddr(t)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(engines(t), "venv", "bin", "litellm")
+	cmd := exec.Command(program, "--config", "litellm.yaml", "--host", host, "--port", port)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LITELLM_LOCAL_MODEL_COST_MAP=True",
+		"AIMOCK=" + model, "AIMOCK_KEY=" + aimockKey, "DEAD=http://" + harness.FreeAddr(t) + "/v1",
+	}
+	harness.StartPeer(t, cmd, func(line string) bool { return strings.Contains(line, "Uvicorn running on") })
+	return "http://" + addr
 }
 
 // front passes everything on to a server, and knows which requests have been given up.
