@@ -44,7 +44,7 @@ http://b.example {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ""
+		var got string
 		if api, err := found.API("", test.channel); err != nil {
 			got = err.Error()
 		} else {
