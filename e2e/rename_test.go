@@ -21,6 +21,7 @@ func TestOneBlockOneStore(t *testing.T) {
 	})
 	c := harness.Start(t, "{\n http_port {$PORT}\n https_port {$TLS_PORT}\n local_certs\n skip_install_trust\n}\n"+
 		"http://localhost, https://localhost {\n bind 127.0.0.1\n"+stored+"}\n", "TLS_PORT="+port, "UPSTREAM="+upstream.URL)
+	c.WaitLog(t, func(e harness.Entry) bool { return e["msg"] == "certificate obtained successfully" })
 	_, plain, _ := net.SplitHostPort(c.Addr)
 	first := create(t, c.At("localhost:"+plain, false))
 	second := open(t, harness.Dial(t, c.At("localhost:"+port, true)), first.id)
