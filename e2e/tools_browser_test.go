@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
 	"github.com/chromedp/chromedp/kb"
@@ -82,6 +83,18 @@ func (s *toolScript) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		default:
 			s.heard <- frame
 		}
+	}
+}
+
+// hears returns the next request.
+func (s *toolScript) hears() toolFrame {
+	s.t.Helper()
+	select {
+	case frame := <-s.heard:
+		return frame
+	case <-time.After(harness.Patience):
+		s.t.Fatal("the page asks nothing")
+		panic("not reached")
 	}
 }
 
@@ -179,7 +192,7 @@ func TestToolDecisions(t *testing.T) {
 	a.WaitFor(`$(".fault").textContent === "This is not a JSON object." && $("textarea:not(#input)").ariaInvalid === "true" && $("textarea:not(#input)").matches(":focus")`)
 	a.Run(`$("textarea:not(#input)").value = '{"amount": "all"}'`)
 	a.Click(".call form .approve")
-	first := <-s.heard
+	first := s.hears()
 	if p := first.Payload; first.Action != "decide_tool_call" || p.CallID != "c1" || !strings.Contains(toolAnswer, p.MessageID) || p.Decision != "approve" || p.Arguments["amount"] != "all" {
 		t.Errorf("heard %+v", first)
 	}
@@ -192,7 +205,7 @@ func TestToolDecisions(t *testing.T) {
 	// The other tab decides while this one is at it.
 	a.Click(".change")
 	b.Click(".approve")
-	if got := <-s.heard; got.Payload.Decision != "approve" || got.Payload.Arguments != nil {
+	if got := s.hears(); got.Payload.Decision != "approve" || got.Payload.Arguments != nil {
 		t.Errorf("heard %+v", got)
 	}
 	s.happens("tool_call", toolAnswer+`,`+toolWrites+`,"state":"running",`+toolArguments)
@@ -203,7 +216,7 @@ func TestToolDecisions(t *testing.T) {
 	b.Click(".deny")
 	b.WaitFor(`$(".call form input")?.matches(":focus")`)
 	b.Press("Not now." + kb.Enter)
-	if got := <-s.heard; got.Payload.CallID != "c2" || got.Payload.Decision != "deny" || got.Payload.Reason != "Not now." {
+	if got := s.hears(); got.Payload.CallID != "c2" || got.Payload.Decision != "deny" || got.Payload.Reason != "Not now." {
 		t.Errorf("heard %+v", got)
 	}
 	s.happens("tool_call", toolAnswer+`,`+toolReads+`,"state":"denied","arguments":{}`)
@@ -249,14 +262,14 @@ func TestToolContinue(t *testing.T) {
 	page := harness.Open(t, c, toolPage)
 	page.WaitFor(toolStates + ` === "unknown" && $("[data-role=assistant] .note").textContent === "Interrupted"`)
 	page.Click(".continue")
-	request := <-s.heard
+	request := s.hears()
 	if request.Action != "continue_answer" || !strings.Contains(toolAnswer, request.Payload.MessageID) {
 		t.Errorf("heard %+v", request)
 	}
 	s.refuse(request, `{"detail":"Busy.","reason":"busy","retryable":true}`)
 	page.WaitFor(`$(".fault").textContent === "Busy."`)
 	page.Click(".continue")
-	<-s.heard
+	s.hears()
 	s.happens("streaming_start", toolAnswer+`,"content":"","model":"m","resumed":true`)
 	page.WaitFor(`!$(".continue") && $(".call").matches(":focus")`)
 	s.happens("tool_call", toolAnswer+`,`+toolReads+`,`+toolWaits+`,"arguments":{},"approval":{"editable":false,"may_remember":false,"expires_at":"2100-01-01T00:00:00Z"}`)
