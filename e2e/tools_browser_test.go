@@ -283,6 +283,20 @@ func TestToolContinue(t *testing.T) {
 	page.WaitFor(`$$(".turn").length === 2 && !$(".continue").checkVisibility()`)
 }
 
+// kill kills the server, and returns when it serves again and the pages are back.
+func kill(t *testing.T, c *harness.Caddy, pages ...*harness.Page) {
+	for _, page := range pages {
+		page.Expect("WebSocket connection") // to the server that is gone
+		page.Run(`$("assistant-chat").addEventListener("statechange", ({detail}) => detail.state === "reconnecting" && (window.isLost = true))`)
+	}
+	c.Kill(t)
+	for _, page := range pages {
+		page.WaitFor(`window.isLost`)
+		page.Run(`window.dispatchEvent(new Event("online"))`) // or it would wait
+		page.WaitFor(`$("#status").dataset.state === "connected"`)
+	}
+}
+
 // TestToolApproval: with a server as it is, a call is approved with other arguments in one tab while another shows it, over a
 // reload; denied after the server was killed; and made without asking where nobody has to approve it.
 func TestToolApproval(t *testing.T) {
@@ -311,16 +325,9 @@ func TestToolApproval(t *testing.T) {
 
 	b.Type("#input", "pay"+kb.Enter)
 	for _, page := range []*harness.Page{a, b} {
-		page.Expect("WebSocket connection") // to the server that is gone
 		page.WaitFor(toolStates + ` === "done,waiting"`)
-		page.Run(`$("assistant-chat").addEventListener("statechange", ({detail}) => detail.state === "reconnecting" && (window.isLost = true))`)
 	}
-	c.Kill(t)
-	for _, page := range []*harness.Page{a, b} {
-		page.WaitFor(`window.isLost`)
-		page.Run(`window.dispatchEvent(new Event("online"))`) // or it would wait
-		page.WaitFor(`$("#status").dataset.state === "connected"`)
-	}
+	kill(t, c, a, b)
 	a.Click(".deny")
 	a.WaitFor(`$(".call form input")?.matches(":focus")`)
 	a.Press("Too much." + kb.Enter)
