@@ -416,7 +416,7 @@ func (ps Parts) Cut() (cut Parts) {
 			}
 			switch c.State {
 			case CallRunning:
-				c.State = CallUnknown
+				c = c.Settled(CallUnknown)
 			case CallWaiting:
 				c = c.Settled(CallDenied)
 				undecided = append(undecided, ToolResultPart{CallID: c.CallID, Content: Undecided, IsError: true})

@@ -126,7 +126,11 @@ func (c *Conversation) stop(cmd assistant.Stop) (assistant.Receipt, error) {
 		return receipt, nil
 	}
 	if run := c.waiting(); run != "" && (cmd.Run == "" || cmd.Run == run) {
-		c.hub.Go(func() { _, _ = c.decide(c.hub.lasting(), ending(run, cmd.From, deniedByStop)) }) // or it has ended
+		c.hub.Go(func() {
+			if _, err := c.decide(c.hub.lasting(), ending(run, cmd.From, deniedByStop)); err != nil {
+				_, _ = c.stopHere(cmd) // a decision was faster, and it goes on; or it has ended
+			}
+		})
 		return assistant.Receipt{Run: run}, nil
 	}
 	if !c.runsElsewhere() { // it may be faster than what other nodes say

@@ -248,15 +248,18 @@ func (c *Conversation) waitingLocked() (m assistant.Message) {
 	return m
 }
 
-// Call returns a call of a tool in one of the last messages.
+// Call returns a call of a tool in one of the last messages, or in the running answer.
 func (c *Conversation) Call(messageID, callID string) (call assistant.ToolCallPart, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var parts assistant.Parts
 	i := view.IndexOf(c.view.Messages, messageID)
-	if i < 0 {
-		return call, false
+	switch {
+	case i >= 0:
+		parts = c.view.Messages[i].Parts
+	case c.view.Running != nil && c.view.Running.ID == messageID:
+		parts = c.partsLocked()
 	}
-	parts := c.view.Messages[i].Parts
 	if i = parts.CallIndex(callID); i < 0 {
 		return call, false
 	}
@@ -285,6 +288,7 @@ func (c *Conversation) settle(t *turn, d decision) (goesOn bool, err error) {
 	if err := c.readPrivate(t); err != nil {
 		return false, err
 	}
+	t.kept = resultsOf(answer.AllParts())
 	events, parts, err := t.decided(answer, d)
 	if err == nil && d.CallID == "" {
 		err = t.count() // it asks the model, as a question does
@@ -377,6 +381,7 @@ func (t *turn) decided(answer assistant.Message, d decision) (events []assistant
 		call = call.Settled(assistant.CallDenied)
 	case d.Result != nil && call.WaitingFor == assistant.WaitingForClient:
 		result = *d.Result
+		t.keep(&result)
 		call = call.Settled(assistant.CallDone)
 		if result.IsError {
 			call.State = assistant.CallFailed
@@ -426,7 +431,14 @@ func (t *turn) continued(answer assistant.Message) (events []assistant.Event, pa
 	if answer.Status == assistant.StatusComplete || answer.Status == assistant.StatusWaiting || len(parts) == 0 {
 		return nil, nil, none
 	}
-	switch parts[len(parts)-1].(type) {
+	last := parts[len(parts)-1]
+	for _, p := range slices.Backward(parts) { // behind a result is what it comes from
+		if _, isSource := p.(assistant.SourcePart); !isSource {
+			last = p
+			break
+		}
+	}
+	switch last.(type) {
 	case assistant.ToolCallPart, assistant.ToolResultPart:
 	default:
 		return nil, nil, none
@@ -434,7 +446,7 @@ func (t *turn) continued(answer assistant.Message) (events []assistant.Event, pa
 	t.open(t.asker)
 	for _, call := range parts.Calls(assistant.CallUnknown) {
 		if t.toolbox.byName[call.Name].Repeatable {
-			call.State = assistant.CallRunning
+			call = call.Settled(assistant.CallRunning)
 			parts = parts.With(call)
 			events = append(events, t.event(assistant.KindToolCall, assistant.ToolCall{Call: call}))
 		}

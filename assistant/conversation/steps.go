@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -277,7 +278,7 @@ func objectOf(arguments []byte) (json.RawMessage, error) {
 	}
 	object := jsontext.Value(bytes.Clone(arguments))
 	err := object.Compact(jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
-	if err != nil || object.Kind() != '{' || isDeep(object) {
+	if err != nil || object.Kind() != '{' || !isKept(object) {
 		return nil, errNoObject
 	}
 	return json.RawMessage(object), nil
@@ -287,14 +288,16 @@ func objectOf(arguments []byte) (json.RawMessage, error) {
 // conversation could not be read any more.
 const maxDepth = 64
 
-func isDeep(value []byte) bool {
-	decoder := jsontext.NewDecoder(bytes.NewReader(value))
-	for {
+// isKept reports whether JSON of others can be kept: it is valid, in UTF-8, without a name twice in an object and not too
+// deep. Encoders and stores refuse what is not.
+func isKept(value []byte) bool {
+	decoder := jsontext.NewDecoder(bytes.NewReader(value), jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
+	for n := 0; ; n++ {
 		switch _, err := decoder.ReadToken(); {
-		case err != nil:
+		case errors.Is(err, io.EOF):
+			return n > 0
+		case err != nil, decoder.StackDepth() > maxDepth:
 			return false
-		case decoder.StackDepth() > maxDepth:
-			return true
 		}
 	}
 }
@@ -322,7 +325,7 @@ func (c *Conversation) call(t *turn, o output) (waits bool, err error) {
 	calls := slices.DeleteFunc(c.parts().Calls(assistant.CallRunning), isProviders)
 	if len(calls) > 0 {
 		for r := range c.outcomes(t, calls) {
-			if r.call.Progress != nil {
+			if r.isProgress {
 				o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: r.call}))
 				o.shown()
 				continue
@@ -369,9 +372,11 @@ func (t *turn) addParts(parts []assistant.Part, show func(assistant.Event)) {
 		switch p := part.(type) {
 		case assistant.ToolCallPart:
 			p.CallID, p.Where = assistant.ToolName(p.CallID), assistant.WhereProvider
-			if p.CallID == "" || isDeep(p.Arguments) || len(p.Arguments) > maxArguments {
+			arguments, err := objectOf(p.Arguments)
+			if p.CallID == "" || err != nil || len(arguments) > maxArguments {
 				continue
 			}
+			p.Arguments = arguments
 			show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: p}))
 			if p.State != assistant.CallRunning {
 				t.calls++
@@ -408,6 +413,16 @@ func (t *turn) keep(r *assistant.ToolResultPart) {
 	}
 }
 
+// resultsOf is how long all results of an answer are, in bytes.
+func resultsOf(parts assistant.Parts) (n int) {
+	for _, p := range parts {
+		if r, ok := p.(assistant.ToolResultPart); ok {
+			n += len(r.Content) + len(r.Structured)
+		}
+	}
+	return n
+}
+
 // called counts a call that has ended.
 func (t *turn) called(call assistant.ToolCallPart, took time.Duration) {
 	t.calls++
@@ -420,11 +435,12 @@ func (t *turn) called(call assistant.ToolCallPart, took time.Duration) {
 
 // callOutcome is what came of a call.
 type callOutcome struct {
-	call    assistant.ToolCallPart
-	result  assistant.ToolResultPart
-	sources []assistant.SourcePart
-	state   string // of a call that waits for input
-	took    time.Duration
+	call       assistant.ToolCallPart
+	result     assistant.ToolResultPart
+	sources    []assistant.SourcePart
+	state      string // of a call that waits for input
+	isProgress bool   // the call is still being made
+	took       time.Duration
 }
 
 // outcomes makes calls, and returns what comes of them, the first that ends first.
@@ -469,11 +485,14 @@ func (r *teller) tell(p assistant.Progress) {
 	if r.hasEnded || time.Since(r.last) < progressEvery || math.IsNaN(p.Done+p.Total) || math.IsInf(p.Done+p.Total, 0) {
 		return
 	}
-	r.last = time.Now()
 	p.Text = readable(firstBytes(p.Text, maxProgress))
 	call := r.call
 	call.Progress = &p
-	r.to <- callOutcome{call: call}
+	select {
+	case r.to <- callOutcome{call: call, isProgress: true}:
+		r.last = time.Now()
+	default: // whoever shows it is busy, and the tool must not wait for that
+	}
 }
 
 // maxProgress is the longest text of a progress, in bytes.
@@ -535,7 +554,7 @@ func (t *turn) needs(call assistant.ToolCallPart, n assistant.Needs) (callOutcom
 	for i := range n.Inputs {
 		in := &n.Inputs[i]
 		in.ID, in.Message, in.URL = readable(in.ID), readable(in.Message), readable(in.URL)
-		if in.Schema != nil && (!json.Valid(in.Schema) || isDeep(in.Schema)) {
+		if in.Schema != nil && !isKept(in.Schema) {
 			return callOutcome{}, errors.New("it asks for input of which the schema is not valid")
 		}
 		size += len(in.ID) + len(in.Message) + len(in.URL) + len(in.Schema)
@@ -557,8 +576,12 @@ func readable(text string) string { return withoutNUL(strings.ToValidUTF8(text, 
 // makeCall calls the tool. A panic is an error, after which nothing is known.
 func (t *turn) makeCall(call assistant.Call) (result assistant.Result, err error) {
 	defer assistant.Catch(&err)
-	if _, isKnown := t.toolbox.byName[call.Name]; !isKnown || t.ctx.Err() != nil {
+	tool, isKnown := t.toolbox.byName[call.Name]
+	if !isKnown || t.ctx.Err() != nil {
 		return result, assistant.ErrNotCalled // the tool was there when the call was decided, and nobody had stopped the answer
+	}
+	if err := checkArguments(tool.Parameters, call.Arguments); err != nil { // a person may have changed them
+		return result, fmt.Errorf("%w: %w", assistant.ErrNotCalled, err)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.ctx, t.assistant.ToolTimeout, errTool)
 	defer cancel()
@@ -571,7 +594,7 @@ func resultPart(callID string, r assistant.Result) assistant.ToolResultPart {
 	if len(p.Content) > maxResult {
 		p.Content, p.Truncated = strings.ToValidUTF8(p.Content[:maxResult], ""), true
 	}
-	if len(p.Structured) > maxResult || !json.Valid(p.Structured) || isDeep(p.Structured) {
+	if len(p.Structured) > maxResult || !isKept(p.Structured) {
 		p.Truncated = p.Truncated || len(p.Structured) > maxResult
 		p.Structured = nil
 	}

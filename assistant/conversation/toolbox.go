@@ -85,8 +85,8 @@ func (t *turn) toolSource() assistant.Tools {
 // person has to agree to it. Only tools of the same server, which knows what it has returned, are left alone.
 func (b *toolbox) isTainted(parts assistant.Parts, tool assistant.Tool) bool {
 	return slices.ContainsFunc(parts, func(p assistant.Part) bool {
-		if c, ok := p.(assistant.ToolCallPart); ok && isProviders(c) {
-			return true // it has read what is on the web, or in files
+		if c, ok := p.(assistant.ToolCallPart); ok && (isProviders(c) || c.Where == assistant.WhereClient && c.State != assistant.CallDenied && tool.Where != assistant.WhereClient) {
+			return true // it has read what is on the web, or in files; or the page has, whatever its tool is called
 		}
 		r, ok := p.(assistant.ToolResultPart)
 		if !ok {
@@ -133,6 +133,9 @@ func checkArguments(parameters, arguments json.RawMessage) error {
 func (c *Conversation) checkArguments(ctx context.Context, d decision) (err error) {
 	defer assistant.Catch(&err)
 	if d.Arguments != nil {
+		if len(d.Arguments) > maxArguments {
+			return &assistant.ArgumentsError{Problem: "they are longer than 64 KiB"}
+		}
 		if _, err := objectOf(d.Arguments); err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 // convert returns the server's result as ours.
 func (s *Source) convert(a attempt, theirs *sdk.CallToolResult) (assistant.Result, error) {
 	if theirs.NeedsInput() {
-		return needs(a.call, theirs)
+		return s.needs(a, theirs)
 	}
 	result := assistant.Result{IsError: theirs.IsError}
 	var texts []string
@@ -26,6 +26,7 @@ func (s *Source) convert(a attempt, theirs *sdk.CallToolResult) (assistant.Resul
 		text, source := describe(content)
 		texts = append(texts, text)
 		if source != nil {
+			source.URL, source.Title = s.redact(a.line, source.URL), s.redact(a.line, source.Title)
 			source.SourceID = fmt.Sprintf("%s_%d", a.call.ID, len(result.Sources)+1)
 			result.Sources = append(result.Sources, *source)
 		}
@@ -107,7 +108,7 @@ func (s *Source) answered(a attempt, answer *jsonrpc.Error) (assistant.Result, e
 
 // needs returns what the server asks before the call can end. It is text: no link is opened, and no form is shown but
 // of what the schema says.
-func needs(c assistant.Call, theirs *sdk.CallToolResult) (assistant.Result, error) {
+func (s *Source) needs(a attempt, theirs *sdk.CallToolResult) (assistant.Result, error) {
 	if len(theirs.InputRequests) == 0 {
 		return assistant.Result{}, fmt.Errorf("%w: the server is busy", assistant.ErrNotCalled)
 	}
@@ -117,13 +118,13 @@ func needs(c assistant.Call, theirs *sdk.CallToolResult) (assistant.Result, erro
 		if !ok {
 			return assistant.Result{IsError: true, Text: "the tool asked for something that is not offered"}, nil
 		}
-		input := assistant.Input{ID: id, Message: elicit.Message, URL: elicit.URL}
+		input := assistant.Input{ID: id, Message: s.redact(a.line, elicit.Message), URL: s.redact(a.line, elicit.URL)}
 		if elicit.RequestedSchema != nil && elicit.URL == "" {
 			schema, err := json.Marshal(elicit.RequestedSchema)
 			if err != nil {
-				return assistant.Result{}, fmt.Errorf("call %s: schema of an input: %w", c.ID, err)
+				return assistant.Result{}, fmt.Errorf("call %s: schema of an input: %w", a.call.ID, err)
 			}
-			input.Schema = schema
+			input.Schema = json.RawMessage(s.redact(a.line, string(schema)))
 		}
 		out.Inputs = append(out.Inputs, input)
 	}

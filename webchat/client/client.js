@@ -172,9 +172,9 @@ export class Client extends EventTarget {
     return this.#requestHere('decide_tool_call', decision);
   }
 
-  /** Tells what came of a call of a tool of the page. @param {SubmitToolResultPayload} result */
-  submitResult(result) {
-    return this.#requestHere('submit_tool_result', result);
+  /** Tells what came of a call of a tool of the page. @param {SubmitToolResultPayload} result @param {string} [conversation] */
+  submitResult(result, conversation = this.conversationId) {
+    return this.#requestHere('submit_tool_result', result, conversation);
   }
 
   /** Answers what a tool asks. @param {SubmitToolInputPayload} input */
@@ -187,8 +187,8 @@ export class Client extends EventTarget {
     return this.#requestHere('continue_answer', { message_id });
   }
 
-  #requestHere(action, payload) {
-    return this.#request({ action, payload, topic: `conversation:${this.conversationId}` });
+  #requestHere(action, payload, id = this.conversationId) {
+    return this.#request({ action, payload, topic: `conversation:${id}` });
   }
 
   /** What the server allows, as far as it says so; asked by HTTP. */

@@ -98,7 +98,7 @@ export class Client extends EventTarget {
   /** Decides about a call that waits. The first decision counts: a later one is rejected as `not_waiting`. */
   decide(decision: DecideToolCallPayload): Promise<ToolCallPayload>;
   /** Tells what came of a call that waits for the client. Calls of `tools` are told by themselves. */
-  submitResult(result: SubmitToolResultPayload): Promise<ToolCallPayload>;
+  submitResult(result: SubmitToolResultPayload, conversationId?: string): Promise<ToolCallPayload>;
   /** Answers what a tool asks whose call waits for input. */
   submitInput(input: SubmitToolInputPayload): Promise<ToolCallPayload>;
   /** Lets the last answer go on, which ended early and with a call. A call that may have been made is not made again. */

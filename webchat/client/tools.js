@@ -4,18 +4,21 @@
 /** @import { KnownCall, PageTool, SubmitToolResultPayload } from './types.d.ts' */
 
 const maxContent = 65_536; // characters
+const pause = 500; // milliseconds, before a result is told again
+const maxStructured = 262_144; // of its JSON
 
-/** The calls under way. */
+/** The calls under way, by the ids of their answers and their own. */
 const running = new Set();
+const keyOf = (message_id, { call_id }) => `${message_id} ${call_id}`;
 
 /** @param {Client} client @param {string} name @returns {PageTool | undefined} */
 export function toolOf(client, name) {
   return client.tools.find((tool) => tool.name === name);
 }
 
-/** @param {KnownCall} call */
-export function isRunning({ call_id }) {
-  return running.has(call_id);
+/** @param {string} message_id @param {KnownCall} call */
+export function isRunning(message_id, call) {
+  return running.has(keyOf(message_id, call));
 }
 
 /**
@@ -23,13 +26,14 @@ export function isRunning({ call_id }) {
  * @param {Client} client @param {string} message_id @param {KnownCall} call
  */
 export async function run(client, message_id, call) {
-  if (isRunning(call)) return;
+  if (isRunning(message_id, call)) return;
   const { call_id } = call;
-  running.add(call_id);
+  const { conversationId } = client; // the reader may open another one meanwhile
+  running.add(keyOf(message_id, call));
   try {
-    await submit(client, { message_id, call_id, ...(await outcome(client, call)) });
+    await submit(client, { message_id, call_id, ...(await outcome(client, call)) }, conversationId);
   } finally {
-    running.delete(call_id);
+    running.delete(keyOf(message_id, call));
   }
 }
 
@@ -48,24 +52,27 @@ async function outcome(client, { name, arguments: values = {} }) {
 function asResult(value) {
   if (typeof value === 'string') return { content: cut(value) };
   if (value === undefined) return { content: 'done' };
-  if (!Array.isArray(value?.content)) return { content: cut(JSON.stringify(value)), structured: value };
+  if (!Array.isArray(value?.content)) return { content: cut(JSON.stringify(value)), ...structured(value) };
   const texts = value.content.map(({ type, text }) => (type === 'text' ? text : `[${type}: left out]`));
-  return { content: cut(texts.join('\n')), ...(value.structuredContent && { structured: value.structuredContent }), ...(value.isError && { is_error: true }) };
+  return { content: cut(texts.join('\n')), ...(value.structuredContent && structured(value.structuredContent)), ...(value.isError && { is_error: true }) };
 }
 
-const cut = (text) => text.slice(0, maxContent);
+// Half a character is none.
+const cut = (text) => text.slice(0, maxContent).replace(/[\uD800-\uDBFF]$/, '');
 
-/** Also after a cut; where somebody else was first, that is all right. @param {Client} client @param {SubmitToolResultPayload} result */
-async function submit(client, result) {
+const structured = (value) => (JSON.stringify(value).length > maxStructured ? {} : { structured: value });
+
+/** Also after a cut; where somebody else was first, that is all right. @param {Client} client @param {SubmitToolResultPayload} result @param {string} [conversation] */
+async function submit(client, result, conversation) {
   for (;;) {
     try {
-      return await client.submitResult(result);
+      return await client.submitResult(result, conversation);
     } catch (/** @type {any} */ error) {
-      if (error.reason !== 'connection_lost') {
+      if (!error.retryable && error.reason !== 'disconnected') {
         if (error.reason !== 'not_waiting') reportError(error);
         return;
       }
-      await connected(client);
+      await Promise.all([connected(client), new Promise((resolve) => setTimeout(resolve, error.retryAfter ?? pause))]);
     }
   }
 }

@@ -94,7 +94,7 @@ export class Card {
   // Whoever is deciding keeps what was typed, and the keyboard's place when somebody else has decided.
   /** @param {KnownCall} call */
   #showDecision(call) {
-    const isWaiting = call.state === 'waiting' && !(call.waiting_for === 'client' && isRunning(call));
+    const isWaiting = call.state === 'waiting' && !(call.waiting_for === 'client' && isRunning(this.#messageID, call));
     if (isWaiting && !this.#decision) {
       this.#decision = this.#ask(call);
       this.#body.after(this.#decision.element);

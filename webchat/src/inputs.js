@@ -32,7 +32,7 @@ export class Inputs extends Reply {
       this.#answers.push(() => [id, { action: 'accept' }]);
       return [question, this.#link(url)];
     }
-    const fields = fieldsOf(schema, this.texts);
+    const fields = safeFieldsOf(schema, this.texts);
     this.#answers.push(() => [id, { action: 'accept', content: Object.fromEntries(fields.map(({ name, value }) => [name, value()]).filter(([, value]) => value !== undefined)) }]);
     return [question, ...fields.flatMap(({ label, field }) => [label, field])];
   }
@@ -57,6 +57,16 @@ export class Inputs extends Reply {
 }
 
 let count = 0; // of fields, for their ids
+
+/** None of a schema that is none: then it can still be declined. @param {any} schema @param {Texts} texts */
+function safeFieldsOf(schema, texts) {
+  try {
+    return fieldsOf(schema, texts);
+  } catch (error) {
+    reportError(error);
+    return [];
+  }
+}
 
 /** The fields of a flat object, as the Model Context Protocol allows them. @param {any} schema @param {Texts} texts */
 function fieldsOf(schema, texts) {
