@@ -310,7 +310,8 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// TestLargest holds what the largest images that are allowed cost in memory.
+// TestLargest holds what the largest images that are allowed cost in memory. The race detector empties pools
+// at random, so the bound leaves room for a buffer that is made twice.
 func TestLargest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -326,7 +327,7 @@ func TestLargest(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		took := (after.TotalAlloc - before.TotalAlloc) >> 20
 		t.Logf("%s in %d bytes: %d MiB, %v", what, len(data), took, time.Since(start).Round(time.Millisecond))
-		if err != nil || took > 160 {
+		if err != nil || took > 200 {
 			t.Errorf("%s: %d MiB: %v", what, took, err)
 		}
 	}
