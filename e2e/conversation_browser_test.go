@@ -215,7 +215,7 @@ func TestConversationUnknownPart(t *testing.T) {
 	const (
 		question = `{"message_id":"11111111-1111-4111-8111-111111111111","role":"user","content":"Where?","status":"complete","created_at":"2000-01-01T00:00:00Z"}`
 		answer   = `{"message_id":"22222222-2222-4222-8222-222222222222","role":"assistant","content":"There.","parts":[{"type":"text","text":"There."},` +
-			`{"type":"source","source_id":"1"},{"type":"source","source_id":"2"}],"status":"complete","created_at":"2000-01-01T00:00:00Z"}`
+			`{"type":"hologram","id":"1"},{"type":"hologram","id":"2"}],"status":"complete","created_at":"2000-01-01T00:00:00Z"}`
 		id = "00000000-0000-4000-8000-000000000000"
 	)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -245,6 +245,7 @@ func TestConversationUnknownPart(t *testing.T) {
 	t.Cleanup(server.Close)
 	c := harness.Start(t, harness.Site("reverse_proxy /ws/* {$UPSTREAM}\n"+chatPage), "UPSTREAM="+server.URL)
 	page := harness.Open(t, c, "/assistants/#"+id)
+	page.Undocumented()
 	page.WaitFor(answerText + ` === "There." && $("[data-role=assistant] .notice")?.textContent === "There is something this page cannot show."`)
 	if n := harness.Eval[int](page, `$$(".notice").length`); n != 1 {
 		t.Errorf("the page says so %d times, want once", n)

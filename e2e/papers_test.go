@@ -220,7 +220,9 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n provider demo\n store memory\n user ann\n files\n}"))
 	folder := t.TempDir()
+	write(t, folder, "cat.png", string(photo(t, 4, 4)))
 	v := create(t, c)
 	ran := map[string]int{}
 	for _, line := range commands(t) {
@@ -237,10 +239,12 @@ func TestCommands(t *testing.T) {
 			ran["make"]++
 			continue
 		}
-		script := strings.NewReplacer(
+		script := strings.Replace(line, "curl ", "curl --fail-with-body ", 1)
+		script = strings.NewReplacer(
+			"https://chat.example.com/", files.URL("/"),
 			"wss://chat.example.com/ws/assistants/", "ws://"+c.Addr+"/signed/",
 			"assistants.db", filepath.Join(c.Home, "chat", "chat.db"),
-		).Replace(line)
+		).Replace(script)
 		if strings.Contains(script, "--url") {
 			script += " --user ann:hiccup"
 			script = strings.Replace(script, " --user ann ", " ", 1)

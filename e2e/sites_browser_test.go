@@ -87,7 +87,11 @@ func TestDocumentOfItsSite(t *testing.T) {
 		}
 	}
 	file := filepath.Join(c.Home, "Caddyfile")
-	if got := succeeds(t, c, "asyncapi", "--config", file, "--adapter", "caddyfile"); got != own {
+	first := own
+	if third < c.Addr { // Caddy sorts its servers by their addresses
+		first = both
+	}
+	if got := succeeds(t, c, "asyncapi", "--config", file, "--adapter", "caddyfile"); got != first {
 		t.Errorf("the command prints another document than the first site serves:\n%.300s", got)
 	}
 
