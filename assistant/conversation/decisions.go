@@ -377,8 +377,7 @@ func (t *turn) decided(answer assistant.Message, d decision) (events []assistant
 	result := assistant.ToolResultPart{}
 	switch {
 	case d.Denied != "":
-		result = assistant.ToolResultPart{CallID: call.CallID, Content: d.Denied, IsError: true}
-		call = call.Settled(assistant.CallDenied)
+		result, call = noResult(call.CallID, d.Denied), call.Settled(assistant.CallDenied)
 	case d.Result != nil && call.WaitingFor == assistant.WaitingForClient:
 		result = *d.Result
 		t.keep(&result)
@@ -400,27 +399,18 @@ func (t *turn) decided(answer assistant.Message, d decision) (events []assistant
 	default:
 		return nil, nil, d.refusal()
 	}
-	events, parts = t.settled(parts, call, result)
+	events, parts = settled(d.MessageID, parts, call, result)
 	return events, parts, nil
 }
 
 // settled is a call that has been decided, with its result where that ends it.
-func (t *turn) settled(parts assistant.Parts, call assistant.ToolCallPart, result assistant.ToolResultPart) ([]assistant.Event, assistant.Parts) {
-	events, parts := []assistant.Event{t.event(assistant.KindToolCall, assistant.ToolCall{Call: call})}, parts.With(call)
+func settled(run string, parts assistant.Parts, call assistant.ToolCallPart, result assistant.ToolResultPart) ([]assistant.Event, assistant.Parts) {
+	events, parts := []assistant.Event{{Kind: assistant.KindToolCall, Run: run, Body: assistant.ToolCall{Call: call}}}, parts.With(call)
 	if result.CallID != "" {
-		events, parts = append(events, t.event(assistant.KindToolResult, assistant.ToolResult{Result: result})), parts.With(result)
+		events = append(events, assistant.Event{Kind: assistant.KindToolResult, Run: run, Body: assistant.ToolResult{Result: result}})
+		parts = parts.With(result)
 	}
 	return events, parts
-}
-
-// denied is a call that is not made.
-func denied(parts assistant.Parts, run string, call assistant.ToolCallPart, why string) ([]assistant.Event, assistant.Parts) {
-	call = call.Settled(assistant.CallDenied)
-	result := assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true}
-	return []assistant.Event{
-		{Kind: assistant.KindToolCall, Run: run, Body: assistant.ToolCall{Call: call}},
-		{Kind: assistant.KindToolResult, Run: run, Body: assistant.ToolResult{Result: result}},
-	}, parts.With(call).With(result)
 }
 
 // continued lets an answer go on that was cut after a call. What is not known to have been done is made again only if
@@ -486,7 +476,7 @@ func (c *Conversation) endWaiting(answer assistant.Message, from assistant.Reque
 	var events []assistant.Event
 	for _, call := range parts.Calls(assistant.CallWaiting) {
 		var more []assistant.Event
-		more, parts = denied(parts, answer.ID, call, why)
+		more, parts = settled(answer.ID, parts, call.Settled(assistant.CallDenied), noResult(call.CallID, why))
 		events = append(events, more...)
 	}
 	source := assistant.Source{Provider: answer.Provider, Model: answer.Model}

@@ -199,7 +199,7 @@ func (c *Conversation) accept(t *turn, o output) error {
 		o.show(t.event(assistant.KindToolCall, assistant.ToolCall{Call: call}))
 		parts = parts.With(call)
 		if why != "" {
-			refused = append(refused, assistant.ToolResultPart{CallID: call.CallID, Content: why, IsError: true})
+			refused = append(refused, noResult(call.CallID, why))
 			t.called(call, 0)
 		}
 	}
@@ -222,7 +222,7 @@ func stored(err error) error {
 func (c *Conversation) goOn(t *turn) bool {
 	parts := c.parts()
 	w := t.assistant.Window()
-	used, within := t.meter.Next(t.usage, t.need()+w.Tokens(t.history)+w.Tokens([]assistant.Turn{{Parts: parts, Content: parts.Text()}}))
+	used, within := t.meter.Next(t.usage, t.need()+w.Tokens(t.history)+w.TokensOf(parts.Text(), parts))
 	t.usage, t.spent = nil, t.spent.Plus(used)
 	return within
 }
@@ -239,6 +239,7 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 	if arguments != nil {
 		call.Arguments = arguments
 	}
+	isTainted := t.toolbox.isTainted(parts, tool)
 	switch {
 	case n >= maxCalls:
 		return call, "This was not called: there were too many calls at once."
@@ -250,10 +251,10 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 		return call, "This was called before with the same arguments."
 	case tool.Where == assistant.WhereClient:
 		return t.waiting(call, assistant.WaitingForClient), ""
-	case (!tool.Approve || t.private.Has(tool)) && !t.toolbox.isTainted(parts, tool):
+	case (!tool.Approve || t.private.Has(tool)) && !isTainted:
 		call.State = assistant.CallRunning
 	case t.toolbox.canDecide:
-		call.MayRemember = !t.toolbox.isTainted(parts, tool)
+		call.MayRemember = !isTainted
 		return t.waiting(call, assistant.WaitingForApproval), ""
 	default:
 		call.State = assistant.CallDenied
@@ -409,7 +410,7 @@ func (t *turn) noteOutcome(o callOutcome) {
 // keep bounds what is kept of all results of an answer.
 func (t *turn) keep(r *assistant.ToolResultPart) {
 	if t.kept += len(r.Content) + len(r.Structured); t.kept > maxResults {
-		r.Content, r.Structured, r.Truncated = strings.ToValidUTF8(r.Content[:min(len(r.Content), 1<<10)], ""), nil, true
+		r.Content, r.Structured, r.Truncated = firstBytes(r.Content, 1<<10), nil, true
 	}
 }
 
@@ -498,6 +499,7 @@ func (r *teller) tell(p assistant.Progress) {
 // maxProgress is the longest text of a progress, in bytes.
 const maxProgress = 500
 
+// firstBytes returns the start of a text, of at most n bytes and with no half character at its end.
 func firstBytes(text string, n int) string { return strings.ToValidUTF8(text[:min(len(text), n)], "") }
 
 func (r *teller) end() {
@@ -536,10 +538,10 @@ func (c *Conversation) outcome(t *turn, peer assistant.Peer, call assistant.Tool
 		o.call.State = assistant.CallFailed
 	case errors.Is(err, assistant.ErrNotCalled):
 		o.call.State = assistant.CallFailed
-		o.result = assistant.ToolResultPart{CallID: call.CallID, Content: "The tool could not be called.", IsError: true}
+		o.result = noResult(call.CallID, "The tool could not be called.")
 	default:
 		o.call.State = assistant.CallUnknown
-		o.result = assistant.ToolResultPart{CallID: call.CallID, Content: assistant.OutcomeUnknown, IsError: true}
+		o.result = noResult(call.CallID, assistant.OutcomeUnknown)
 	}
 	if err != nil {
 		t.assistant.Logger.Warn("call of a tool failed", zap.String("message_id", t.id), zap.String("tool", call.Name), zap.String("call_id", call.CallID),
@@ -588,11 +590,16 @@ func (t *turn) makeCall(call assistant.Call) (result assistant.Result, err error
 	return t.toolSource().Call(ctx, call)
 }
 
+// noResult tells the model why a call has returned nothing.
+func noResult(callID, why string) assistant.ToolResultPart {
+	return assistant.ToolResultPart{CallID: callID, Content: why, IsError: true}
+}
+
 // resultPart is a result as it is stored.
 func resultPart(callID string, r assistant.Result) assistant.ToolResultPart {
 	p := assistant.ToolResultPart{CallID: callID, Content: readable(r.Text), Structured: r.Structured, IsError: r.IsError}
 	if len(p.Content) > maxResult {
-		p.Content, p.Truncated = strings.ToValidUTF8(p.Content[:maxResult], ""), true
+		p.Content, p.Truncated = firstBytes(p.Content, maxResult), true
 	}
 	if len(p.Structured) > maxResult || !isKept(p.Structured) {
 		p.Truncated = p.Truncated || len(p.Structured) > maxResult
