@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -27,13 +26,7 @@ type decision struct {
 	Result  *assistant.ToolResultPart        `json:"result,omitempty"`  // of a call that the client has made
 	Answers map[string]assistant.InputAnswer `json:"answers,omitempty"` // to what a tool asks
 
-	From         assistant.RequestKey `json:"from,omitzero"`
-	Instructions string               `json:"instructions,omitempty"`
-	User         string               `json:"user,omitempty"`
-	ClientIP     netip.Addr           `json:"client_ip,omitzero"`
-	RemoteAddr   string               `json:"remote_addr,omitempty"`
-	CanDecide    bool                 `json:"can_decide,omitempty"`
-	Tools        []assistant.Tool     `json:"tools,omitempty"` // the client's
+	sentAsker
 
 	asker assistant.Asker // at the node at which it arrives
 }
@@ -49,8 +42,7 @@ const (
 )
 
 func newDecision(messageID string, asker assistant.Asker) decision {
-	return decision{MessageID: messageID, From: asker.From, Instructions: asker.Instructions, User: asker.Peer.User, ClientIP: asker.Peer.ClientIP,
-		RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide, Tools: asker.Tools, asker: asker}
+	return decision{MessageID: messageID, sentAsker: sent(asker), asker: asker}
 }
 
 func decisionOf(cmd assistant.Decide) decision {
@@ -81,7 +73,7 @@ func continuing(cmd assistant.Continue) decision { return newDecision(cmd.Messag
 
 // ending denies all that waits, and ends the answer.
 func ending(messageID string, from assistant.RequestKey, why string) decision {
-	return decision{MessageID: messageID, Denied: why, From: from}
+	return decision{MessageID: messageID, Denied: why, sentAsker: sentAsker{From: from}}
 }
 
 // of returns who decides: a decision that another node has forwarded has it as data.
@@ -89,8 +81,7 @@ func (d decision) of() assistant.Asker {
 	if d.asker.From != (assistant.RequestKey{}) {
 		return d.asker
 	}
-	return assistant.Asker{From: d.From, Instructions: d.Instructions, CanDecide: d.CanDecide, Tools: d.Tools,
-		Peer: assistant.Peer{User: d.User, ClientIP: d.ClientIP, RemoteAddr: d.RemoteAddr}}
+	return d.received()
 }
 
 // decide carries out a decision, wherever the conversation is held. Run of the receipt is the answer, if that goes on.

@@ -238,32 +238,47 @@ func (c *Conversation) stopThere(holder assistant.NodeID, cmd assistant.Stop) {
 
 // question is a turn on its way to the node that is to answer it.
 type question struct {
-	Run          string               `json:"run"`
-	QuestionID   string               `json:"question_id"`
-	Text         string               `json:"text,omitempty"`
-	Parts        assistant.Parts      `json:"parts,omitempty"`
-	ClientID     string               `json:"client_id,omitempty"`
-	Replaces     string               `json:"replaces,omitempty"`
-	Regenerate   bool                 `json:"regenerate,omitempty"`
-	Instructions string               `json:"instructions,omitempty"`
+	Run        string          `json:"run"`
+	QuestionID string          `json:"question_id"`
+	Text       string          `json:"text,omitempty"`
+	Parts      assistant.Parts `json:"parts,omitempty"`
+	ClientID   string          `json:"client_id,omitempty"`
+	Replaces   string          `json:"replaces,omitempty"`
+	Regenerate bool            `json:"regenerate,omitempty"`
+
+	sentAsker
+}
+
+// sentAsker is an [assistant.Asker] on its way to another node.
+type sentAsker struct {
 	From         assistant.RequestKey `json:"from,omitzero"`
+	Instructions string               `json:"instructions,omitempty"`
 	User         string               `json:"user,omitempty"`
 	ClientIP     netip.Addr           `json:"client_ip,omitzero"`
 	RemoteAddr   string               `json:"remote_addr,omitempty"`
 	CanDecide    bool                 `json:"can_decide,omitempty"`
-	Tools        []assistant.Tool     `json:"tools,omitempty"`
+	Tools        []assistant.Tool     `json:"tools,omitempty"` // the client's
+}
+
+func sent(a assistant.Asker) sentAsker {
+	return sentAsker{From: a.From, Instructions: a.Instructions, User: a.Peer.User, ClientIP: a.Peer.ClientIP, RemoteAddr: a.Peer.RemoteAddr, CanDecide: a.CanDecide, Tools: a.Tools}
+}
+
+func (s sentAsker) received() assistant.Asker {
+	return assistant.Asker{From: s.From, Instructions: s.Instructions, CanDecide: s.CanDecide, Tools: s.Tools,
+		Peer: assistant.Peer{User: s.User, ClientIP: s.ClientIP, RemoteAddr: s.RemoteAddr}}
 }
 
 func askRequest(c *Conversation, t *turn) request {
-	asker := c.askerOf(t)
-	q := &question{Run: t.id, QuestionID: t.question.ID, Text: t.question.Content, Parts: t.question.Parts.Files(), ClientID: t.question.ClientID, Replaces: t.replaces, Regenerate: t.regenerate,
-		Instructions: t.instructions, From: asker.From, User: asker.Peer.User, ClientIP: asker.Peer.ClientIP, RemoteAddr: asker.Peer.RemoteAddr, CanDecide: asker.CanDecide, Tools: asker.Tools}
+	q := &question{Run: t.id, QuestionID: t.question.ID, Text: t.question.Content, Parts: t.question.Parts.Files(), ClientID: t.question.ClientID,
+		Replaces: t.replaces, Regenerate: t.regenerate, sentAsker: sent(c.askerOf(t))}
+	q.Instructions = t.instructions
 	return request{Kind: requestAsk, Owner: c.owner, Conversation: c.id, Question: q}
 }
 
 // turnOf is the turn of a question that another node has forwarded. It was counted there.
 func turnOf(c *Conversation, from assistant.NodeID, q *question) *turn {
-	t := newTurnOf(c, assistant.Asker{From: q.From, Instructions: q.Instructions, CanDecide: q.CanDecide, Tools: q.Tools, Peer: assistant.Peer{User: q.User, ClientIP: q.ClientIP, RemoteAddr: q.RemoteAddr}})
+	t := newTurnOf(c, q.received())
 	t.id, t.origin, t.regenerate, t.replaces = q.Run, from, q.Regenerate, q.Replaces
 	t.question.ID, t.question.ClientID = q.QuestionID, q.ClientID
 	t.setQuestion(q.Text, q.Parts)
