@@ -79,19 +79,19 @@ type attachedFile struct {
 	took     time.Duration
 }
 
-// open finds what is attached to a question, and checks what comes with the frame. Nothing is stored yet.
-func (r *request) open(ctx context.Context, a *conversation.Assistant, attached Attachments) (files []attachedFile, err error) {
+// open finds what is attached to a question, and checks what comes with the frame. Nothing is stored yet. parts are what the
+// question has of them.
+func (r *request) open(ctx context.Context, a *conversation.Assistant, attached Attachments) (files []attachedFile, parts assistant.Parts, err error) {
 	if err := a.MayUpload(r.s.peer); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(attached) > a.Files.MaxPerMessage {
-		return nil, assistant.Refuse(assistant.ReasonTooManyFiles)
+		return nil, nil, assistant.Refuse(assistant.ReasonTooManyFiles)
 	}
 	raw, err := r.decode(attached)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var parts assistant.Parts
 	for i, attachment := range attached {
 		var f attachedFile
 		if data := raw[i]; data != nil {
@@ -100,16 +100,16 @@ func (r *request) open(ctx context.Context, a *conversation.Assistant, attached 
 			f.File, err = r.find(ctx, attachment.fields().FileID)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if isTwice := slices.ContainsFunc(files, func(other attachedFile) bool { return other.ID == f.ID }); !isTwice {
 			files, parts = append(files, f), append(parts, f.Part())
 		}
 	}
 	if !assistant.Accepts(a.Provider, parts) {
-		return nil, assistant.Refuse(assistant.ReasonContentUnsupported)
+		return nil, nil, assistant.Refuse(assistant.ReasonContentUnsupported)
 	}
-	return files, nil
+	return files, parts, nil
 }
 
 // decode returns the data of those that have some.

@@ -110,11 +110,8 @@ func (r *request) question(ctx context.Context, ask assistant.Ask, attached Atta
 	}
 	var files []attachedFile
 	if len(attached) > 0 {
-		if files, err = r.open(ctx, a, attached); err != nil {
+		if files, ask.Parts, err = r.open(ctx, a, attached); err != nil {
 			return err
-		}
-		for _, f := range files {
-			ask.Parts = append(ask.Parts, f.Part())
 		}
 	}
 	if ask.Asker, err = r.asker(a, tools, ask.Text, ask.Parts...); err != nil {
@@ -158,25 +155,24 @@ func (r *request) asker(a *conversation.Assistant, tools []ClientTool, question 
 
 func (r *request) onDecideToolCall(_ context.Context, p DecideToolCallPayload) error {
 	cmd := assistant.Decide{MessageID: p.MessageID, CallID: p.CallID, Approve: p.Decision == decisionApprove, Arguments: p.Arguments, Remember: p.Remember == rememberConversation, Reason: p.Reason}
-	at := []string{r.envelope.Action, "payload", "arguments"}
 	if p.Arguments != nil && !cmd.Approve {
-		return invalid(wire.Item{Type: "value_error", Loc: at, Msg: "Value error, a call that is denied has no arguments"})
+		return r.valueError("a call that is denied has no arguments", "arguments")
 	}
 	if cmd.Approve {
 		if err := r.waitsFor(p.MessageID, p.CallID, assistant.WaitingForApproval, "decision"); err != nil {
 			return err
 		}
 	}
-	return outside(at, r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
+	return r.outside("arguments", r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
 		cmd.Asker = asker
 		return cmd
 	}))
 }
 
 // outside says where arguments in this field are not within their schema, if that is what err says.
-func outside(field []string, err error) error {
+func (r *request) outside(field string, err error) error {
 	if fault, ok := errors.AsType[*assistant.ArgumentsError](err); ok {
-		return invalid(wire.Item{Type: "json_schema", Loc: append(field, fault.Path...), Msg: fault.Problem})
+		return invalid(wire.Item{Type: "json_schema", Loc: append([]string{r.envelope.Action, "payload", field}, fault.Path...), Msg: fault.Problem})
 	}
 	return err
 }
@@ -224,7 +220,7 @@ func (r *request) onSubmitToolInput(_ context.Context, p SubmitToolInputPayload)
 			return r.valueError("expected accept, decline or cancel", "responses", id, "action")
 		}
 	}
-	return outside([]string{r.envelope.Action, "payload", "responses"}, r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
+	return r.outside("responses", r.decide(p.ClientTools, func(asker assistant.Asker) assistant.Command {
 		return assistant.SubmitInput{Asker: asker, MessageID: p.MessageID, CallID: p.CallID, Answers: answers}
 	}))
 }
