@@ -46,6 +46,17 @@ func (f File) Part() Part {
 	return FilePart{FileID: f.ID, MediaType: f.MediaType, Name: f.Name, Size: f.Size, Pages: f.Pages}
 }
 
+// FileOf returns what a part says of the file that it refers to; ok is false where it refers to none.
+func FileOf(p Part) (f File, ok bool) {
+	switch p := p.(type) {
+	case ImagePart:
+		return File{ID: p.FileID, MediaType: p.MediaType, Name: p.Name, Size: p.Size, Width: p.Width, Height: p.Height}, true
+	case FilePart:
+		return File{ID: p.FileID, MediaType: p.MediaType, Name: p.Name, Size: p.Size, Pages: p.Pages}, true
+	}
+	return f, false
+}
+
 // maxFileName is the longest name of a file, in characters.
 const maxFileName = 255
 

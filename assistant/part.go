@@ -308,8 +308,7 @@ func (ps Parts) CallIndex(id string) int {
 // Files returns the images and files, without those that tools have made.
 func (ps Parts) Files() (files Parts) {
 	for _, p := range ps {
-		switch p.(type) {
-		case ImagePart, FilePart:
+		if _, isFile := FileOf(p); isFile {
 			files = append(files, p)
 		}
 	}
@@ -318,12 +317,9 @@ func (ps Parts) Files() (files Parts) {
 
 // FileIDs returns the ids of Files.
 func (ps Parts) FileIDs() (ids []string) {
-	for _, p := range ps.Files() {
-		switch p := p.(type) {
-		case ImagePart:
-			ids = append(ids, p.FileID)
-		case FilePart:
-			ids = append(ids, p.FileID)
+	for _, p := range ps {
+		if f, isFile := FileOf(p); isFile {
+			ids = append(ids, f.ID)
 		}
 	}
 	return ids
@@ -336,19 +332,14 @@ func (p FilePart) IsText() bool {
 
 // Mention is what a model gets of an image or a file whose bytes it does not get, "" of any other part.
 func Mention(p Part) string {
-	var kind, name string
-	switch p := p.(type) {
-	case ImagePart:
-		kind, name = "image", p.Name
-	case FilePart:
-		kind, name = "file", p.Name
-	default:
+	switch f, isFile := FileOf(p); {
+	case !isFile:
 		return ""
+	case f.Name == "":
+		return "[" + p.Type() + "]"
+	default:
+		return "[" + p.Type() + ": " + f.Name + "]"
 	}
-	if name == "" {
-		return "[" + kind + "]"
-	}
-	return "[" + kind + ": " + name + "]"
 }
 
 // Content is a kind of what models take.

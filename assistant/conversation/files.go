@@ -315,13 +315,13 @@ const maxEarlier = 20 << 20
 func (c *Conversation) filesOf(t *turn) (files map[string][]byte, err error) {
 	earlier := int64(maxEarlier)
 	add := func(parts assistant.Parts, isEarlier bool) {
-		for _, part := range parts.Files() {
-			id := assistant.Parts{part}.FileIDs()[0]
-			if err != nil || isEarlier && sizeOf(part) > earlier {
+		for _, part := range parts {
+			f, isFile := assistant.FileOf(part)
+			if !isFile || err != nil || isEarlier && f.Size > earlier {
 				continue
 			}
 			var data []byte
-			if data, err = c.fileData(t, id); data == nil {
+			if data, err = c.fileData(t, f.ID); data == nil {
 				continue
 			}
 			if isEarlier {
@@ -330,7 +330,7 @@ func (c *Conversation) filesOf(t *turn) (files map[string][]byte, err error) {
 			if files == nil {
 				files = make(map[string][]byte)
 			}
-			files[id] = data
+			files[f.ID] = data
 		}
 	}
 	add(t.question.Parts, false)
@@ -338,16 +338,6 @@ func (c *Conversation) filesOf(t *turn) (files map[string][]byte, err error) {
 		add(turn.Parts, true)
 	}
 	return files, err
-}
-
-func sizeOf(p assistant.Part) int64 {
-	switch p := p.(type) {
-	case assistant.ImagePart:
-		return p.Size
-	case assistant.FilePart:
-		return p.Size
-	}
-	return 0
 }
 
 // fileData returns the bytes of a file, nil where they are not there any more.

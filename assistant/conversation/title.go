@@ -29,12 +29,8 @@ func (c *Conversation) isFirstLocked() bool {
 func titleOf(question assistant.Message) string {
 	title := assistant.TitleOf(question.Content)
 	for _, part := range question.Parts {
-		switch p := part.(type) {
-		case assistant.ImagePart:
-			title = cmp.Or(title, assistant.TitleOf(p.Name))
-		case assistant.FilePart:
-			title = cmp.Or(title, assistant.TitleOf(p.Name))
-		}
+		f, _ := assistant.FileOf(part)
+		title = cmp.Or(title, assistant.TitleOf(f.Name))
 	}
 	return title
 }

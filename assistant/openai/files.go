@@ -66,29 +66,21 @@ func contentsOf(turn assistant.Turn, files map[string][]byte, accepts accepted) 
 		return []content{{kind: assistant.ContentText, text: turn.Content}}
 	}
 	for _, part := range turn.Parts {
-		var data []byte
-		if ids := (assistant.Parts{part}).FileIDs(); ids != nil {
-			data = files[ids[0]]
+		if text, isText := part.(assistant.TextPart); isText {
+			add(text.Text)
 		}
-		kind := assistant.ContentOf(part)
-		switch p := part.(type) {
-		case assistant.TextPart:
-			add(p.Text)
-		case assistant.ImagePart:
-			if data == nil || !slices.Contains(accepts, kind) {
-				add(assistant.Mention(p))
-			} else {
-				contents = append(contents, content{kind: kind, url: dataURL(p.MediaType, data)})
-			}
-		case assistant.FilePart:
-			switch {
-			case data == nil || !slices.Contains(accepts, kind):
-				add(assistant.Mention(p))
-			case p.IsText():
-				add(quoted(p, string(data)))
-			default:
-				contents = append(contents, content{kind: kind, name: cmp.Or(p.Name, "file.pdf"), url: dataURL(p.MediaType, data)})
-			}
+		f, isFile := assistant.FileOf(part)
+		data, kind := files[f.ID], assistant.ContentOf(part)
+		switch {
+		case !isFile:
+		case data == nil || !slices.Contains(accepts, kind):
+			add(assistant.Mention(part))
+		case kind == assistant.ContentText:
+			add(quoted(part, string(data)))
+		case kind == assistant.ContentImage:
+			contents = append(contents, content{kind: kind, url: dataURL(f.MediaType, data)})
+		default:
+			contents = append(contents, content{kind: kind, name: cmp.Or(f.Name, "file.pdf"), url: dataURL(f.MediaType, data)})
 		}
 	}
 	return contents
@@ -107,10 +99,10 @@ func dataURL(mediaType string, data []byte) string {
 }
 
 // quoted is a file of text: a line with its name, and its text between fences that are longer than any in it.
-func quoted(f assistant.FilePart, text string) string {
+func quoted(file assistant.Part, text string) string {
 	fence := "```"
 	for strings.Contains(text, fence) {
 		fence += "`"
 	}
-	return fmt.Sprintf("%s\n%s\n%s\n%s", assistant.Mention(f), fence, strings.TrimSuffix(text, "\n"), fence)
+	return fmt.Sprintf("%s\n%s\n%s\n%s", assistant.Mention(file), fence, strings.TrimSuffix(text, "\n"), fence)
 }
