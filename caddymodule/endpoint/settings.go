@@ -85,9 +85,6 @@ func (h *Handler) SetDefaults() error {
 		return err
 	}
 	h.OnDisconnect.setDefault()
-	if h.Files != nil {
-		return h.Files.Settings().SetDefaults()
-	}
 	return nil
 }
 

@@ -388,7 +388,8 @@ func SwitchedBlock[T any](field **T, off func(*T) *bool, settings func(*T) Table
 			*field = module
 			return nil
 		},
-		check: func() error { return settings(*field).Check() },
+		check:    func() error { return settings(*field).Check() },
+		defaults: func() error { return settings(*field).SetDefaults() },
 	}
 }
 

@@ -34,12 +34,13 @@ func Guests(takes, namespace string, field *[]json.RawMessage) Value {
 
 func readGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, error) {
 	if !d.NextArg() {
-		return nil, expected("one of " + namesIn(namespace))
+		return nil, expected(oneOf(namesIn(namespace)))
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
-		err := expected("one of "+namesIn(namespace), name)
-		if question := meant(name, strings.Split(namesIn(namespace), ", ")); question != "" {
+		names := namesIn(namespace)
+		err := expected(oneOf(names), name)
+		if question := meant(name, names); question != "" {
 			err = mistake(err.Error() + "; " + strings.TrimSpace(question))
 		}
 		return nil, err
@@ -51,10 +52,11 @@ func readGuest(d *caddyfile.Dispenser, namespace string) (json.RawMessage, error
 	return caddyconfig.JSONModuleObject(module, "name", name, nil), nil
 }
 
-func namesIn(namespace string) string {
-	var names []string
+func oneOf(names []string) string { return "one of " + strings.Join(names, ", ") }
+
+func namesIn(namespace string) (names []string) {
 	for _, m := range caddy.GetModules(namespace) {
 		names = append(names, m.ID.Name())
 	}
-	return strings.Join(names, ", ")
+	return names
 }

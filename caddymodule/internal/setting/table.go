@@ -36,6 +36,7 @@ type Value struct {
 	unset      func() bool
 	read       func(*caddyfile.Dispenser) error // the rest of the line, and perhaps a block
 	check      func() error
+	defaults   func() error // sets those of a block that is there; nil = it has none
 }
 
 // mistake is what is wrong with a setting, without its name.
@@ -117,9 +118,14 @@ func (t Table) Check() error {
 	return errors.Join(errs...)
 }
 
-// SetDefaults sets the fields that are not set to their settings' defaults.
+// SetDefaults sets the fields that are not set to their settings' defaults, also in blocks that are there.
 func (t Table) SetDefaults() error {
 	for row := range t.rows {
+		if row.Value.defaults != nil && !row.Value.unset() {
+			if err := row.Value.defaults(); err != nil {
+				return err
+			}
+		}
 		if row.Default == "" || !row.Value.unset() {
 			continue
 		}
