@@ -89,7 +89,7 @@ func (a *AsyncAPI) Provision(ctx caddy.Context) error {
 func (a *AsyncAPI) channels(handlers []*endpoint.Handler, site []endpoint.Mount, r *http.Request) (channels []asyncapi.Channel) {
 	for _, h := range handlers {
 		isHere := slices.ContainsFunc(site, func(m endpoint.Mount) bool { return m.Name == h.Name })
-		if !isHere && len(a.Channels) == 0 || len(a.Channels) > 0 && !slices.Contains(a.Channels, h.Name) {
+		if !isDescribed(h.Name, isHere, a.Channels) {
 			continue
 		}
 		c := h.Channel()
@@ -99,6 +99,14 @@ func (a *AsyncAPI) channels(handlers []*endpoint.Handler, site []endpoint.Mount,
 		channels = append(channels, c)
 	}
 	return channels
+}
+
+// isDescribed reports whether a document that names these channels, or none, has the assistant of that name.
+func isDescribed(name string, isHere bool, channels []string) bool {
+	if len(channels) == 0 {
+		return isHere
+	}
+	return slices.Contains(channels, name)
 }
 
 // serverFor returns where the client that has sent r reaches a place. A site without a name has that of the request.

@@ -130,7 +130,7 @@ func (m Mounted) API(server, channel string) (asyncapi.API, error) {
 	}
 	for _, a := range all {
 		isHere := here.has(a.site)
-		if !isHere && len(names) == 0 || len(names) > 0 && !slices.Contains(names, a.handler.Name) {
+		if !isDescribed(a.handler.Name, isHere, names) {
 			continue
 		}
 		c := a.handler.Channel()
