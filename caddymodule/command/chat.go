@@ -60,6 +60,24 @@ func socketFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolP("insecure", "k", false, "Do not check the server's certificate")
 }
 
+// socketURL returns the address of the flag --url, or else the one that the configuration of a running server says.
+func socketURL(fl caddycmd.Flags) (string, error) {
+	if address := fl.String("url"); address != "" {
+		return address, nil
+	}
+	return discover(fl)
+}
+
+func isSocketURL(u *url.URL) bool { return (u.Scheme == "ws" || u.Scheme == "wss") && u.Host != "" }
+
+// socketTLS is nil without the flag --insecure.
+func socketTLS(fl caddycmd.Flags) *tls.Config {
+	if !fl.Bool("insecure") {
+		return nil
+	}
+	return &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by name
+}
+
 // exitInterrupted is the exit status that shells use for Ctrl-C.
 const exitInterrupted = 130
 
@@ -101,24 +119,19 @@ func runChat(fl caddycmd.Flags) (int, error) {
 
 func chatConfig(fl caddycmd.Flags) (c termchat.Config, err error) {
 	c = termchat.Config{
-		URL: fl.String("url"), Conversation: fl.String("conversation"), Question: strings.Join(fl.Args(), " "),
+		TLS: socketTLS(fl), Conversation: fl.String("conversation"), Question: strings.Join(fl.Args(), " "),
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 	}
 	if c.Files, err = fl.GetStringArray("file"); err != nil {
 		return c, err
 	}
-	if fl.Bool("insecure") {
-		c.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by name
-	}
-	if c.URL == "" {
-		if c.URL, err = discover(fl); err != nil {
-			return c, err
-		}
+	if c.URL, err = socketURL(fl); err != nil {
+		return c, err
 	}
 	switch u, err := url.Parse(c.URL); {
 	case err == nil && u.User != nil:
 		return c, misuse("url: expected no name and password in it; give them with --user")
-	case err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
+	case err != nil || !isSocketURL(u):
 		return c, misuse("url: expected a WebSocket address like wss://chat.example.com/ws/assistants/, found %q", c.URL)
 	}
 	if c.Header, err = chatHeader(fl); err != nil {

@@ -3,7 +3,6 @@ package command
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -129,16 +128,13 @@ const maxSkew = 30 * time.Second
 
 // socket opens the assistant's socket as a page of its site does.
 func (d *doctor) socket(fl caddycmd.Flags) {
-	address := fl.String("url")
-	if address == "" {
-		var err error
-		if address, err = discover(fl); err != nil {
-			d.bad("Give the address by --url, such as wss://chat.example.com/ws/assistants/.", "the socket's address: %s", sentence(err))
-			return
-		}
+	address, err := socketURL(fl)
+	if err != nil {
+		d.bad("Give the address by --url, such as wss://chat.example.com/ws/assistants/.", "the socket's address: %s", sentence(err))
+		return
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
+	if err != nil || !isSocketURL(u) {
 		d.bad("Give one like wss://chat.example.com/ws/assistants/.", "the address %s is none of a WebSocket", address)
 		return
 	}
@@ -148,10 +144,7 @@ func (d *doctor) socket(fl caddycmd.Flags) {
 		return
 	}
 	header.Set("Origin", strings.Replace(u.Scheme, "ws", "http", 1)+"://"+u.Host) // as a page there
-	dialer := websocket.Dialer{HandshakeTimeout: checkTimeout, Proxy: http.ProxyFromEnvironment}
-	if fl.Bool("insecure") {
-		dialer.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by name
-	}
+	dialer := websocket.Dialer{HandshakeTimeout: checkTimeout, Proxy: http.ProxyFromEnvironment, TLSClientConfig: socketTLS(fl)}
 	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
 	defer cancel()
 	conn, res, err := dialer.DialContext(ctx, address, header)
