@@ -88,16 +88,20 @@ func (a *App) First(h *Handler) (first *Handler, err error) {
 	if i < 0 {
 		return nil, nil
 	}
-	first = a.handlers[i]
-	differing, err := differences(first.config, h.config)
-	switch {
-	case err != nil:
+	if err := a.handlers[i].checkSame(h); err != nil {
 		return nil, err
-	case len(differing) > 0:
-		return nil, fmt.Errorf("name: expected different names or the same settings, found two assistant handlers that are named %q and differ in %s",
+	}
+	return a.handlers[i], nil
+}
+
+// checkSame reports in what settings another handler of the same name differs. Both have their config.
+func (h *Handler) checkSame(other *Handler) error {
+	differing, err := differences(h.config, other.config)
+	if err == nil && len(differing) > 0 {
+		err = fmt.Errorf("name: expected different names or the same settings, found two assistant handlers that are named %q and differ in %s",
 			h.Name, strings.Join(differing, ", "))
 	}
-	return first, nil
+	return err
 }
 
 // differences returns the settings in which two configurations differ.

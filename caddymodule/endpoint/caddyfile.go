@@ -38,7 +38,7 @@ func parseAssistant(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, e
 		paths = append(paths, h.HealthPath)
 	}
 	if h.hasFiles() && !isPrefix(matchers) {
-		paths = append(paths, strings.TrimSuffix(h.Address, "/")+"/files", strings.TrimSuffix(h.Address, "/")+"/files/*")
+		paths = append(paths, h.filesAddress(), h.filesAddress()+"/*")
 	}
 	if route, ok := routes[0].Value.(caddyhttp.Route); ok && matchers != nil && paths != nil {
 		route.MatcherSetsRaw = append(route.MatcherSetsRaw, caddy.ModuleMap{"path": helper.JSON(paths)})
@@ -73,18 +73,21 @@ func checkWhole(d *caddyfile.Dispenser, h *Handler, state map[string]any) error 
 	if err == nil {
 		err = whole.SetDefaults()
 	}
+	if err == nil {
+		whole.config, err = json.Marshal(&whole)
+	}
 	if err != nil {
 		return d.Errf("assistant: %v", err)
 	}
 	const key = "assistant"
 	others, _ := state[key].([]parsed)
 	for _, other := range others {
-		if _, err := (&App{handlers: []*Handler{other.handler}}).First(&whole); err != nil {
+		if other.handler.Name != whole.Name {
+			continue
+		}
+		if err := other.handler.checkSame(&whole); err != nil {
 			return d.Errf("assistant: %v; the other is at %s", err, other.place)
 		}
-	}
-	if _, err := new(App).First(&whole); err != nil {
-		return err
 	}
 	place := d.File() + ":" + strconv.Itoa(d.Line())
 	state[key] = append(others, parsed{&whole, place})

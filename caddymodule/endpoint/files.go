@@ -132,6 +132,9 @@ func (f *Files) engine(inMemory int64) (files conversation.Files) {
 // hasFiles reports whether files are on.
 func (h *Handler) hasFiles() bool { return h.Files != nil && !h.Files.Off }
 
+// filesAddress is the path to which clients upload files.
+func (h *Handler) filesAddress() string { return strings.TrimSuffix(h.Address, "/") + "/files" }
+
 // filesPath returns the id in the path of a request for files; ok is false for any other request.
 func (h *Handler) filesPath(r *http.Request) (id string, ok bool) {
 	if !h.hasFiles() || ws.IsUpgrade(r) {

@@ -377,7 +377,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.serveFiles(w, r, id)
 	}
 	isUpgrade := ws.IsUpgrade(r)
-	inquiry := !isUpgrade && isInquiry(r)
+	inquiry := isInquiry(r)
 	defer func() { h.refused(w, err, !inquiry) }()
 	if inquiry && !h.mayInquire(w, r) {
 		return h.refuse(w, r, http.StatusForbidden, errors.New("the page's origin is not allowed"))

@@ -23,10 +23,9 @@ func (h *Handler) aboutFiles() string {
 	if !h.hasFiles() {
 		return ""
 	}
-	files := strings.TrimSuffix(h.Address, "/") + "/files"
 	return fmt.Sprintf("\n\nImages and files of questions are uploaded by HTTP before, as the same user: `POST %s?name=…` with the bytes as body answers 201 with `file_id`, which `send_message` takes in `parts`. "+
 		"`GET %[1]s/<file_id>` returns one of the user's own, and `DELETE` removes one that no question uses. "+
-		"Errors have the body of the message `error`. See https://github.com/caddy-assistant/caddy-assistant/blob/main/docs/files.md.", files)
+		"Errors have the body of the message `error`. See https://github.com/caddy-assistant/caddy-assistant/blob/main/docs/files.md.", h.filesAddress())
 }
 
 var closeCodes = map[int]string{

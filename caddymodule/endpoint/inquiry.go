@@ -14,9 +14,8 @@ import (
 // would have now, but for 200 in place of the upgrade; then its body has the limits of the AsyncAPI document and, where the client's questions may have
 // files, which. Scripts
 // need it: a browser does not say why it could not open a WebSocket.
-// r asks for no upgrade.
 func isInquiry(r *http.Request) bool {
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet || ws.IsUpgrade(r) {
 		return false
 	}
 	for _, accept := range r.Header.Values("Accept") {

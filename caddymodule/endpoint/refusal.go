@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-assistant/caddy-assistant/assistant/ws"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -22,7 +21,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, status int, err
 	if text == "" || handlesErrors(r, status) {
 		return err
 	}
-	h.refused(w, err, ws.IsUpgrade(r) || !isInquiry(r))
+	h.refused(w, err, !isInquiry(r))
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -51,12 +51,22 @@ func provisioning(server *caddyhttp.Server) int {
 // onAnyHost reports whether the module of ctx, which is being provisioned, is on a site without a name: one that serves
 // every host.
 func onAnyHost(ctx caddy.Context) bool {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	_, route, ok := routeOf(ctx)
+	return ok && hosts(route) == ""
+}
+
+// routeOf returns the route of the module of ctx, which is being provisioned, and its server. ok is false for a module in a
+// named route or in an error route.
+func routeOf(ctx caddy.Context) (server *caddyhttp.Server, route caddyhttp.Route, ok bool) {
+	server, ok = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
-		return false
+		return nil, route, false
 	}
 	here := provisioning(server)
-	return here >= 0 && hosts(server.Routes[here]) == ""
+	if here < 0 {
+		return nil, route, false
+	}
+	return server, server.Routes[here], true
 }
 
 // hosts returns the hosts that a route matches as one text, "" for all.
@@ -129,15 +139,11 @@ func addressOf(listen []string) (host string, port int) {
 // placeOf returns where clients reach the module of ctx, which is being provisioned: Caddy has decided by then which
 // servers use TLS. The place is empty for a module in a named route or in an error route.
 func placeOf(ctx caddy.Context) Place {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	server, route, ok := routeOf(ctx)
 	if !ok {
 		return Place{}
 	}
-	here := provisioning(server)
-	if here < 0 {
-		return Place{}
-	}
-	return PlaceOf(server.Listen, hostsOf(server.Routes[here]), len(server.TLSConnPolicies) > 0)
+	return PlaceOf(server.Listen, hostsOf(route), len(server.TLSConnPolicies) > 0)
 }
 
 // search finds assistants in routes, of which some are provisioned.
