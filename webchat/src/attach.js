@@ -2,7 +2,7 @@
 // Images and files of the next question: chosen, dropped or pasted, made small, uploaded and shown; loaded where the server
 // takes some.
 import css from './attach.css';
-import { fileURL, isImage, sizeOf } from './attachments.js';
+import { fileURL, isImage, load, sizeOf } from './attachments.js';
 import { announce, iconButton } from './buttons.js';
 import { adopt, h } from './dom.js';
 import english from './texts/attach.js';
@@ -56,14 +56,14 @@ export class Attach {
   /** In the place of what is there. @param {FilePart[]} [parts] that are stored already */
   put(parts = []) {
     for (const item of this.#items.splice(0)) item.leave();
-    for (const part of parts) this.#append(new Item(this.#texts, part.name, (item) => this.#remove(item))).show(part, this.#url);
+    for (const part of parts) this.#append(part.name).show(part, this.#url);
     this.#update();
   }
 
   /** @param {FileList | File[] | null} files */
   add(files) {
     for (const file of files ?? []) {
-      const item = this.#append(new Item(this.#texts, file.name, (item) => this.#remove(item)));
+      const item = this.#append(file.name);
       item.file = file;
       if (this.count > this.#limits.max_per_message) item.refuse({ reason: 'too_many_files', detail: sentences['error.too_many_files'] });
     }
@@ -72,7 +72,8 @@ export class Attach {
     this.#next();
   }
 
-  #append(item) {
+  #append(name) {
+    const item = new Item(this.#texts, name, (item) => this.#remove(item));
     this.#items.push(item);
     this.#list.append(item.element);
     return item;
@@ -156,7 +157,7 @@ class Item {
     this.isNew = false;
     this.state = 'stored';
     this.#note.textContent = part.size ? sizeOf(part.size, this.#texts) : '';
-    if (part.type === 'image') fetch(fileURL(url, part.file_id), { credentials: 'include' }).then((answer) => answer.blob()).then((blob) => this.#draw(blob)).catch(() => {});
+    if (part.type === 'image') load(url, part.file_id).then((blob) => this.#draw(blob)).catch(() => {});
   }
 
   async #draw(blob) {

@@ -21,6 +21,13 @@ export function fileURL(url, id) {
   return address.href;
 }
 
+/** @param {string} url of the socket @param {string} id */
+export async function load(url, id) {
+  const answer = await fetch(fileURL(url, id), { credentials: 'include' });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.blob();
+}
+
 /** @param {number} bytes @param {Texts} texts */
 export function sizeOf(bytes, { locale }) {
   const unit = bytes < 1e6 ? 'kilobyte' : 'megabyte';
@@ -67,9 +74,7 @@ function picture(name, width, height) {
 }
 
 async function draw(canvas, url, { file_id, width, height }, scale = 1) {
-  const answer = await fetch(fileURL(url, file_id), { credentials: 'include' });
-  if (!answer.ok) throw new Error(String(answer.status));
-  const bitmap = await createImageBitmap(await answer.blob());
+  const bitmap = await createImageBitmap(await load(url, file_id));
   const factor = Math.min(1, scale);
   canvas.width = Math.max(1, Math.round((width ?? bitmap.width) * factor));
   canvas.height = Math.max(1, Math.round((height ?? bitmap.height) * factor));
@@ -110,8 +115,7 @@ class Lightbox {
   }
 
   #step(key, step) {
-    const button = iconButton('down', this.#texts.say(key), { className: key, onclick: () => this.#show(this.#at + step) });
-    return button;
+    return iconButton('down', this.#texts.say(key), { className: key, onclick: () => this.#show(this.#at + step) });
   }
 
   #show(at) {

@@ -64,6 +64,11 @@ export class Composer {
     this.update();
   }
 
+  #fill(question, parts) {
+    this.files?.put(parts);
+    this.write(question);
+  }
+
   /**
    * What was typed of it before is still there, and so is the draft that it replaces in the input.
    * @param {string} question @param {string} id @param {FilePart[]} [parts]
@@ -131,8 +136,8 @@ export class Composer {
     if (this.#replaces || this.files?.count || this.#find('input').value.trim()) return false;
     this.#refused?.element.remove();
     this.#refused = turn;
-    this.files?.put(parts);
-    replaces ? this.edit(question, replaces, parts) : this.write(question);
+    if (replaces) this.edit(question, replaces, parts);
+    else this.#fill(question, parts);
     return true;
   }
 
@@ -165,8 +170,7 @@ export class Composer {
     event.preventDefault();
     if (this.#counter.fault) this.#counter.tell();
     if (this.#find('send').disabled || !this.#ask(this.#find('input').value, this.#replaces, this.files?.parts)) return;
-    this.files?.put();
-    this.#replaces ? this.#endEdit() : this.write('');
+    this.#replaces ? this.#endEdit() : this.#fill('');
     this.focus();
   }
 

@@ -92,7 +92,7 @@ export class Turn {
     this.#begin(new Date(created_at), model, message_id);
     tell(this, parts ?? [{ type: 'text', text: content }]);
     this.#finish(finish_reason, usage);
-    this.#recall(this.#answer, parts, status, reason);
+    this.#recall(this.#answer, parts?.filter((part) => !part.source_id), status, reason); // sources are told
   }
 
   /** What only some have. @param {HTMLElement} message as it is shown @param {any[] | undefined} parts @param {string} [status] @param {string} [reason] */
