@@ -90,17 +90,21 @@ type world struct {
 	asked uint64
 }
 
+// closeHub stops all that runs there.
+func closeHub(t *testing.T, hub *conversation.Hub) {
+	t.Helper()
+	stopped, stop := context.WithCancel(context.Background())
+	stop()
+	if err := hub.Close(stopped); err != nil {
+		t.Error(err)
+	}
+}
+
 func newWorld(t *testing.T, store assistant.Store, config conversation.Config) *world {
 	t.Helper()
 	w := &world{t: t, hub: conversation.NewHub(store, nil), store: store}
 	conversation.New(w.hub, config)
-	t.Cleanup(func() {
-		stopped, stop := context.WithCancel(context.Background())
-		stop()
-		if err := w.hub.Close(stopped); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { closeHub(t, w.hub) })
 	created, err := w.hub.Create(t.Context(), "ann", "")
 	if err != nil {
 		t.Fatal(err)

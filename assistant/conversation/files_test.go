@@ -245,15 +245,6 @@ func TestOwnFilesThatWait(t *testing.T) {
 	})
 }
 
-func closeHub(t *testing.T, hub *conversation.Hub) {
-	t.Helper()
-	stopped, stop := context.WithCancel(context.Background())
-	stop()
-	if err := hub.Close(stopped); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestFilesAreSwept holds that what no question uses goes after its time, and what one uses stays.
 func TestFilesAreSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -415,12 +406,7 @@ func TestNodesCarryFiles(t *testing.T) {
 		for range 3 {
 			c.add(conversation.Config{Provider: model, Files: conversation.Files{On: true}})
 		}
-		synctest.Wait()
-		created, err := c.nodes[0].hub.Create(t.Context(), "ann", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.id = created.ID
+		c.create()
 		holder, asks := c.nodes[0].tab(nil), c.nodes[1].tab(nil)
 		ask := func(tab *tab, n uint64, text string, files ...assistant.Part) string {
 			r, err := tab.c.Do(t.Context(), assistant.Ask{Asker: assistant.Asker{From: assistant.RequestKey{Mouth: tab.mouth, N: n}, Peer: ann}, Text: text, Parts: files})

@@ -15,7 +15,6 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest/clustertest"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
-	"go.uber.org/zap"
 )
 
 // accounts are what a database keeps of payers. One that hangs does so until the call's context ends.
@@ -66,26 +65,11 @@ func onCounting(t *testing.T, nodes int, config conversation.Config, test func(*
 		c := &cluster{t: t, db: clustertest.NewDatabase(), bus: brokertest.NewBus(), seen: map[assistant.Cursor]string{}}
 		all := &accounts{rows: make(map[string][]byte)}
 		for range nodes {
-			n := &node{cluster: c, store: c.db.Open()}
-			n.hub = conversation.NewHub(counting{n.store, all}, zap.NewNop())
 			config.Provider = assistanttest.Model(c.answer)
-			conversation.New(n.hub, config)
-			n.hub.Connect(func() (assistant.Broker, error) { return c.bus.Broker(), nil })
-			c.nodes = append(c.nodes, n)
-			t.Cleanup(func() {
-				stopped, stop := context.WithCancel(context.Background())
-				stop()
-				if err := n.hub.Close(stopped); err != nil {
-					t.Error(err)
-				}
-			})
+			store := c.db.Open()
+			c.addOn(store, counting{store, all}, config)
 		}
-		synctest.Wait()
-		created, err := c.nodes[0].hub.Create(t.Context(), "ann", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.id = created.ID
+		c.create()
 		test(t, c, all)
 	})
 }

@@ -53,12 +53,7 @@ func onNodes(t *testing.T, test func(*testing.T, *cluster)) {
 				for range 3 {
 					c.add(conversation.Config{Provider: assistanttest.Model(c.answer)})
 				}
-				synctest.Wait()
-				created, err := c.nodes[0].hub.Create(t.Context(), "ann", "")
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.id = created.ID
+				c.create()
 				test(t, c)
 			})
 		})
@@ -66,19 +61,30 @@ func onNodes(t *testing.T, test func(*testing.T, *cluster)) {
 }
 
 func (c *cluster) add(config conversation.Config) *node {
-	n := &node{cluster: c, store: c.db.Open()}
-	n.hub = conversation.NewHub(n.store, zap.NewNop())
+	store := c.db.Open()
+	return c.addOn(store, store, config)
+}
+
+// addOn adds a node whose hub has more in its store than the node.
+func (c *cluster) addOn(own *clustertest.Node, store assistant.Store, config conversation.Config) *node {
+	n := &node{cluster: c, store: own}
+	n.hub = conversation.NewHub(store, zap.NewNop())
 	conversation.New(n.hub, config)
 	n.hub.Connect(func() (assistant.Broker, error) { return c.bus.Broker(), nil })
 	c.nodes = append(c.nodes, n)
-	c.t.Cleanup(func() {
-		stopped, stop := context.WithCancel(context.Background())
-		stop()
-		if err := n.hub.Close(stopped); err != nil {
-			c.t.Error(err)
-		}
-	})
+	c.t.Cleanup(func() { closeHub(c.t, n.hub) })
 	return n
+}
+
+// create creates ann's conversation at the first node.
+func (c *cluster) create() {
+	c.t.Helper()
+	synctest.Wait()
+	created, err := c.nodes[0].hub.Create(c.t.Context(), "ann", "")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.id = created.ID
 }
 
 // answer is the model: ten pieces that name the question.

@@ -3,7 +3,6 @@ package guard_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,11 +32,11 @@ func (s *shelf) DeleteUnused(ctx context.Context, _ string, _ time.Time, limit i
 	return limit, s.call(ctx)
 }
 
-// TestFileCalls holds that each call reaches the store, ends whatever it does, and is one of the observer's.
+// TestFileCalls holds that each call reaches the store, ends whatever it does, and is timed.
 func TestFileCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &shelf{}
-		observer := &calls{}
+		observer := &timed{}
 		s := guard.Store(b, func() assistant.Observer { return observer })
 		for name, call := range map[string]func() error{
 			"add_file":    func() error { return s.AddFile(t.Context(), "ann", assistant.Upload{}) },
@@ -64,38 +63,9 @@ func TestFileCalls(t *testing.T) {
 				return err
 			},
 		} {
-			observer.seen = nil
-			b.call = func(context.Context) error { return nil }
-			if err := call(); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			b.call = func(context.Context) error { panic("out of order") }
-			if err := call(); err == nil || !strings.Contains(err.Error(), "panic: out of order") {
-				t.Errorf("%s that panics: %v", name, err)
-			}
-			b.call = func(context.Context) error { time.Sleep(time.Hour); return nil }
-			began := time.Now()
-			if err := call(); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 11*time.Second {
-				t.Errorf("%s that hangs: %v after %v", name, err, time.Since(began))
-			}
-			if want := strings.Repeat(name+" ", 3); strings.Join(observer.seen, " ")+" " != want {
-				t.Errorf("observed %q, want %q", observer.seen, want)
-			}
-			time.Sleep(2 * time.Hour) // the bubble waits for the call that hangs
-			synctest.Wait()
+			expectCall(t, &b.call, observer, name, call)
 		}
 	})
-}
-
-// calls keeps the names of calls.
-type calls struct {
-	assistant.NoObserver
-
-	seen []string
-}
-
-func (c *calls) Stored(operation string, _ time.Duration, _ error) {
-	c.seen = append(c.seen, operation)
 }
 
 // TestNoFiles holds that a store that keeps no files says so, and has none to delete.

@@ -69,25 +69,7 @@ func TestLedgerCalls(t *testing.T) {
 			},
 		}
 		for name, call := range calls {
-			observer.calls = nil
-			b.call = func(context.Context) error { return nil }
-			if err := call(); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			b.call = func(context.Context) error { panic("out of order") }
-			if err := call(); err == nil || !strings.Contains(err.Error(), "panic: out of order") {
-				t.Errorf("%s that panics: %v", name, err)
-			}
-			b.call = func(context.Context) error { time.Sleep(time.Hour); return nil }
-			began := time.Now()
-			if err := call(); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 11*time.Second {
-				t.Errorf("%s that hangs: %v after %v", name, err, time.Since(began))
-			}
-			if want := []string{name + " 0s", name + " 0s", name + " 11s"}; !slices.Equal(observer.calls, want) {
-				t.Errorf("observed %q, want %q", observer.calls, want)
-			}
-			time.Sleep(2 * time.Hour) // the bubble waits for the call that hangs
-			synctest.Wait()
+			expectCall(t, &b.call, observer, name, call)
 		}
 		if string(b.state) != "old+" {
 			t.Errorf("the state is %q", b.state)

@@ -37,6 +37,30 @@ func (o *timed) Stored(operation string, took time.Duration, _ error) {
 	o.calls = append(o.calls, operation+" "+took.String())
 }
 
+// expectCall holds that a call of a store, each call of which does what *does does, reaches the store, ends and is timed.
+func expectCall(t *testing.T, does *func(context.Context) error, observer *timed, name string, call func() error) {
+	t.Helper()
+	*does = func(context.Context) error { return nil }
+	if err := call(); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	*does = func(context.Context) error { panic("out of order") }
+	if err := call(); err == nil || !strings.Contains(err.Error(), "panic: out of order") {
+		t.Errorf("%s that panics: %v", name, err)
+	}
+	*does = func(context.Context) error { time.Sleep(time.Hour); return nil }
+	began := time.Now()
+	if err := call(); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 11*time.Second {
+		t.Errorf("%s that hangs: %v after %v", name, err, time.Since(began))
+	}
+	if want := []string{name + " 0s", name + " 0s", name + " 11s"}; !slices.Equal(observer.calls, want) {
+		t.Errorf("observed %q, want %q", observer.calls, want)
+	}
+	observer.calls = nil
+	time.Sleep(2 * time.Hour) // the bubble waits for the call that hangs
+	synctest.Wait()
+}
+
 // TestCalls holds that each call of a store ends, also one of a store that listens to nothing, and is timed.
 func TestCalls(t *testing.T) {
 	for _, test := range []struct {
