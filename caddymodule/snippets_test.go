@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,18 +20,10 @@ var variable = regexp.MustCompile(`\{env\.(\w+)\}`)
 func TestSnippets(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	logs := t.TempDir()
-	files, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := 0
-	for _, file := range append(files, "../README.md", "../CONTRIBUTING.md", "../SECURITY.md") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := snippet.FindAllStringSubmatch(string(text), -1)
-		if want := strings.Count(string(text), "```caddyfile"); len(all) != want {
+	for file, text := range papers(t) {
+		all := snippet.FindAllStringSubmatch(text, -1)
+		if want := strings.Count(text, "```caddyfile"); len(all) != want {
 			t.Errorf("%s has %d snippets, and this test reads %d", file, want, len(all))
 		}
 		for i, found := range all {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/e2e/harness"
 )
@@ -124,15 +123,7 @@ func TestExtensions(t *testing.T) {
 		t.Errorf("the provider answers %q", got)
 	}
 
-	own := exec.CommandContext(t.Context(), filepath.Join(folder, "own"))
-	if err := own.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = own.Process.Kill()
-		_ = own.Wait()
-	})
-	awaitServer(t, addr)
+	startListener(t, exec.CommandContext(t.Context(), filepath.Join(folder, "own")), addr)
 	client = harness.Dial(t, c.At(addr, false))
 	client.Ask("Without Caddy?")
 	if got := harness.Answer(client.Until("complete_streaming")); !strings.Contains(got, "Without Caddy?") {
@@ -140,23 +131,6 @@ func TestExtensions(t *testing.T) {
 	}
 	if response, body := harness.Fetch(t, "http://"+addr+harness.AssistantPath, nil); response.StatusCode != http.StatusUpgradeRequired {
 		t.Errorf("a request that is no handshake gets %s %q", response.Status, body)
-	}
-}
-
-func awaitServer(t *testing.T, addr string) {
-	t.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for deadline := time.After(harness.Patience); ; {
-		if response, err := http.Get("http://" + addr + "/"); err == nil {
-			response.Body.Close()
-			return
-		}
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("nothing listens at %s", addr)
-		}
 	}
 }
 
@@ -270,9 +244,11 @@ func TestCommands(t *testing.T) {
 		cmd.Path, cmd.Args = "/bin/bash", []string{"bash", "-euo", "pipefail", "-c", "caddy() { \"$BINARY\" \"$@\"; }\n" + script}
 		cmd.Env = append(cmd.Env, "BINARY="+harness.Binary(t), "PATH="+harness.PostgresPrograms(t)+":"+os.Getenv("PATH"))
 		cmd.Dir = folder
-		if err := copyFile(filepath.Join(c.Home, "Caddyfile"), filepath.Join(folder, "Caddyfile")); err != nil {
+		caddyfile, err := os.ReadFile(filepath.Join(c.Home, "Caddyfile"))
+		if err != nil {
 			t.Fatal(err)
 		}
+		write(t, folder, "Caddyfile", string(caddyfile))
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if strings.Contains(script, "follow") { // it ends with the answer
@@ -299,20 +275,4 @@ type writerFunc func()
 func (f writerFunc) Write(p []byte) (int, error) {
 	f()
 	return len(p), nil
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	return out.Close()
 }

@@ -192,7 +192,13 @@ func startProxy(t *testing.T, run func(t *testing.T, folder, text string) *exec.
 	for _, listen := range []string{"listen 80;", "*:80>", "bind 127.0.0.1:80\n"} {
 		text = strings.Replace(text, listen, strings.NewReplacer("127.0.0.1:80", addr, "*:80", addr, " 80", " "+addr).Replace(listen), 1)
 	}
-	cmd := run(t, t.TempDir(), text)
+	startListener(t, run(t, t.TempDir(), text), addr)
+	return addr
+}
+
+// startListener starts a program that listens at an address, and ends it with the test.
+func startListener(t *testing.T, cmd *exec.Cmd, addr string) {
+	t.Helper()
 	var out harness.Logs
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -213,14 +219,14 @@ func startProxy(t *testing.T, run func(t *testing.T, folder, text string) *exec.
 	for deadline := time.After(harness.Patience); ; {
 		if response, err := http.Get("http://" + addr + "/"); err == nil {
 			response.Body.Close()
-			return addr
+			return
 		}
 		select {
 		case <-poll.C:
 		case <-ended:
-			t.Fatalf("the proxy has ended:\n%s", out.String())
+			t.Fatalf("%s has ended:\n%s", cmd.Path, out.String())
 		case <-deadline:
-			t.Fatalf("the proxy does not listen:\n%s", out.String())
+			t.Fatalf("%s does not listen:\n%s", cmd.Path, out.String())
 		}
 	}
 }

@@ -300,9 +300,7 @@ func kill(t *testing.T, c *harness.Caddy, pages ...*harness.Page) {
 // TestToolApproval: with a server as it is, a call is approved with other arguments in one tab while another shows it, over a
 // reload; denied after the server was killed; and made without asking where nobody has to approve it.
 func TestToolApproval(t *testing.T) {
-	l, m := newLedger(t), &caller{}
-	upstream := harness.NewUpstream(t, m.answer)
-	c := harness.Start(t, harness.Site(tooled+chatPage), "UPSTREAM="+upstream.URL, "LEDGER="+l.URL, "CANARY=swordfish")
+	c, l := startTooled(t, &caller{}, chatPage)
 	a := harness.Open(t, c, "/assistants/")
 	a.Type("#input", "pay"+kb.Enter)
 	a.WaitFor(toolStates + ` === "waiting" && $(".expiry").textContent.startsWith("Decide by ") && $("td").textContent === "1" && location.hash.length > 30`)

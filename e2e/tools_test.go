@@ -161,6 +161,14 @@ func partsOf(t *testing.T, v conversation) (status, parts string) {
 	return last.Status, strings.TrimSuffix(b.String(), "; ")
 }
 
+// startTooled runs it in front of a model, with more of the site, and where its tools lead.
+func startTooled(t *testing.T, m *caller, more string) (*harness.Caddy, *ledger) {
+	t.Helper()
+	l := newLedger(t)
+	upstream := harness.NewUpstream(t, m.answer)
+	return harness.Start(t, harness.Site(tooled+more), "UPSTREAM="+upstream.URL, "LEDGER="+l.URL, "CANARY=swordfish"), l
+}
+
 // TestToolKills kills the server at each point of a call. Afterwards the call's state is what is known, no call is made
 // twice, whatever is done then, and no decision is lost. KILLS is how often at each point [3].
 func TestToolKills(t *testing.T) {
@@ -171,9 +179,8 @@ func TestToolKills(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, m := newLedger(t), &caller{began: make(chan struct{}, 100)}
-	upstream := harness.NewUpstream(t, m.answer)
-	c := harness.Start(t, harness.Site(tooled), "UPSTREAM="+upstream.URL, "LEDGER="+l.URL, "CANARY=swordfish")
+	m := &caller{began: make(chan struct{}, 100)}
+	c, l := startTooled(t, m, "")
 	id := func(frames []harness.Frame) string {
 		var start struct {
 			ID string `json:"message_id"`

@@ -38,23 +38,26 @@ func asking(t *testing.T) (url string) {
 	return server.URL
 }
 
-// TestToolInput: what a tool of an MCP server asks is a form, also after a kill and in another tab; the call ends with the answers
-// and the state that the server gave.
-func TestToolInput(t *testing.T) {
-	m := &caller{}
+// startTools runs a chat page with an assistant that keeps conversations and has these tools.
+func startTools(t *testing.T, m *caller, tools string, env ...string) *harness.Caddy {
+	t.Helper()
 	upstream := harness.NewUpstream(t, m.answer)
-	c := harness.Start(t, harness.Site(`
+	return harness.Start(t, harness.Site(`
 	assistant /ws/assistants/* {
 		store sqlite {$HOME}/chat/chat.db
 		provider openai {
 			base_url {$UPSTREAM}
 			max_retries 0
 		}
-		tools mcp shop {
-			url {$SHOP}
-		}
+		`+tools+`
 	}
-`+chatPage), "UPSTREAM="+upstream.URL, "SHOP="+asking(t))
+`+chatPage), append(env, "UPSTREAM="+upstream.URL)...)
+}
+
+// TestToolInput: what a tool of an MCP server asks is a form, also after a kill and in another tab; the call ends with the answers
+// and the state that the server gave.
+func TestToolInput(t *testing.T) {
+	c := startTools(t, &caller{}, "tools mcp shop {\n url {$SHOP}\n}", "SHOP="+asking(t))
 	a := harness.Open(t, c, "/assistants/")
 	a.Type("#input", "shop__buy"+kb.Enter)
 	a.WaitFor(toolStates + ` === "waiting" && $(".call .state").textContent === "Waiting for your answer" && $("#announcer").textContent === "Buy shoes asks you something."`)
@@ -87,9 +90,7 @@ func TestToolInput(t *testing.T) {
 
 // TestToolRemembered: an approval that is remembered holds for the conversation, after a kill, too.
 func TestToolRemembered(t *testing.T) {
-	l, m := newLedger(t), &caller{}
-	upstream := harness.NewUpstream(t, m.answer)
-	c := harness.Start(t, harness.Site(tooled+chatPage), "UPSTREAM="+upstream.URL, "LEDGER="+l.URL, "CANARY=swordfish")
+	c, l := startTooled(t, &caller{}, chatPage)
 	a := harness.Open(t, c, "/assistants/")
 	a.Type("#input", "pay"+kb.Enter)
 	a.WaitFor(toolStates + ` === "waiting"`)
@@ -108,18 +109,7 @@ func TestToolRemembered(t *testing.T) {
 // TestPageTools: the page's own tools are called for what was asked in this tab, by this tab, once; with approve, when the
 // reader says so; what they throw and what the page does not have is told to the model.
 func TestPageTools(t *testing.T) {
-	m := &caller{}
-	upstream := harness.NewUpstream(t, m.answer)
-	c := harness.Start(t, harness.Site(`
-	assistant /ws/assistants/* {
-		store sqlite {$HOME}/chat/chat.db
-		provider openai {
-			base_url {$UPSTREAM}
-			max_retries 0
-		}
-		tools client
-	}
-`+chatPage), "UPSTREAM="+upstream.URL)
+	c := startTools(t, &caller{}, "tools client")
 	const offer = `window.made = [];
 		const tool = (name, execute, more) => ({name, description: name, inputSchema: {type: "object", properties: {n: {type: "integer"}}}, execute: (values) => (made.push(name + values.n), execute(values)), ...more});
 		$("assistant-chat").tools = [

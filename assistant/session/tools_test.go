@@ -156,11 +156,11 @@ func told(frames []frame) string {
 }
 
 func send(p *pipe, topic, ref, content string) {
-	p.in <- fmt.Sprintf(`{"action":"send_message","topic":%q,"ref":%q,"payload":{"content":%q}}`, topic, ref, content)
+	p.request(topic, ref, "send_message", fmt.Sprintf(`"content":%q`, content))
 }
 
 func decide(p *pipe, topic, ref, message, call, decision string) {
-	p.in <- fmt.Sprintf(`{"action":"decide_tool_call","topic":%q,"ref":%q,"payload":{"message_id":%q,"call_id":%q,%s}}`, topic, ref, message, call, decision)
+	p.request(topic, ref, "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":%q,%s`, message, call, decision))
 }
 
 // messageOf returns the id of the last answer that began.

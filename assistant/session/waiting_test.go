@@ -54,7 +54,7 @@ func TestRemembered(t *testing.T) {
 					if !strings.HasSuffix(got, "[refund waiting]waiting>") {
 						return got
 					}
-					p.request(topic, "d", "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":"call_0",%s`, id, decision))
+					decide(p, topic, "d", id, "call_0", decision)
 					time.Sleep(time.Minute)
 					return "asked " + told(p.frames(t))
 				}
@@ -79,7 +79,7 @@ func TestRemembered(t *testing.T) {
 				if !strings.HasSuffix(got, "[refund waiting]waiting>") {
 					t.Errorf("after what strangers wrote: %s", got)
 				}
-				p.request(topic, "d", "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":"call_0","decision":"deny"`, id))
+				decide(p, topic, "d", id, "call_0", `"decision":"deny"`)
 				time.Sleep(time.Minute)
 				tools.changed.Store(true)
 				_ = p.frames(t)
@@ -238,7 +238,7 @@ func TestInput(t *testing.T) {
 					topic = ""
 				}
 				_ = p.frames(t)
-				p.request(topic, "q", "send_message", `"content":"ask {} & refund {\"order\":\"A\"}"`)
+				send(p, topic, "q", `ask {} & refund {"order":"A"}`)
 				time.Sleep(time.Minute)
 				frames := p.frames(t)
 				id := messageOf(frames)
@@ -269,7 +269,7 @@ func TestInput(t *testing.T) {
 				if got, want := told(submit(`{"size":{"action":"accept","content":{"size":42}},"pay":{"action":"decline"}}`)), "[ask running]"; got != want {
 					t.Errorf("answered while another call waits: %s, want %s", got, want)
 				}
-				p.request(topic, "d", "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":"call_1","decision":"approve"`, id))
+				decide(p, topic, "d", id, "call_1", `"decision":"approve"`)
 				time.Sleep(time.Minute)
 				if got := told(p.frames(t)); !strings.HasPrefix(got, "[refund running]<") || !strings.HasSuffix(got, "[ask waiting]waiting>") && !strings.HasSuffix(got, "[refund done](refund done)waiting>") {
 					t.Errorf("asked again: %s", got)
@@ -399,7 +399,7 @@ func TestProgress(t *testing.T) {
 		store := memory.Open(memory.Config{})
 		p, topic := tooled(t, store, &shop{}, nil).dialStored()
 		_ = p.frames(t)
-		p.request(topic, "q", "send_message", `"content":"look {\"order\":\"slow\"}"`)
+		send(p, topic, "q", `look {"order":"slow"}`)
 		time.Sleep(time.Minute)
 		var shown []string
 		for _, f := range p.frames(t) {
@@ -433,7 +433,7 @@ func TestDecidedEarly(t *testing.T) {
 				tools := &shop{took: 10 * time.Second}
 				p, topic := tooled(t, memory.Open(memory.Config{}), tools, nil).dialStored()
 				_ = p.frames(t)
-				p.request(topic, "q", "send_message", `"content":"look {\"order\":\"A\"} & refund {\"order\":\"A\"}"`)
+				send(p, topic, "q", `look {"order":"A"} & refund {"order":"A"}`)
 				time.Sleep(time.Second)
 				id := messageOf(p.frames(t))
 				decide(p, topic, "d", id, "call_1", `"decision":"approve"`)
