@@ -44,15 +44,16 @@ func partsColumn(parts assistant.Parts) (*string, error) {
 	return new(clean(string(text))), nil
 }
 
-// Messages implements assistant.Store.
+// Messages implements assistant.Store. One statement reads the page: a deletion at the same time leaves all of it or
+// nothing.
 func (s *Store) Messages(ctx context.Context, owner, id, before string, limit int) (page []assistant.Message, more bool, err error) {
-	end, err := s.position(ctx, owner, id, before)
-	if err != nil {
-		return nil, false, err
-	}
 	limit = max(limit, 0)
 	page, err = query(ctx, s, scanMessage, `SELECT `+messageColumns+` FROM assistant.message m
-		WHERE conversation_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`, id, end, limit+1)
+		WHERE conversation_id = $1 AND seq < (`+position+`) ORDER BY seq DESC LIMIT $5`,
+		id, owner, before, int64(math.MaxInt64), limit+1)
+	if err == nil && len(page) == 0 {
+		err = s.has(ctx, owner, id, before)
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -75,18 +76,18 @@ func (s *Store) Private(ctx context.Context, owner, id string) (p assistant.Priv
 	return p, nil
 }
 
-// position returns the seq of a message of the owner's; one after all where messageID is "".
-func (s *Store) position(ctx context.Context, owner, id, messageID string) (int64, error) {
-	seq, err := one(ctx, s, pgx.RowTo[*int64], `SELECT CASE $3::text WHEN '' THEN $4::bigint
-			ELSE (SELECT seq FROM assistant.message WHERE conversation_id = $1 AND id = $3) END
-		FROM assistant.conversation WHERE id = $1 AND owner = $2`, id, owner, messageID, int64(math.MaxInt64))
-	switch {
-	case err != nil:
-		return 0, err
-	case seq == nil:
-		return 0, assistant.ErrNotFound
+// position is the seq of message $3 of the conversation $1 of owner $2, NULL where it is not there; $4 where $3 is "".
+const position = `SELECT CASE $3::text WHEN '' THEN $4::bigint
+		ELSE (SELECT seq FROM assistant.message WHERE conversation_id = $1 AND id = $3) END
+	FROM assistant.conversation WHERE id = $1 AND owner = $2`
+
+// has returns ErrNotFound where the conversation is not the owner's or lacks the message; "" = any.
+func (s *Store) has(ctx context.Context, owner, id, messageID string) error {
+	seq, err := one(ctx, s, pgx.RowTo[*int64], position, id, owner, messageID, int64(math.MaxInt64))
+	if err == nil && seq == nil {
+		err = assistant.ErrNotFound
 	}
-	return *seq, nil
+	return err
 }
 
 // MessageByClientID implements assistant.Store.

@@ -19,6 +19,7 @@ var concurrencyTests = []storeCase{
 	{"ConcurrentConversations", testConcurrentConversations},
 	{"ConcurrentTurns", testConcurrentTurns},
 	{"ConcurrentDelete", testConcurrentDelete},
+	{"ConcurrentReadAndDelete", testConcurrentReadAndDelete},
 	{"ConcurrentRename", testConcurrentRename},
 	{"ConcurrentDeleteBefore", testConcurrentDeleteBefore},
 }
@@ -207,6 +208,36 @@ func testConcurrentDelete(t storeTest) {
 		}
 		_, err := t.Conversation(t.Context(), "alice", c.ID)
 		t.want(assistant.ErrNotFound, err)
+	}
+}
+
+// testConcurrentReadAndDelete reads conversations while they are deleted: what is read is whole, or gone.
+func testConcurrentReadAndDelete(t storeTest) {
+	for n := range 50 {
+		c := t.create("alice", n)
+		_, a := t.ask("alice", c.ID, "Hi", "", n)
+		t.finish("alice", c.ID, a, "Hello", 1)
+		reading := make(chan struct{})
+		t.concurrently(2, func(t storeTest, i int) {
+			if i == 0 {
+				<-reading
+				t.must(t.Delete(t.Context(), "alice", c.ID))
+				return
+			}
+			for first := true; ; first = false {
+				page, _, err := t.Messages(t.Context(), "alice", c.ID, "", 10)
+				if first {
+					close(reading)
+				}
+				if errors.Is(err, assistant.ErrNotFound) {
+					return
+				}
+				if err != nil || len(page) != 2 {
+					t.Errorf("read %d messages: %v", len(page), err)
+					return
+				}
+			}
+		})
 	}
 }
 
