@@ -38,24 +38,6 @@ const storedFiles = `
 	}
 `
 
-// uploadTo uploads a file of a user's and returns the status, and the file's id or why there is none.
-func uploadTo(t *testing.T, c *harness.Caddy, user string, data []byte) (status int, text string) {
-	t.Helper()
-	res, err := http.Post(c.URL("/ws/assistants/files?user="+user), "application/octet-stream", bytes.NewReader(data))
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer func() { _ = res.Body.Close() }()
-	var body struct {
-		ID     string `json:"file_id"`
-		Reason string
-	}
-	if err := json.NewDecoder(res.Body).Decode(&body); err != nil {
-		return res.StatusCode, err.Error()
-	}
-	return res.StatusCode, body.ID + body.Reason
-}
-
 // pngOf is a PNG of that size without a pixel that is not zero.
 func pngOf(width, height, depth int) []byte {
 	var pixels bytes.Buffer
@@ -105,10 +87,10 @@ func TestFilesSurvive(t *testing.T) {
 	data := pngOf(2000, 1500, 8)
 	var stored []string
 	for range 3 {
-		if status, id := uploadTo(t, c, "", data); status != http.StatusUnauthorized {
+		if status, id := c.Upload("/ws/assistants/files", data); status != http.StatusUnauthorized {
 			t.Errorf("without a user: %d %s", status, id)
 		}
-		status, id := uploadTo(t, c, "ann", data)
+		status, id := c.Upload("/ws/assistants/files?user=ann", data)
 		if status != http.StatusCreated {
 			t.Fatalf("%d %s", status, id)
 		}
@@ -125,7 +107,7 @@ func TestFilesSurvive(t *testing.T) {
 	outcomes := make(chan string, 20)
 	for range cap(outcomes) {
 		go func() {
-			status, id := uploadTo(t, c, "ann", data)
+			status, id := c.Upload("/ws/assistants/files?user=ann", data)
 			if status != http.StatusCreated {
 				id = ""
 			}
@@ -147,12 +129,7 @@ func TestFilesSurvive(t *testing.T) {
 	}
 	// Asked about after the crash.
 	client := harness.DialPath(t, c, "/ws/assistants/?user=ann")
-	client.Send(`{"action":"create_conversation"}`)
-	var created struct {
-		ID string `json:"conversation_id"`
-	}
-	decode(t, client.Next(), &created)
-	v := open(t, client, created.ID)
+	v := open(t, client, client.Create())
 	v.send("send_message", fmt.Sprintf(`{"content":"What?","parts":[{"type":"image","file_id":%q}]}`, stored[0]))
 	if got := harness.Answer(v.Until("complete_streaming")); got != "1 images" {
 		t.Errorf("answered %q", got)

@@ -14,16 +14,11 @@ import (
 func freeze(t *testing.T, c *harness.Caddy, protocol string) {
 	t.Helper()
 	client := harness.DialBy(t, c, protocol)
-	client.Send(`{"action":"create_conversation"}`)
-	var created struct {
-		ID string `json:"conversation_id"`
-	}
-	decode(t, client.Next(), &created)
-	v := open(t, client, created.ID)
+	v := open(t, client, client.Create())
 	v.send("send_message", fmt.Sprintf(`{"content":%q}`, strings.Repeat("x", 900_000)))
 	v.Until("complete_streaming")
 	for range 15 {
-		client.Send(`{"action":"list_messages","payload":{"conversation_id":"` + created.ID + `"}}`)
+		client.Send(`{"action":"list_messages","payload":{"conversation_id":"` + v.id + `"}}`)
 	}
 }
 

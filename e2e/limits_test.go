@@ -34,15 +34,8 @@ func TestBudgetEndsAnswer(t *testing.T) {
 		gone <- call.UntilGone() // it would go on and on
 	})
 	client := harness.Dial(t, startLimited(t, upstream, "budget 15/1h"))
-	client.Send(`{"action":"create_conversation"}`)
-	var conversation struct {
-		ID string `json:"conversation_id"`
-	}
-	created := client.Until("conversation_created")
-	if err := json.Unmarshal(created[len(created)-1].Payload, &conversation); err != nil {
-		t.Fatal(err)
-	}
-	topic := `"topic":"conversation:` + conversation.ID + `"`
+	id := client.Create()
+	topic := `"topic":"conversation:` + id + `"`
 	client.Send(`{"action":"subscribe",` + topic + `}`)
 	client.Until("snapshot")
 	client.Send(`{"action":"assistant_message","payload":"Tell me.",` + topic + `}`)
@@ -59,7 +52,7 @@ func TestBudgetEndsAnswer(t *testing.T) {
 	case <-time.After(harness.Patience):
 		t.Fatal("the request to the model was never cancelled")
 	}
-	client.Send(`{"action":"list_messages","payload":{"conversation_id":"` + conversation.ID + `"}}`)
+	client.Send(`{"action":"list_messages","payload":{"conversation_id":"` + id + `"}}`)
 	messages := client.Until("messages")
 	if text := messages[len(messages)-1].Text; !strings.Contains(text, kept) || !strings.Contains(text, `"status":"stopped","finish_reason":"budget"`) {
 		t.Errorf("stored is %s", text)

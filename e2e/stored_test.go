@@ -46,12 +46,7 @@ type conversation struct {
 func create(t *testing.T, c *harness.Caddy) conversation {
 	t.Helper()
 	client := harness.Dial(t, c)
-	client.Send(`{"action":"create_conversation"}`)
-	var created struct {
-		ID string `json:"conversation_id"`
-	}
-	decode(t, client.Next(), &created)
-	return open(t, client, created.ID)
+	return open(t, client, client.Create())
 }
 
 func open(t *testing.T, client *harness.Client, id string) conversation {

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"image"
 	"image/png"
@@ -28,20 +27,6 @@ func TestFilesAmongNodes(t *testing.T) {
 	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 20, 10))); err != nil {
 		t.Fatal(err)
 	}
-	upload := func(n int) string {
-		res, err := http.Post(c.Nodes[n].URL("/ws/seeing/files?user=ann&name=a.png"), "", bytes.NewReader(picture.Bytes()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }()
-		var body struct {
-			ID string `json:"file_id"`
-		}
-		if err := json.NewDecoder(res.Body).Decode(&body); err != nil || res.StatusCode != http.StatusCreated {
-			t.Fatalf("%d: %v", res.StatusCode, err)
-		}
-		return body.ID
-	}
 	dial := func(n int, id string) *harness.Client {
 		client := harness.DialPath(t, c.Nodes[n].Caddy, "/ws/seeing/?user=ann")
 		client.Send(fmt.Sprintf(`{"action":"subscribe","topic":"conversation:%s","ref":"s"}`, id))
@@ -49,18 +34,15 @@ func TestFilesAmongNodes(t *testing.T) {
 		return client
 	}
 	first := harness.DialPath(t, c.Nodes[0].Caddy, "/ws/seeing/?user=ann")
-	first.Send(`{"action":"create_conversation"}`)
-	var created struct {
-		ID string `json:"conversation_id"`
-	}
-	if err := json.Unmarshal(first.Next().Payload, &created); err != nil {
-		t.Fatal(err)
-	}
-	tabs := []*harness.Client{dial(0, created.ID), dial(1, created.ID)}
+	conversation := first.Create()
+	tabs := []*harness.Client{dial(0, conversation), dial(1, conversation)}
 	want := 0
 	for round := range 4 {
 		at, other := round%2, 1-round%2
-		id := upload(other)
+		status, id := c.Nodes[other].Upload("/ws/seeing/files?user=ann&name=a.png", picture.Bytes())
+		if status != http.StatusCreated {
+			t.Fatalf("%d: %s", status, id)
+		}
 		for n, node := range c.Nodes {
 			for user, status := range map[string]int{"ann": http.StatusOK, "bob": http.StatusNotFound, "": http.StatusNotFound} {
 				if res, _ := node.Get(t, "/ws/seeing/files/"+id+"?user="+user); res.StatusCode != status {
@@ -68,7 +50,7 @@ func TestFilesAmongNodes(t *testing.T) {
 				}
 			}
 		}
-		tabs[at].Send(fmt.Sprintf(`{"action":"send_message","payload":{"content":"What?","parts":[{"type":"image","file_id":%q}]},"topic":"conversation:%s","ref":"q%d"}`, id, created.ID, round))
+		tabs[at].Send(fmt.Sprintf(`{"action":"send_message","payload":{"content":"What?","parts":[{"type":"image","file_id":%q}]},"topic":"conversation:%s","ref":"q%d"}`, id, conversation, round))
 		want++
 		for n, tab := range tabs {
 			frames := tab.Until("complete_streaming")

@@ -5,7 +5,9 @@
 package harness
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -224,6 +226,23 @@ func (c *Caddy) URL(path string) string {
 func (c *Caddy) Get(t testing.TB, path string) (*http.Response, string) {
 	t.Helper()
 	return Fetch(t, c.URL(path), nil)
+}
+
+// Upload sends a file to a path with its query, and returns the status and the file's id, or why there is none.
+func (c *Caddy) Upload(path string, data []byte) (status int, text string) {
+	res, err := http.Post(c.URL(path), "application/octet-stream", bytes.NewReader(data))
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = res.Body.Close() }()
+	var body struct {
+		ID     string `json:"file_id"`
+		Reason string
+	}
+	if err := json.NewDecoder(res.Body).Decode(&body); err != nil {
+		return res.StatusCode, err.Error()
+	}
+	return res.StatusCode, body.ID + body.Reason
 }
 
 // Config returns the running configuration as the admin API shows it.

@@ -127,6 +127,19 @@ func (c *Client) Ask(question string) {
 	c.Send(string(frame))
 }
 
+// Create creates a conversation and returns its id. Nothing else may come meanwhile.
+func (c *Client) Create() string {
+	c.t.Helper()
+	c.Send(`{"action":"create_conversation"}`)
+	var created struct {
+		ID string `json:"conversation_id"`
+	}
+	if frame := c.Next(); json.Unmarshal(frame.Payload, &created) != nil || created.ID == "" {
+		c.t.Fatalf("no conversation was created: %v", frame)
+	}
+	return created.ID
+}
+
 // Next returns the next frame.
 func (c *Client) Next() Frame {
 	c.t.Helper()
