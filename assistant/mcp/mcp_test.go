@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/assistanttest/tooltest"
+	"github.com/caddy-assistant/caddy-assistant/assistant/internal/outbound"
 )
 
 // ann is a user with a token.
@@ -118,6 +120,27 @@ func TestResult(t *testing.T) {
 				t.Errorf("look: sources %+v", look.Sources)
 			}
 		})
+	}
+}
+
+// A secret of ours that a server repeats is told to nobody: neither as the text or the source of a result, nor as a
+// question to the reader.
+func TestSecretsAreHidden(t *testing.T) {
+	const secret = "sekrit-token-0123456789"
+	s, a := new(Source), attempt{line: &line{hidden: outbound.NewSecrets(secret)}, call: toolCall("echo")}
+	result, err := s.convert(a, &sdk.CallToolResult{Content: []sdk.Content{
+		&sdk.TextContent{Text: "you are " + secret},
+		&sdk.ResourceLink{URI: "https://example.org/?token=" + secret, Name: secret},
+	}})
+	if got := fmt.Sprint(result.Text, result.Sources); err != nil || strings.Contains(got, secret) || !strings.Contains(got, "you are ") {
+		t.Errorf("got %s, error %v", got, err)
+	}
+	asked, err := s.needs(a, &sdk.CallToolResult{InputRequests: sdk.InputRequestMap{"a": &sdk.ElicitParams{Message: "you are " + secret}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(asked.Needs.Inputs); strings.Contains(got, secret) || !strings.Contains(got, "you are ") {
+		t.Errorf("asks %s", got)
 	}
 }
 
