@@ -195,18 +195,26 @@ func (s *session) sweep() {
 	s.did(s.ctx, "remove old calls", err)
 }
 
-// empty takes what is in the inbox.
+// empty takes what is in the inbox. It is not cut off while the broker is being closed: what the database has given would
+// be lost, and its callers would wait for as long as this node lives.
 func (s *session) empty() {
 	for more := true; more && s.ctx.Err() == nil; {
-		commands, err := query(s.ctx, s.store, scanCommand, `DELETE FROM assistant.command WHERE id IN
-				(SELECT id FROM assistant.command WHERE to_node = $1 ORDER BY id LIMIT $2)
-			RETURNING from_node, call, is_reply, body, set_config('synchronous_commit', 'off', true)`, s.me, inboxRows)
+		commands, err := s.taken()
 		s.did(s.ctx, "take calls", err)
 		for _, c := range commands {
 			s.take(c)
 		}
 		more = len(commands) == inboxRows
 	}
+}
+
+// taken removes commands from the inbox and returns them.
+func (s *session) taken() ([]command, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), replyTimeout)
+	defer cancel()
+	return query(ctx, s.store, scanCommand, `DELETE FROM assistant.command WHERE id IN
+			(SELECT id FROM assistant.command WHERE to_node = $1 ORDER BY id LIMIT $2)
+		RETURNING from_node, call, is_reply, body, set_config('synchronous_commit', 'off', true)`, s.me, inboxRows)
 }
 
 func scanCommand(row pgx.CollectableRow) (c command, err error) {
@@ -223,6 +231,10 @@ func (s *session) take(c command) {
 			delete(s.calls, c.Call)
 			replied <- c // there is one
 		}
+		return
+	}
+	if s.ctx.Err() != nil { // the broker is being closed
+		s.work.Go(func() { s.reply(c, []byte{busy}) })
 		return
 	}
 	select {

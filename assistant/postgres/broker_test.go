@@ -270,3 +270,44 @@ func TestBrokerBusy(t *testing.T) {
 		t.Errorf("got %q", reply)
 	}
 }
+
+// A call that the broker takes while it is being closed is refused: it is neither lost nor served.
+func TestCloseWhileTaking(t *testing.T) {
+	c := brokersOf(t, emptySchema(), "", nil)
+	n, _ := openBroker(t, c)
+	other, b := openBroker(t, c)
+	other.Reply = func(context.Context, assistant.NodeID, []byte) []byte {
+		t.Error("the call was served")
+		return nil
+	}
+	// Taking waits for a lock that this test has.
+	lock, err := b.store.pool.Begin(t.Context())
+	must(t, err)
+	_, err = lock.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1)`)
+	must(t, err)
+	for _, statement := range []string{
+		`CREATE FUNCTION assistant.slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN OLD; END $$`,
+		`CREATE TRIGGER slowly BEFORE DELETE ON assistant.command FOR EACH ROW EXECUTE FUNCTION assistant.slowly()`,
+	} {
+		_, err := b.store.exec(t.Context(), statement)
+		must(t, err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := n.Call(t.Context(), other.ID, nil)
+		ended <- err
+	}()
+	brokertest.Eventually(t, "the call is being taken", func() (waits bool) {
+		must(t, b.store.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)`).Scan(&waits))
+		return waits
+	})
+	closed := make(chan error, 1)
+	session := b.session
+	go func() { closed <- other.Close() }()
+	<-session.ctx.Done()
+	must(t, lock.Commit(t.Context()))
+	must(t, <-closed)
+	if err := <-ended; !errors.Is(err, assistant.ErrNoNode) || !strings.Contains(err.Error(), "busy") {
+		t.Errorf("got error %v", err)
+	}
+}
