@@ -21,6 +21,7 @@ const documented = demo + `asyncapi /asyncapi* {
 // TestDocumentIsClean: neither the specification's own parser nor any rule of Spectral's finds a fault, in
 // any form of the document.
 func TestDocumentIsClean(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site(documented+`assistant /ws/support/* {
 		name support
 		tags support

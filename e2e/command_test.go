@@ -411,6 +411,7 @@ chat.shop.test {
 // TestAsyncAPICommand prints what a server with the configuration serves, without one: no secret is there, no
 // connection is opened and no file made. The specification's own parser takes it.
 func TestAsyncAPICommand(t *testing.T) {
+	t.Parallel()
 	caddyfile := "{\n log {\n output file {$HOME}/caddy.log\n }\n}\n" +
 		harness.Site(strings.Replace(stored, "base_url {$UPSTREAM}", "api_key {env.OPENAI_API_KEY}", 1)+"asyncapi /asyncapi/* {\n title \"Chat of a shop\"\n}")
 	c := harness.Start(t, caddyfile, "OPENAI_API_KEY="+canary)

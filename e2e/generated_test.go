@@ -17,6 +17,7 @@ const generatedQuestion = "Do you understand generated clients?"
 // TestTypeScriptModels: what Modelina makes of the document compiles strictly, and a program that knows
 // nothing else chats.
 func TestTypeScriptModels(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site(documented))
 	g := newGeneration(t, c, "/asyncapi.json", "chat.ts")
 	if err := os.Symlink(g.tools+"/node_modules", g.folder+"/node_modules"); err != nil {
@@ -32,6 +33,7 @@ func TestTypeScriptModels(t *testing.T) {
 
 // TestPythonClient: AsyncAPI's own template makes a client of the client's view that chats as it is.
 func TestPythonClient(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site(documented))
 	g := newGeneration(t, c, "/asyncapi.json?view=client", "chat.py")
 	g.run("node", g.tools+"/client.mjs", "asyncapi.json", "client", "development")
@@ -47,6 +49,7 @@ func TestPythonClient(t *testing.T) {
 
 // TestChanxClient: Chanx's generator makes a client that takes every frame of a stored conversation.
 func TestChanxClient(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n provider demo {\n delay 1ms\n }\n user {query.user}\n}\nasyncapi /asyncapi*"))
 	g := newGeneration(t, c, "/asyncapi.json", "chanx.py")
 	python := filepath.Join(harness.Root(t), ".cache", "python", "bin")

@@ -166,6 +166,7 @@ func TestDrafts(t *testing.T) {
 
 // TestRefused: a refused question is in the input again, and a first one leaves no conversation.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "user ann\nrate 1/4s")
 	const empty = `!$(".message") && !location.hash && $$("#list li").length === 1`
 	ask(page, "zero")
@@ -232,6 +233,7 @@ func TestQueue(t *testing.T) {
 // TestLiveList: what one socket of a user creates, renames, answers or deletes, the list of another browser shows
 // at once; and a search says when it finds nothing.
 func TestLiveList(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "user ann")
 	const titles = `$$("#list .title").map(({textContent}) => textContent).join()`
 	other := harness.OpenURL(t, harness.Eval[string](page, "location.href"))

@@ -144,6 +144,7 @@ func TestLanguageFile(t *testing.T) {
 
 // TestLanguageRightToLeft: an Arabic page is mirrored, and no button covers what is typed, in either direction.
 func TestLanguageRightToLeft(t *testing.T) {
+	t.Parallel()
 	for _, width := range []int64{1200, 390} {
 		t.Run(fmt.Sprint(width), func(t *testing.T) {
 			half := make(chan struct{})

@@ -70,6 +70,7 @@ func TestPageCode(t *testing.T) {
 
 // TestPageHostileSize: text of any shape and size is shown, and the page stays usable.
 func TestPageHostileSize(t *testing.T) {
+	t.Parallel()
 	deep := strings.Repeat("> - ", 400) + "deep\n\n" + strings.Repeat("**a *b ~~c `", 200)
 	for name, text := range map[string]string{
 		"a megabyte in one piece": strings.Repeat("word ", 200_000),
@@ -384,6 +385,7 @@ func checkAccessible(t *testing.T, page *harness.Page, what string) {
 
 // TestPageAccessible: axe finds nothing, in light and dark, wide and narrow, with each dialog.
 func TestPageAccessible(t *testing.T) {
+	t.Parallel()
 	var calls int
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		if calls++; calls > 1 {

@@ -84,6 +84,7 @@ function show(action, payload) {
 // TestExtensions: the provider in docs/extend.md works in a Caddy that is built with it, and so does the server without
 // Caddy.
 func TestExtensions(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(harness.Root(t), "docs", "extend.md"))
 	if err != nil {
 		t.Fatal(err)

@@ -84,6 +84,7 @@ func TestRefusedLogin(t *testing.T) {
 
 // TestRefusedPage: a page that may not connect is told so, and what is not there is not there.
 func TestRefusedPage(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ site, want string }{
 		"origin":     {"assistant /ws/assistants/* {\n origins https://friend.example\n provider demo\n}\n" + chatPage, "The assistant may not be used on this page."},
 		"forbidden":  {"respond /ws/* 403\n" + chatPage, "The assistant may not be used on this page."},
