@@ -80,8 +80,9 @@ check: ## Formatting, linters, go.mod files, known vulnerabilities
 	.ci/vulncheck $(GOVULNCHECK)
 
 .PHONY: unit
-unit: ## Go tests with the race detector, and the seeds of the fuzz targets
+unit: ## Go tests with the race detector, what is too slow for that without it, and the seeds of the fuzz targets
 	CGO_ENABLED=1 go test -race -timeout 10m ./...
+	go test ./assistant/media ./assistant/sqlite
 	go test -C cmd/xbuild ./...
 
 .PHONY: js

@@ -1,3 +1,7 @@
+//go:build !race
+
+// SQLite in Go takes minutes for these under the race detector.
+
 package sqlite_test
 
 import (
