@@ -25,6 +25,9 @@ type Tools interface {
 // ErrNotCalled says that a call of a tool was not made and had no effect.
 var ErrNotCalled = errors.New("the tool was not called")
 
+// ErrToolsRequired says that nobody is to be answered without the tools that a list lacks.
+var ErrToolsRequired = errors.New("tools are required")
+
 // Tool is something that a model may call.
 type Tool struct {
 	// Name is what the model calls it: 1 to 64 ASCII letters, digits, underscores and hyphens.

@@ -26,6 +26,7 @@ const tooled = `
 			base_url {$UPSTREAM}
 			max_retries 0
 		}
+		tools_for anonymous
 		tools http pay {
 			description "Pays."
 			parameters  ` + "`" + `{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}` + "`" + `

@@ -49,6 +49,7 @@ func startTools(t *testing.T, m *caller, tools string, env ...string) *harness.C
 			base_url {$UPSTREAM}
 			max_retries 0
 		}
+		tools_for anonymous
 		`+tools+`
 	}
 `+chatPage), append(env, "UPSTREAM="+upstream.URL)...)

@@ -3,6 +3,7 @@ package conversation
 import (
 	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
@@ -76,6 +77,8 @@ type Config struct {
 	Tools assistant.Tools
 	// ClientTools lets clients bring tools of their own.
 	ClientTools bool
+	// ToolsForAnonymous offers tools whose calls need approval to anonymous clients, too: whoever asks approves.
+	ToolsForAnonymous bool
 	// MaxSteps is how often a model is asked for one answer. Each time but the last it may call tools. Default: 8.
 	MaxSteps int
 	// MaxParallel is how many calls of one answer are made at once. Default: 4.
@@ -94,6 +97,8 @@ const defaultResumeWindow = 10 * time.Minute
 type Assistant struct {
 	Config
 	hub *Hub
+
+	hidesTools sync.Once // for the log
 }
 
 // New makes an Assistant for what lives in hub. The first one is used at once; a later one after [Hub.Use].

@@ -195,7 +195,7 @@ func TestMemoryOfShortTurns(t *testing.T) {
 	for _, followed := range []bool{true, false} {
 		t.Run(fmt.Sprint("followed ", followed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const turns = 3000
+				const turns = 1000
 				w := newWorld(t, memory.Open(memory.Config{}), conversation.Config{Provider: assistanttest.Echoes})
 				idle := newMouth(t)
 				if followed {

@@ -55,6 +55,9 @@ type draft struct {
 func (c *Conversation) run(t *turn, o output) error {
 	if t.open(c.askerOf(t)); t.toolbox.err != nil {
 		t.assistant.Logger.Warn("tools are missing", zap.String("message_id", t.id), zap.Error(t.toolbox.err))
+		if errors.Is(t.toolbox.err, assistant.ErrToolsRequired) {
+			return &assistant.ProviderError{Reason: assistant.ReasonProviderUnavailable, OfQuestion: true, Err: t.toolbox.err}
+		}
 		o.show(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeToolsUnavailable}))
 	}
 	for _, part := range c.parts() { // of an answer that goes on

@@ -36,13 +36,14 @@ type toolbox struct {
 	err       error // why some are missing
 }
 
-// open asks for the tools, once. A client that cannot decide gets none that need approval.
+// open asks for the tools, once. A client that cannot decide, or may not, gets none that need approval.
 func (t *turn) open(asker assistant.Asker) {
 	b := &t.toolbox
 	if b.isOpen {
 		return
 	}
 	b.canDecide = asker.CanDecide
+	mayApprove := b.canDecide && (asker.Peer.User != "" || t.assistant.ToolsForAnonymous)
 	b.isOpen, b.byName, b.used = true, make(map[string]assistant.Tool), make(map[string]bool)
 	var tools []assistant.Tool
 	if t.assistant.Tools != nil {
@@ -55,7 +56,11 @@ func (t *turn) open(asker assistant.Asker) {
 		}
 	}
 	for _, tool := range tools {
-		if _, isThere := b.byName[tool.Name]; isThere || tool.Approve && !b.canDecide {
+		if _, isThere := b.byName[tool.Name]; isThere {
+			continue
+		}
+		if tool.Approve && !mayApprove {
+			t.assistant.logHidden(b.canDecide)
 			continue
 		}
 		if len(b.tools) == maxTools {
@@ -63,6 +68,15 @@ func (t *turn) open(asker assistant.Asker) {
 			break
 		}
 		b.tools, b.byName[tool.Name] = append(b.tools, tool), tool
+	}
+}
+
+// logHidden says once that tools are hidden from anonymous clients, though theirs could ask for approval.
+func (a *Assistant) logHidden(canDecide bool) {
+	if canDecide {
+		a.hidesTools.Do(func() {
+			a.Logger.Warn("tools that need approval are not offered to anonymous visitors; tools_for anonymous offers them")
+		})
 	}
 }
 

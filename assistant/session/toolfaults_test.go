@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -243,4 +244,75 @@ func TestStopWhileDecided(t *testing.T) {
 			t.Errorf("stopped, and saw %s; called %q", got, sh.calls())
 		}
 	})
+}
+
+// Tools that need approval are offered to anonymous clients only where the operator says so; others always.
+func TestToolsForAnonymous(t *testing.T) {
+	for offers, want := range map[bool]string{false: "mail,broken,ask,again,look", true: "mail,broken,ask,again,look,refund"} {
+		t.Run(fmt.Sprint(offers), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var offered []string
+				s := tooled(t, memory.Open(memory.Config{}), new(shop), func(c *conversation.Config) {
+					c.ToolsForAnonymous = offers
+					c.Provider = model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+						for _, tool := range req.Tools {
+							offered = append(offered, tool.Name)
+						}
+						return caller(ctx, req, yield)
+					})
+				})
+				p := newPipe()
+				s.serve(p, assistant.Peer{})
+				send(p, "", "q", `look {"order":"A"}`)
+				time.Sleep(time.Second)
+				if got := told(p.frames(t)); !strings.HasSuffix(got, "stop>") {
+					t.Errorf("got %s", got)
+				}
+				slices.Sort(offered)
+				names := strings.Split(want, ",")
+				slices.Sort(names)
+				if offered = slices.Compact(offered); !slices.Equal(offered, names) {
+					t.Errorf("the model was offered %q, want %q", offered, names)
+				}
+			})
+		})
+	}
+}
+
+// Where tools are required, an answer whose list of them cannot be had fails, and the model is not asked.
+func TestToolsRequired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(oddShop)
+		asked := 0
+		_, p, topic := s.serve(t, func(c *conversation.Config) {
+			c.Tools = requiredTools{s}
+			c.Provider = model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
+				asked++
+				return caller(ctx, req, yield)
+			})
+		})
+		s.away.Store(1)
+		got, _ := p.asks(t, topic, `look {"order":"A"}`, "")
+		if asked != 0 || !strings.Contains(got, "!provider_unavailable") {
+			t.Errorf("got %s, the model was asked %d times", got, asked)
+		}
+		if got, _ := p.asks(t, topic, `look {"order":"A"}`, ""); asked == 0 || !strings.HasSuffix(got, "stop>") {
+			t.Errorf("with the list got %s", got)
+		}
+	})
+}
+
+// requiredTools are tools without which nobody is answered.
+type requiredTools struct{ shop assistant.Tools }
+
+func (r requiredTools) Tools(ctx context.Context, peer assistant.Peer) ([]assistant.Tool, error) {
+	tools, err := r.shop.Tools(ctx, peer)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", assistant.ErrToolsRequired, err)
+	}
+	return tools, err
+}
+
+func (r requiredTools) Call(ctx context.Context, c assistant.Call) (assistant.Result, error) {
+	return r.shop.Call(ctx, c)
 }

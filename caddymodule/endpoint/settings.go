@@ -36,6 +36,7 @@ func (h *Handler) Settings() setting.Table {
 		{Name: "files", Value: setting.SwitchedBlock(&h.Files, func(f *Files) *bool { return &f.Off }, (*Files).Settings), Without: "off", Help: "images and files in questions"},
 	}, {
 		{Name: "tools", Value: setting.Guests("mcp <label> { … } | http <name> { … } | client", "http.assistant.tools", &h.ToolsRaw), Without: "none", Help: "what models may call; any number"},
+		{Name: "tools_for", Value: setting.Choice("users", "anonymous").Into(&h.ToolsFor), Default: "users", Help: "who may approve calls; with users, anonymous visitors are offered no tools that need it"},
 		{Name: "max_steps", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxSteps), Default: "8", Help: "how often a model is asked for one answer"},
 		{Name: "max_parallel", Value: setting.Number[int]("<n>", 1, 100).Into(&h.MaxParallel), Default: "4", Help: "calls of one answer at once"},
 		{Name: "tool_timeout", Value: setting.Duration().Into(&h.ToolTimeout), Default: "30s", Help: "of a call"},
@@ -103,7 +104,7 @@ func (h *Handler) engine() conversation.Config {
 		LogContent:    h.LogContent,
 		MaxSteps:      h.MaxSteps, MaxParallel: h.MaxParallel, ToolTimeout: time.Duration(h.ToolTimeout), ApprovalTimeout: time.Duration(h.ApprovalTimeout),
 	}
-	c.ClientTools = h.ownTools
+	c.ClientTools, c.ToolsForAnonymous = h.ownTools, h.ToolsFor == "anonymous"
 	if c.Files, c.ImageTokens = h.Files.engine(h.MaxMessageSize), h.ImageTokens; *h.ContextImages == 0 {
 		c.ContextFiles = -1
 	} else {

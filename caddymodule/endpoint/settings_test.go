@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 		}
 		got, err := json.Marshal(h)
 		const want = `{"name":"assistants","description":"AI Assistant WebSocket API","tags":["ai","chat"],"address":"/ws/assistants/",` +
-			`"context":16000,"context_images":4,"image_tokens":1000,"titles":"question","reasoning":"keep","max_steps":8,"max_parallel":4,"tool_timeout":30000000000,"approval_timeout":86400000000000,"store":{"name":"memory"},"durability":"default",` +
+			`"context":16000,"context_images":4,"image_tokens":1000,"titles":"question","reasoning":"keep","tools_for":"users","max_steps":8,"max_parallel":4,"tool_timeout":30000000000,"approval_timeout":86400000000000,"store":{"name":"memory"},"durability":"default",` +
 			`"on_disconnect":{"policy":"finish","max":300000000000},"user":"{http.auth.user.id}","max_message_size":1048576,` +
 			`"max_pending":2,"ping_interval":25000000000,"write_timeout":10000000000,"drain_timeout":4000000000,"resume_window":600000000000,` +
 			`"write_rate":{"writes":60,"per":60000000000,"burst":20},"ipv6_prefix":{"bits":64,"wider":48,"times":16},"max_answer":200000}`

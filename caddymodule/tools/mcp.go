@@ -3,6 +3,7 @@ package tools
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,6 +31,9 @@ type MCP struct {
 	// The longest wait for a connection, a list or a result. Default: 30s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// Whether a question fails while it is not known which tools the server has. Otherwise the model answers without them.
+	Required bool `json:"required,omitempty"`
+
 	// How old the list of tools may be. Default: 5m
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
@@ -55,6 +59,7 @@ func (m *MCP) Settings() setting.Table {
 		{Name: "approve", Value: setting.Each(rule(), &m.Approve), Without: "writes", Help: "which calls a person must agree to; may be repeated, the last that names a tool decides"},
 		{Name: "repeatable", Value: setting.Texts("<glob...>").Into(&m.Repeatable), Without: "tools that only read", Help: "may be called again after a crash in the middle of a call"},
 		{Name: "untrusted", Value: setting.Flag().Into(&m.Untrusted), Default: "off", Help: "strangers may write what the tools return"},
+		{Name: "required", Value: setting.Flag().Into(&m.Required), Default: "off", Help: "no answers without these tools: a question fails while their list cannot be had"},
 		{Name: "timeout", Value: setting.Duration().Into(&m.Timeout), Default: "30s"},
 		{Name: "refresh", Value: setting.Duration().Into(&m.Refresh), Default: "5m", Help: "the list of tools is at most this old"},
 	}}
@@ -132,7 +137,29 @@ func (m *MCP) config() (mcp.Config, error) {
 func (m *MCP) title() string { return strings.TrimSpace("tools mcp " + m.Label) }
 
 // Tools returns the server's tools.
-func (m *MCP) Tools() assistant.Tools { return m.tools }
+func (m *MCP) Tools() assistant.Tools {
+	if m.Required {
+		return required{m.tools}
+	}
+	return m.tools
+}
+
+// required is a source of tools that nobody is to be answered without.
+type required struct{ source assistant.Tools }
+
+// Tools returns an [assistant.ErrToolsRequired] where nothing is known of the tools.
+func (r required) Tools(ctx context.Context, p assistant.Peer) ([]assistant.Tool, error) {
+	tools, err := r.source.Tools(ctx, p)
+	if err != nil && len(tools) == 0 {
+		err = fmt.Errorf("%w: %w", assistant.ErrToolsRequired, err)
+	}
+	return tools, err
+}
+
+// Call calls the source.
+func (r required) Call(ctx context.Context, c assistant.Call) (assistant.Result, error) {
+	return r.source.Call(ctx, c)
+}
 
 // Start implements endpoint.Starter: it connects to the server, or starts the program.
 func (m *MCP) Start() { m.source.Warm() }
