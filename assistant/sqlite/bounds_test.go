@@ -46,7 +46,7 @@ func TestPragmas(t *testing.T) {
 	s := openHere(t)
 	for pragma, want := range map[string]string{
 		"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1", "journal_size_limit": "67108864", "busy_timeout": "5000",
-		"query_only": "0", "locking_mode": "normal", "wal_autocheckpoint": "1000", "application_id": "1128362868",
+		"temp_store": "2", "query_only": "0", "locking_mode": "normal", "wal_autocheckpoint": "1000", "application_id": "1128362868",
 	} {
 		wantValue(t, s.writer.conn, "PRAGMA "+pragma, want)
 	}
