@@ -307,7 +307,7 @@ func (r *rig) rests(h history.History) bool {
 func (r *rig) check() {
 	r.t.Helper()
 	h := r.history()
-	found := append(history.Check(h, r.limits), history.Linearizable(h, 10*time.Second)...)
+	found := append(history.Check(h, r.limits), history.Linearizable(h, time.Minute)...)
 	for _, v := range found {
 		r.t.Error(v)
 	}
