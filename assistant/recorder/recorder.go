@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,8 @@ const (
 	// flushDelay and flushBytes bound what a crash may take of an answer that was shown.
 	flushDelay = 250 * time.Millisecond
 	flushBytes = 2 << 10
+	// flushEvery is what all flushes come at multiples of, so that a store commits what is due of several answers at once.
+	flushEvery = 50 * time.Millisecond
 	// strictTries is how often a piece is offered to the store before its answer fails.
 	strictTries = 3
 )
@@ -49,10 +52,11 @@ type Config struct {
 type Recorder struct {
 	Config
 
-	timer   *time.Timer  // flushes
-	isDue   atomic.Bool  // it runs: something is to be stored
-	bytes   atomic.Int64 // of text that was added since the last flush
-	failing atomic.Bool  // the last call failed
+	timer   *time.Timer   // flushes
+	early   time.Duration // of the first flush: answers that begin together are not stored together
+	isDue   atomic.Bool   // it runs: something is to be stored
+	bytes   atomic.Int64  // of text that was added since the last flush
+	failing atomic.Bool   // the last call failed
 
 	flushing chan struct{} // holds one while events are being stored
 	ended    bool          // under flushing
@@ -63,7 +67,7 @@ type Recorder struct {
 
 // Start begins to record. [Recorder.End] must be called.
 func Start(c Config) *Recorder {
-	r := &Recorder{Config: c, flushing: make(chan struct{}, 1)}
+	r := &Recorder{Config: c, flushing: make(chan struct{}, 1), early: rand.N(flushDelay)} //nolint:gosec // no secret
 	r.timer = time.AfterFunc(math.MaxInt64, r.run)
 	return r
 }
@@ -85,7 +89,8 @@ func (r *Recorder) Add(e assistant.Event) {
 		r.timer.Stop()
 		go r.run() // a timer of a synctest bubble that is due at once crashes the race detector of Go 1.26
 	case !wasDue:
-		r.timer.Reset(flushDelay)
+		r.timer.Reset(untilFlush(flushDelay - r.early))
+		r.early = 0
 	}
 }
 
@@ -134,8 +139,14 @@ func (r *Recorder) run() {
 	r.isDue.Store(false) // before the events are read: what is added meanwhile is due again
 	r.bytes.Store(0)
 	if r.flush() && !r.isDue.Swap(true) {
-		r.timer.Reset(flushDelay)
+		r.timer.Reset(untilFlush(flushDelay))
 	}
+}
+
+// untilFlush is how long what was just added waits, at most so long: to a multiple of flushEvery.
+func untilFlush(most time.Duration) time.Duration {
+	now := time.Now()
+	return max(0, now.Add(most).Truncate(flushEvery).Sub(now))
 }
 
 // flush stores what is not stored yet, and reports whether it is to be offered again: what the store does not take is. In
@@ -181,6 +192,9 @@ func (r *Recorder) flushLog() error {
 
 // Tail returns the events of a log after a number, with theirs.
 func Tail(log *stream.Log[assistant.Event], after uint64) (events []assistant.Event, err error) {
+	if last := log.Last(); last > after {
+		events = make([]assistant.Event, 0, last-after)
+	}
 	err = log.Each(after, func(seq uint64, e assistant.Event) bool {
 		e.Seq = seq
 		events = append(events, e)

@@ -4,44 +4,77 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/internal/chunk"
 )
 
+// answer names a message that streams.
+type answer struct {
+	assistant.Owned
+
+	message string
+}
+
 // Extend implements assistant.Store.
 func (s *Store) Extend(ctx context.Context, c assistant.Claim, e assistant.Extension) error {
 	next, refused := chunk.Of(e)
-	parts, err := json.Marshal(next.Parts)
+	parts, err := next.JSON()
 	if err != nil {
-		return fmt.Errorf("encode parts: %w", err)
+		return err
 	}
+	of := answer{c.Owned, e.MessageID}
 	return s.writer.submit(ctx, &write{ctx: ctx, once: true, done: make(chan struct{}), do: func(tx tx) error {
-		if refused == nil {
-			n, err := tx.exec(`INSERT INTO chunk (message_seq, first, last, parts) SELECT seq, ?4, ?5, ?6 FROM message WHERE `+whereStreaming+`
-				AND coalesce((SELECT ?4 = last + 1 OR ?4 = first AND ?5 >= last FROM chunk WHERE message_seq = message.seq ORDER BY first DESC LIMIT 1), TRUE)
-				ON CONFLICT (message_seq, first) DO UPDATE SET last = excluded.last, parts = excluded.parts`,
-				c.ID, c.Owner, e.MessageID, next.First, next.Last, string(parts))
-			if err != nil || n == 1 {
-				return err
-			}
+		if refused != nil {
+			_, err := tx.streaming(of)
+			return cmp.Or(err, refused)
 		}
-		row, err := tx.row(`SELECT seq FROM message WHERE `+whereStreaming, c.ID, c.Owner, e.MessageID)
-		if err != nil {
-			return err
-		}
-		var message int64
-		if err := row.Scan(&message); err != nil {
-			return err // sql.ErrNoRows is not found
-		}
-		return cmp.Or(refused, chunk.ErrGap)
+		return tx.extend(of, next, string(parts))
 	}})
 }
 
-// whereStreaming finds the answer ?3 in the conversation ?1 of the owner ?2.
-const whereStreaming = `conversation_id = (SELECT id FROM conversation WHERE id = ?1 AND owner = ?2) AND id = ?3 AND status = 'streaming'`
+// extend adds a chunk to an answer, which it finds by its names the first time, and by its number after that.
+func (tx tx) extend(of answer, next chunk.Chunk, parts string) error {
+	if seq, isKnown := tx.writer.answers[of]; isKnown {
+		if added, err := tx.add(seq, of.message, next, parts); added || err != nil {
+			return err
+		}
+		delete(tx.writer.answers, of)
+	}
+	seq, err := tx.streaming(of)
+	if err != nil {
+		return err
+	}
+	added, err := tx.add(seq, of.message, next, parts)
+	if err == nil && !added {
+		err = chunk.ErrGap
+	}
+	if err == nil {
+		tx.writer.answers[of] = seq
+	}
+	return err
+}
+
+// add adds a chunk to the answer with that number and id, behind its last chunk or in the place of that. It reports false
+// where there is none, or the chunk does not fit.
+func (tx tx) add(seq int64, id string, next chunk.Chunk, parts string) (added bool, err error) {
+	n, err := tx.exec(`INSERT INTO chunk (message_seq, first, last, parts) SELECT seq, ?3, ?4, ?5 FROM message
+		WHERE seq = ?1 AND id = ?2 AND status = 'streaming'
+		AND coalesce((SELECT ?3 = last + 1 OR ?3 = first AND ?4 >= last FROM chunk WHERE message_seq = ?1 ORDER BY first DESC LIMIT 1), TRUE)
+		ON CONFLICT (message_seq, first) DO UPDATE SET last = excluded.last, parts = excluded.parts`, seq, id, next.First, next.Last, parts)
+	return n == 1, err
+}
+
+// streaming returns the number of an answer that is streaming.
+func (tx tx) streaming(a answer) (seq int64, err error) {
+	row, err := tx.row(`SELECT seq FROM message WHERE conversation_id = (SELECT id FROM conversation WHERE id = ?1 AND owner = ?2)
+		AND id = ?3 AND status = 'streaming'`, a.ID, a.Owner, a.message)
+	if err == nil {
+		err = row.Scan(&seq) // sql.ErrNoRows is not found
+	}
+	return seq, err
+}
 
 // interrupt ends the answers that a process has left which no longer lives: no other can have the file.
 func interrupt(ctx context.Context, tx *sql.Tx) error {

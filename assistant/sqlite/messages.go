@@ -264,6 +264,9 @@ func (s *Store) Finish(ctx context.Context, c assistant.Claim, e assistant.Endin
 		private = string(text)
 	}
 	return s.writer.write(ctx, func(tx tx) error {
+		for _, end := range ends {
+			delete(tx.writer.answers, answer{c.Owned, end[1].(string)})
+		}
 		err := tx.change(`UPDATE conversation SET updated_at = ?, private = coalesce(?, private) WHERE id = ? AND owner = ?`, e.At.UnixMilli(), private, c.ID, c.Owner)
 		if err != nil {
 			return err

@@ -28,7 +28,8 @@ type writer struct {
 
 	// run's
 	statements map[string]*sql.Stmt
-	soon       bool // commits do not wait for the disk
+	answers    map[answer]int64 // the seq of those that were extended and have not ended
+	soon       bool             // commits do not wait for the disk
 }
 
 // write is a change that waits for its commit.
@@ -52,7 +53,7 @@ func newWriter(ctx context.Context, dataSource string) (*writer, error) {
 		return nil, err
 	}
 	return &writer{
-		db: db, conn: conn, statements: make(map[string]*sql.Stmt),
+		db: db, conn: conn, statements: make(map[string]*sql.Stmt), answers: make(map[answer]int64),
 		queue: make(chan *write), closing: make(chan struct{}),
 	}, nil
 }

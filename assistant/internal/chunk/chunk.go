@@ -5,9 +5,12 @@
 package chunk
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 )
@@ -33,6 +36,34 @@ func Of(e assistant.Extension) (Chunk, error) {
 		}
 	}
 	return c, nil
+}
+
+// JSON returns the parts as a JSON array. Text is what most answers consist of: it is written without reflection.
+func (c Chunk) JSON() (data []byte, err error) {
+	text := func(part assistant.Part, text string) {
+		data = append(append(data, `{"type":"`...), part.Type()...)
+		data, _ = jsontext.AppendQuote(append(data, `","text":`...), text) // an error means only that bytes were replaced
+		data = append(data, '}')
+	}
+	data = append(data, '[')
+	for i, part := range c.Parts {
+		if i > 0 {
+			data = append(data, ',')
+		}
+		switch p := part.(type) {
+		case assistant.TextPart:
+			text(p, p.Text)
+		case assistant.ReasoningPart:
+			text(p, p.Text)
+		default:
+			other, err := json.Marshal(part)
+			if err != nil {
+				return nil, fmt.Errorf("encode a part: %w", err)
+			}
+			data = append(data, other...)
+		}
+	}
+	return append(data, ']'), nil
 }
 
 // Join returns what an answer consists of whose chunks have these parts: neighbours of one kind are one part, none is empty,

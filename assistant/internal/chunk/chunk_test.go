@@ -1,6 +1,8 @@
 package chunk
 
 import (
+	"encoding/json"
+	"errors"
 	"reflect"
 	"testing"
 
@@ -50,6 +52,29 @@ func TestJoin(t *testing.T) {
 	} {
 		if got := Join(test.chunks...); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: joined %v, want %v", name, got, test.want)
+		}
+	}
+}
+
+// What is written without reflection is what encoding/json reads and writes.
+func TestJSON(t *testing.T) {
+	for name, parts := range map[string]assistant.Parts{
+		"nothing": nil,
+		"text":    {text("a \"b\"\n<c> \u2028 é 👩‍👩‍👧‍👦\x00")},
+		"half":    {text("\xf0\x9f"), reasoning("\xff")},
+		"mixed":   {reasoning("Hm."), assistant.ToolCallPart{CallID: "1", Name: "look", State: assistant.CallDone}, text("")},
+	} {
+		data, err := Chunk{Parts: parts}.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(append(assistant.Parts{}, parts...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, wanted assistant.Parts
+		if err := errors.Join(json.Unmarshal(data, &got), json.Unmarshal(want, &wanted)); err != nil || !reflect.DeepEqual(got, wanted) {
+			t.Errorf("%s: %s is read as %v, want %v: %v", name, data, got, wanted, err)
 		}
 	}
 }
