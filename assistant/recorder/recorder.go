@@ -143,10 +143,13 @@ func (r *Recorder) run() {
 	}
 }
 
-// untilFlush is how long what was just added waits, at most so long: to a multiple of flushEvery.
+// untilFlush is how long what was just added waits: to the last multiple of flushEvery within most, or to the next one.
 func untilFlush(most time.Duration) time.Duration {
 	now := time.Now()
-	return max(0, now.Add(most).Truncate(flushEvery).Sub(now))
+	if wait := now.Add(most).Truncate(flushEvery).Sub(now); wait > 0 {
+		return wait
+	}
+	return now.Add(flushEvery).Truncate(flushEvery).Sub(now)
 }
 
 // flush stores what is not stored yet, and reports whether it is to be offered again: what the store does not take is. In
