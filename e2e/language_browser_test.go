@@ -147,6 +147,7 @@ func TestLanguageRightToLeft(t *testing.T) {
 	t.Parallel()
 	for _, width := range []int64{1200, 390} {
 		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			t.Parallel()
 			half := make(chan struct{})
 			release := sync.OnceFunc(func() { close(half) })
 			upstream := harness.NewUpstream(t, func(call *harness.Call) {

@@ -82,6 +82,7 @@ func TestPageHostileSize(t *testing.T) {
 		"a block of 100 kB":       "```js\n" + strings.Repeat("let a = `${b}`; // c\n", 5000) + "```\n",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			page := harness.Open(t, answerWith(t, text), "/assistants/")
 			page.Type("#input", "go"+kb.Enter)
 			page.WaitFor(answerDone)
@@ -386,20 +387,20 @@ func checkAccessible(t *testing.T, page *harness.Page, what string) {
 // TestPageAccessible: axe finds nothing, in light and dark, wide and narrow, with each dialog.
 func TestPageAccessible(t *testing.T) {
 	t.Parallel()
-	var calls int
-	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
-		if calls++; calls > 1 {
-			call.Fail(http.StatusInternalServerError, "no")
-			return
-		}
-		call.Reasoning("Hm.")
-		call.Pieces(rich)
-		call.Finish()
-	}), "")
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{1200, 390} {
 			t.Run(fmt.Sprint(scheme, width), func(t *testing.T) {
-				calls = 0
+				t.Parallel()
+				var calls int
+				c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
+					if calls++; calls > 1 {
+						call.Fail(http.StatusInternalServerError, "no")
+						return
+					}
+					call.Reasoning("Hm.")
+					call.Pieces(rich)
+					call.Finish()
+				}), "")
 				page := harness.Open(t, c, "/assistants/")
 				page.Look(width, 800, scheme)
 				check := func(what string) { t.Helper(); checkAccessible(t, page, what) }

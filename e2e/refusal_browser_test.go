@@ -93,6 +93,7 @@ func TestRefusedPage(t *testing.T) {
 		"other file": {"respond /ws/* \"<p>Hello\"\n" + chatPage, "There is no assistant at this address."},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			page := openRefused(t, harness.Start(t, harness.Site(test.site)), "/assistants/")
 			page.WaitFor(isClosed + fmt.Sprintf(` && %s === %q && !$("#sign-in").checkVisibility()`, bannerText, test.want))
 		})
