@@ -289,6 +289,9 @@ func (c *Conversation) settle(t *turn, d decision) (goesOn bool, err error) {
 	}
 	answer.SetParts(parts)
 	if goesOn = len(parts.Calls(assistant.CallWaiting)) == 0; goesOn {
+		if t.open(t.asker); errors.Is(t.toolbox.err, assistant.ErrToolsRequired) {
+			return false, assistant.Refuse(assistant.ReasonProviderUnavailable) // it goes on waiting
+		}
 		if err := c.resume(t, messages[:last], before, answer); err != nil {
 			return false, err
 		}

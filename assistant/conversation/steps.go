@@ -55,7 +55,8 @@ type draft struct {
 func (c *Conversation) run(t *turn, o output) error {
 	if t.open(c.askerOf(t)); t.toolbox.err != nil {
 		t.assistant.Logger.Warn("tools are missing", zap.String("message_id", t.id), zap.Error(t.toolbox.err))
-		if errors.Is(t.toolbox.err, assistant.ErrToolsRequired) {
+		if errors.Is(t.toolbox.err, assistant.ErrToolsRequired) && !t.resumed { // an answer that goes on was asked for them before
+			t.usage = new(assistant.Usage) // the model is not asked
 			return &assistant.ProviderError{Reason: assistant.ReasonProviderUnavailable, OfQuestion: true, Err: t.toolbox.err}
 		}
 		o.show(t.event(assistant.KindNotice, assistant.Notice{Reason: assistant.NoticeToolsUnavailable}))
@@ -256,7 +257,7 @@ func (t *turn) judge(d *draft, n int, parts assistant.Parts) (call assistant.Too
 		return t.waiting(call, assistant.WaitingForClient), ""
 	case (!tool.Approve || t.private.Has(tool)) && !isTainted:
 		call.State = assistant.CallRunning
-	case t.toolbox.canDecide:
+	case t.toolbox.mayApprove:
 		call.MayRemember = !isTainted
 		return t.waiting(call, assistant.WaitingForApproval), ""
 	default:

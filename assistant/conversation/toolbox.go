@@ -28,12 +28,13 @@ const (
 
 // toolbox is what the model may call in one turn.
 type toolbox struct {
-	isOpen    bool
-	tools     []assistant.Tool
-	byName    map[string]assistant.Tool
-	used      map[string]bool // ids of calls
-	canDecide bool
-	err       error // why some are missing
+	isOpen     bool
+	tools      []assistant.Tool
+	byName     map[string]assistant.Tool
+	used       map[string]bool // ids of calls
+	canDecide  bool            // the client can answer what waits
+	mayApprove bool            // and approve calls
+	err        error           // why some are missing
 }
 
 // open asks for the tools, once. A client that cannot decide, or may not, gets none that need approval.
@@ -43,7 +44,7 @@ func (t *turn) open(asker assistant.Asker) {
 		return
 	}
 	b.canDecide = asker.CanDecide
-	mayApprove := b.canDecide && (asker.Peer.User != "" || t.assistant.ToolsForAnonymous)
+	b.mayApprove = b.canDecide && (asker.Peer.User != "" || t.assistant.ToolsForAnonymous)
 	b.isOpen, b.byName, b.used = true, make(map[string]assistant.Tool), make(map[string]bool)
 	var tools []assistant.Tool
 	if t.assistant.Tools != nil {
@@ -55,11 +56,13 @@ func (t *turn) open(asker assistant.Asker) {
 			tools = append(tools, tool) // behind the server's: none takes the place of one of these
 		}
 	}
+	hidden := make(map[string]bool)
 	for _, tool := range tools {
-		if _, isThere := b.byName[tool.Name]; isThere {
+		if _, isThere := b.byName[tool.Name]; isThere || hidden[tool.Name] {
 			continue
 		}
-		if tool.Approve && !mayApprove {
+		if tool.Approve && !b.mayApprove {
+			hidden[tool.Name] = true
 			t.assistant.logHidden(b.canDecide)
 			continue
 		}

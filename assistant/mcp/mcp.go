@@ -182,11 +182,12 @@ func (s *Source) Tools(ctx context.Context, p assistant.Peer) ([]assistant.Tool,
 }
 
 // copy returns the tools, nil where they are not known.
+// copy returns the tools; nil where they are not known.
 func (l *list) copy() []assistant.Tool {
 	if l == nil {
 		return nil
 	}
-	return append([]assistant.Tool(nil), l.tools...)
+	return append([]assistant.Tool{}, l.tools...)
 }
 
 func (s *Source) fault(err error) error { return fmt.Errorf("mcp server %s: %w", s.label, err) }

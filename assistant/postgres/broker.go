@@ -111,7 +111,8 @@ func (b *Broker) Open(_ context.Context, me assistant.NodeID, m assistant.Member
 	return nil
 }
 
-// Close implements [assistant.Broker]. Calls that nobody has taken yet are found not taken by their callers.
+// Close implements [assistant.Broker]. Calls that nobody has taken yet are found not taken by their callers. A database that
+// hangs is waited for six seconds at most.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	s := b.session

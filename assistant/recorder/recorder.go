@@ -90,8 +90,8 @@ func (r *Recorder) Add(e assistant.Event) {
 		go r.run() // a timer of a synctest bubble that is due at once crashes the race detector of Go 1.26
 	case !wasDue:
 		r.timer.Reset(untilFlush(flushDelay - r.early))
-		r.early = 0
 	}
+	r.early = 0
 }
 
 // Sync stores what was added so far, and returns when that is durable.
@@ -195,7 +195,7 @@ func (r *Recorder) flushLog() error {
 
 // Tail returns the events of a log after a number, with theirs.
 func Tail(log *stream.Log[assistant.Event], after uint64) (events []assistant.Event, err error) {
-	if last := log.Last(); last > after {
+	if last := log.Last(); last > after && log.Holds(after) {
 		events = make([]assistant.Event, 0, last-after)
 	}
 	err = log.Each(after, func(seq uint64, e assistant.Event) bool {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
+	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
 )
 
@@ -246,14 +247,15 @@ func TestStopWhileDecided(t *testing.T) {
 	})
 }
 
-// Tools that need approval are offered to anonymous clients only where the operator says so; others always.
+// Tools that need approval are offered to anonymous clients only where the operator says so; others always. The page's own
+// take the place of none.
 func TestToolsForAnonymous(t *testing.T) {
 	for offers, want := range map[bool]string{false: "mail,broken,ask,again,look", true: "mail,broken,ask,again,look,refund"} {
 		t.Run(fmt.Sprint(offers), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var offered []string
 				s := tooled(t, memory.Open(memory.Config{}), new(shop), func(c *conversation.Config) {
-					c.ToolsForAnonymous = offers
+					c.ToolsForAnonymous, c.ClientTools = offers, true
 					c.Provider = model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
 						for _, tool := range req.Tools {
 							offered = append(offered, tool.Name)
@@ -263,7 +265,7 @@ func TestToolsForAnonymous(t *testing.T) {
 				})
 				p := newPipe()
 				s.serve(p, assistant.Peer{})
-				send(p, "", "q", `look {"order":"A"}`)
+				p.request("", "q", "send_message", `"content":"look {\"order\":\"A\"}","client_tools":[{"name":"refund","description":"x","parameters":{"type":"object"}}]`)
 				time.Sleep(time.Second)
 				if got := told(p.frames(t)); !strings.HasSuffix(got, "stop>") {
 					t.Errorf("got %s", got)
@@ -279,25 +281,58 @@ func TestToolsForAnonymous(t *testing.T) {
 	}
 }
 
-// Where tools are required, an answer whose list of them cannot be had fails, and the model is not asked.
+// Where tools are required, an answer whose list of them cannot be had fails and costs nothing, and the model is not asked.
+// A call that waits goes on waiting when it is approved then.
 func TestToolsRequired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(oddShop)
 		asked := 0
 		_, p, topic := s.serve(t, func(c *conversation.Config) {
 			c.Tools = requiredTools{s}
+			c.Budget = limits.Budget{Tokens: 1000, Per: time.Hour}
 			c.Provider = model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
 				asked++
 				return caller(ctx, req, yield)
 			})
 		})
-		s.away.Store(1)
-		got, _ := p.asks(t, topic, `look {"order":"A"}`, "")
-		if asked != 0 || !strings.Contains(got, "!provider_unavailable") {
-			t.Errorf("got %s, the model was asked %d times", got, asked)
+		for range 20 { // of which each would take a tenth of the budget
+			s.away.Store(1)
+			if got, _ := p.asks(t, topic, `look {"order":"`+strings.Repeat("A", 400)+`"}`, ""); asked != 0 || !strings.Contains(got, "!provider_unavailable") {
+				t.Fatalf("got %s, the model was asked %d times", got, asked)
+			}
 		}
-		if got, _ := p.asks(t, topic, `look {"order":"A"}`, ""); asked == 0 || !strings.HasSuffix(got, "stop>") {
-			t.Errorf("with the list got %s", got)
+		got, id := p.asks(t, topic, `refund {"order":"A"}`, "")
+		if !strings.HasSuffix(got, "waiting>") {
+			t.Fatalf("with the list got %s", got)
+		}
+		s.away.Store(1)
+		decide(p, topic, "d", id, "call_0", `"decision":"approve"`)
+		time.Sleep(time.Second)
+		if got := told(p.frames(t)); got != "!provider_unavailable" {
+			t.Errorf("approved while the tools are away: %s", got)
+		}
+		decide(p, topic, "d2", id, "call_0", `"decision":"approve"`)
+		time.Sleep(time.Second)
+		if got := told(p.frames(t)); !strings.Contains(got, "(refund done)") || !strings.HasSuffix(got, "stop>") {
+			t.Errorf("approved with the tools: %s", got)
+		}
+	})
+}
+
+// What strangers may have written makes calls need approval: an anonymous visitor who may not approve is not asked.
+func TestTaintForAnonymous(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(shop)
+		server := tooled(t, memory.Open(memory.Config{}), s, nil)
+		p := newPipe()
+		server.serve(p, assistant.Peer{})
+		send(p, "", "q", `mail {}; look {"order":"A"}`)
+		time.Sleep(time.Minute)
+		if got := told(p.frames(t)); !strings.Contains(got, "[look denied]") || !strings.HasSuffix(got, "stop>") {
+			t.Errorf("got %s", got)
+		}
+		if got := s.calls(); len(got) != 1 {
+			t.Errorf("called %q", got)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func (s *Store) Extend(ctx context.Context, c assistant.Claim, e assistant.Exten
 // extend adds a chunk to an answer, which it finds by its names the first time, and by its number after that.
 func (tx tx) extend(of answer, next chunk.Chunk, parts string) error {
 	if seq, isKnown := tx.writer.answers[of]; isKnown {
-		if added, err := tx.add(seq, of.message, next, parts); added || err != nil {
+		if added, err := tx.add(seq, of, next, parts); added || err != nil {
 			return err
 		}
 		delete(tx.writer.answers, of)
@@ -46,7 +46,7 @@ func (tx tx) extend(of answer, next chunk.Chunk, parts string) error {
 	if err != nil {
 		return err
 	}
-	added, err := tx.add(seq, of.message, next, parts)
+	added, err := tx.add(seq, of, next, parts)
 	if err == nil && !added {
 		err = chunk.ErrGap
 	}
@@ -56,13 +56,13 @@ func (tx tx) extend(of answer, next chunk.Chunk, parts string) error {
 	return err
 }
 
-// add adds a chunk to the answer with that number and id, behind its last chunk or in the place of that. It reports false
-// where there is none, or the chunk does not fit.
-func (tx tx) add(seq int64, id string, next chunk.Chunk, parts string) (added bool, err error) {
+// add adds a chunk to the answer, whose number was seq: behind its last chunk or in the place of that. It reports false where
+// the number is another's now, or the chunk does not fit.
+func (tx tx) add(seq int64, of answer, next chunk.Chunk, parts string) (added bool, err error) {
 	n, err := tx.exec(`INSERT INTO chunk (message_seq, first, last, parts) SELECT seq, ?3, ?4, ?5 FROM message
-		WHERE seq = ?1 AND id = ?2 AND status = 'streaming'
+		WHERE seq = ?1 AND id = ?2 AND conversation_id = ?6 AND status = 'streaming'
 		AND coalesce((SELECT ?3 = last + 1 OR ?3 = first AND ?4 >= last FROM chunk WHERE message_seq = ?1 ORDER BY first DESC LIMIT 1), TRUE)
-		ON CONFLICT (message_seq, first) DO UPDATE SET last = excluded.last, parts = excluded.parts`, seq, id, next.First, next.Last, parts)
+		ON CONFLICT (message_seq, first) DO UPDATE SET last = excluded.last, parts = excluded.parts`, seq, of.message, next.First, next.Last, parts, of.ID)
 	return n == 1, err
 }
 

@@ -150,7 +150,7 @@ type required struct{ source assistant.Tools }
 // Tools returns an [assistant.ErrToolsRequired] where nothing is known of the tools.
 func (r required) Tools(ctx context.Context, p assistant.Peer) ([]assistant.Tool, error) {
 	tools, err := r.source.Tools(ctx, p)
-	if err != nil && len(tools) == 0 {
+	if err != nil && tools == nil {
 		err = fmt.Errorf("%w: %w", assistant.ErrToolsRequired, err)
 	}
 	return tools, err

@@ -24,6 +24,7 @@ var messageTests = []storeCase{
 	{"BeginOrder", testBeginOrder},
 	{"BeginFull", testBeginFull},
 	{"BeginNotFound", testBeginNotFound},
+	{"ExtendOther", testExtendOther},
 	{"Finish", testFinish},
 	{"FinishReasons", testFinishReasons},
 	{"FinishQuestion", testFinishQuestion},
@@ -272,6 +273,20 @@ func testBeginFull(t storeTest) {
 	t.must(begin(6, "", question("Fourth?", "client-4", 3)))
 	t.same(len(t.load("alice", c.ID).Messages), 6)
 	t.same(t.load("alice", c.ID).Messages[:2], []assistant.Message{q1, a1})
+}
+
+// testExtendOther deletes a conversation whose answer was extended, and stores another answer of the same id, in another
+// conversation: what comes late is not stored there.
+func testExtendOther(t storeTest) {
+	c, other := t.create("alice", 1), t.create("bob", 2)
+	_, a := t.ask("alice", c.ID, "Hi", "", 1)
+	piece := assistant.Extension{MessageID: a.ID, Events: eventsOf(a.ID, assistant.Parts{text("x")})}
+	t.must(t.ledger.extend(t.Context(), t.Store, "alice", c.ID, 0, piece))
+	t.must(t.Delete(t.Context(), "alice", c.ID))
+	q := question("Hello", "", 1)
+	t.must(t.begin("bob", other.ID, assistant.Beginning{Question: q, Answer: a}))
+	t.want(assistant.ErrNotFound, t.ledger.extend(t.Context(), t.Store, "alice", c.ID, 0, piece))
+	t.holds("bob", other.ID, *q, a)
 }
 
 func testBeginNotFound(t storeTest) {
