@@ -45,6 +45,7 @@ const twoPages = `
 
 // TestTwoPages: two assistants on one site have two pages, and each shows what its directive says.
 func TestTwoPages(t *testing.T) {
+	t.Parallel()
 	upstream := harness.NewUpstream(t, func(call *harness.Call) {
 		call.Pieces(fmt.Sprintf("%s: %s", call.Model, call.Question()))
 		call.Finish()
@@ -88,6 +89,7 @@ func TestTwoPages(t *testing.T) {
 
 // TestSuggestionOffline: a suggested question that cannot be sent waits, also through a reload.
 func TestSuggestionOffline(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site("assistant_chat /assistants/* {\n socket /ws/nothing/\n suggest \"Where is it?\"\n}\nrespond 503\n"))
 	page := harness.Open(t, c, "/assistants/")
 	page.Expect("/ws/nothing/")

@@ -47,6 +47,7 @@ const (
 // TestConversationInTwoBrowsers: two browsers on one conversation see the same stream, and the one that
 // reloads its page in the middle of an answer ends with exactly the same text.
 func TestConversationInTwoBrowsers(t *testing.T) {
+	t.Parallel()
 	const pieces = 300
 	var whole strings.Builder
 	for i := range pieces {
@@ -101,6 +102,7 @@ func TestConversationInTwoBrowsers(t *testing.T) {
 
 // TestConversationGone: a URL that names no conversation leads to a new chat, which works.
 func TestConversationGone(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		call.Pieces("Hello.")
 		call.Finish()
@@ -113,6 +115,7 @@ func TestConversationGone(t *testing.T) {
 
 // TestConversationActions: stop, edit, regenerate, and the list that the browser itself keeps.
 func TestConversationActions(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		if strings.Contains(call.Question(), "endless") {
 			call.Pieces("This goes on ")
@@ -157,6 +160,7 @@ func TestConversationActions(t *testing.T) {
 
 // TestConversationList: somebody who is signed in finds the conversations of another browser.
 func TestConversationList(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		call.Pieces("Hello.")
 		call.Finish()
@@ -174,6 +178,7 @@ func TestConversationList(t *testing.T) {
 // TestConversationWithTutorial: the page also talks to a server that has the tutorial's actions alone, also
 // when the URL names a conversation.
 func TestConversationWithTutorial(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -212,6 +217,7 @@ func TestConversationWithTutorial(t *testing.T) {
 
 // TestConversationUnknownPart: what this page does not know is not passed over in silence.
 func TestConversationUnknownPart(t *testing.T) {
+	t.Parallel()
 	const (
 		question = `{"message_id":"11111111-1111-4111-8111-111111111111","role":"user","content":"Where?","status":"complete","created_at":"2000-01-01T00:00:00Z"}`
 		answer   = `{"message_id":"22222222-2222-4222-8222-222222222222","role":"assistant","content":"There.","parts":[{"type":"text","text":"There."},` +
@@ -254,6 +260,7 @@ func TestConversationUnknownPart(t *testing.T) {
 
 // TestConversationHostileText: what a model says stays text.
 func TestConversationHostileText(t *testing.T) {
+	t.Parallel()
 	const hostile = `<script>window.harmed = 1</script><img src=x onerror="window.harmed = 2"> <a href="javascript:harmed=3">x</a> [go](javascript:harmed=4) ![i](https://example.com/leak.png) [ok](https://example.com/)`
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		for _, r := range hostile {

@@ -10,6 +10,7 @@ import (
 
 // TestDocsPage: the document can be read in a browser, on a phone too.
 func TestDocsPage(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, example(t))
 	page := harness.Open(t, c, "/asyncapi/docs/")
 	for _, name := range []string{"assistants", "handle_assistant_message", "streaming_start", "max_message_size", "1012", "at most 64 characters"} {
@@ -27,6 +28,7 @@ func TestDocsPage(t *testing.T) {
 
 // TestTryIt: the page sends what one writes and shows what comes, as text.
 func TestTryIt(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n provider demo {\n delay 1ms\n }\n user {query.user}\n}\nasyncapi /asyncapi*"))
 	page := harness.Open(t, c, "/asyncapi/docs/")
 	page.Click("#operation-handle_assistant_message button")
@@ -78,6 +80,7 @@ func setFrame(page *harness.Page, text string) {
 
 // TestTryItOff: a site can have the page without it.
 func TestTryItOff(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site(demo+"asyncapi /asyncapi* {\n try_it off\n}"))
 	page := harness.Open(t, c, "/asyncapi/docs/")
 	page.WaitFor(`document.querySelector("#operation-handle_ping") !== null`)

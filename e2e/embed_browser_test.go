@@ -121,6 +121,7 @@ func checkLeftAlone(t *testing.T, page *harness.Page, address string) {
 // TestEmbedded: two lines put the chat into a page of another origin, also under a strict policy and Trusted
 // Types; it goes on after a reload and leaves URL, title and styles of the page alone.
 func TestEmbedded(t *testing.T) {
+	t.Parallel()
 	page, address := embed(t, strings.Replace(readmeLines(t), " floating", "", 1))
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
 	page.Type("#input", "hello"+kb.Enter)
@@ -154,6 +155,7 @@ func TestEmbedded(t *testing.T) {
 
 // TestFloating: a button in the corner opens the chat, which connects only then.
 func TestFloating(t *testing.T) {
+	t.Parallel()
 	page, address := embed(t, readmeLines(t))
 	page.WaitFor(`$("#launcher")?.checkVisibility() && !$("#chat")`)
 	page.Click("#launcher")
@@ -178,6 +180,7 @@ func TestFloating(t *testing.T) {
 // TestDriven: the page of another origin drives the element by its methods, attributes and properties, and hears
 // of all that happens, under the same policy.
 func TestDriven(t *testing.T) {
+	t.Parallel()
 	page, address := embed(t, readmeLines(t))
 	page.WaitFor(`$("#launcher")`)
 	page.Run(`
@@ -281,6 +284,7 @@ func TestDriven(t *testing.T) {
 // TestDrivenEarly: what a page sets before the browser knows the element counts, and it may ask before the element
 // is in the page.
 func TestDrivenEarly(t *testing.T) {
+	t.Parallel()
 	page, _ := embed(t, `<link rel="help" href="http://CHAT/assistants/assistant-chat.js">`)
 	page.Run(`
 		window.chat = document.createElement("assistant-chat");
@@ -299,6 +303,7 @@ func TestDrivenEarly(t *testing.T) {
 
 // TestStyled: the page's style sheet reaches parts and colours, and its content takes the place of what is inside.
 func TestStyled(t *testing.T) {
+	t.Parallel()
 	page, _ := embed(t, strings.Replace(readmeLines(t), "></assistant-chat>", `>
 		<b slot="heading">Ask Acme</b>
 		<i>What now?</i>

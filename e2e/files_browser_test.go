@@ -72,6 +72,7 @@ const attachedStates = `$$("#attached li").map((li) => li.querySelector(".name")
 // TestPhotoInPage: a photo is asked about on a phone, whose place is nowhere afterwards: not in the store, a frame, an
 // export or what the model gets. What is wrong with others is told at each of them.
 func TestPhotoInPage(t *testing.T) {
+	t.Parallel()
 	c, upstream, store := startFiles(t, "image")
 	page := harness.Open(t, c, "/assistants/")
 	page.Touch(390, 844, "light")
@@ -162,6 +163,7 @@ func TestPhotoInPage(t *testing.T) {
 // TestFilesOfEditedQuestion: a question that is edited keeps its files, one that is refused gives them back, and where the
 // model takes no images the page offers none.
 func TestFilesOfEditedQuestion(t *testing.T) {
+	t.Parallel()
 	c, upstream, _ := startFiles(t, "text")
 	page := harness.Open(t, c, "/assistants/")
 	page.WaitFor(`$("#attach")?.checkVisibility()`)
@@ -194,6 +196,7 @@ func TestFilesOfEditedQuestion(t *testing.T) {
 
 // TestChatWithFile: the terminal sends files with the first question.
 func TestChatWithFile(t *testing.T) {
+	t.Parallel()
 	c, upstream, _ := startFiles(t, "image pdf")
 	folder := t.TempDir()
 	for name, data := range map[string][]byte{"a.jpg": photo(t, 30, 20), "b.pdf": []byte("%PDF-1.4 <</Type /Page>>"), "c.svg": []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`)} {
@@ -218,6 +221,7 @@ func TestChatWithFile(t *testing.T) {
 // TestFilesForAnonymous: a visitor who is not signed in can attach files where the operator says so, before there is a
 // conversation, and is offered none elsewhere.
 func TestFilesForAnonymous(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "files {\nanonymous\ntypes text\n}")
 	page.WaitFor(`$("#attach")?.checkVisibility()`)
 	drop(page, "drop", [3]string{"a.txt", "text/plain", "Hello"})

@@ -43,6 +43,7 @@ func follow(page *harness.Page, title, key string) bool {
 // TestHistoryOfBrowser: Back and Forward lead through the conversations that the reader opened, and a
 // new one's id or a deleted one is no step.
 func TestHistoryOfBrowser(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "")
 	shown := func(title string) {
 		t.Helper()
@@ -90,6 +91,7 @@ func compose(page *harness.Page, selector, key string) {
 
 // TestComposition: keys that belong to an input method do nothing here.
 func TestComposition(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		call.Pieces("on and on ")
 		call.UntilGone()
@@ -124,6 +126,7 @@ const draft = `$("#input").value`
 // TestDrafts: a draft belongs to its conversation, or to the question that is being edited, through all that a
 // reader does in between.
 func TestDrafts(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "")
 	ask(page, "apples")
 	page.Type("#input", "of apples")
@@ -199,6 +202,7 @@ func TestRefused(t *testing.T) {
 // TestQueue: what is asked while there is no connection is sent when there is one, once, also by the page after
 // a reload.
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		call.Pieces("You asked ", call.Question())
 		call.Finish()
@@ -270,6 +274,7 @@ func middle(page *harness.Page, element string) (x, y float64) {
 
 // TestTouch: on a phone nothing waits for a mouse that hovers, what is to be hit is large, and Enter is a new line.
 func TestTouch(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "")
 	page.Touch(390, 800, "light")
 	page.Reload()
@@ -308,6 +313,7 @@ func TestTouch(t *testing.T) {
 
 // TestSmall: at 320 pixels, also where they are those of a window at 400 %, the head is whole and the log has room.
 func TestSmall(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "")
 	for _, height := range []int64{640, 256} {
 		page.Look(320, height, "light")
@@ -334,6 +340,7 @@ func TestSmall(t *testing.T) {
 // TestFilesStayOut: what is dropped or pasted never makes the browser leave the chat, and files are told to be of no
 // use; text may be dropped where text is.
 func TestFilesStayOut(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "")
 	// prevented reports whether the page kept an event from the browser.
 	prevented := func(kind, target, content string) bool {
@@ -376,6 +383,7 @@ func TestFilesStayOut(t *testing.T) {
 
 // TestTheme: the reader chooses light or dark, in all tabs and until it is chosen anew; the system's choice is the default.
 func TestTheme(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "")
 	page.Look(1200, 800, "light")
 	const colour = `getComputedStyle($("#chat")).backgroundColor`
@@ -413,6 +421,7 @@ func TestTheme(t *testing.T) {
 
 // TestShortcuts: single keys where nothing is typed, a list of them, and a switch.
 func TestShortcuts(t *testing.T) {
+	t.Parallel()
 	page := openEcho(t, "")
 	ask(page, "apples")
 	page.Click("#new")
@@ -478,6 +487,7 @@ func longConversation(t *testing.T) *harness.Page {
 
 // TestPrint: Print loads the whole conversation before, and paper shows all of it and nothing else.
 func TestPrint(t *testing.T) {
+	t.Parallel()
 	page := longConversation(t)
 	before := page.PDF()
 	page.Run(`window.print = () => { window.printed = $$(".turn").length }`)
@@ -504,6 +514,7 @@ func TestPrint(t *testing.T) {
 
 // TestPrintWide: what scrolls on the screen is whole on paper.
 func TestPrintWide(t *testing.T) {
+	t.Parallel()
 	wide := "```go\n" + strings.Repeat("longName(", 60) + "\n```\n\n|" + strings.Repeat(" heading |", 24) + "\n|" + strings.Repeat("-|", 24) + "\n|" + strings.Repeat(" value |", 24) + "\n"
 	page := harness.Open(t, answerWith(t, wide), "/assistants/")
 	ask(page, "something wide")
@@ -517,6 +528,7 @@ func TestPrintWide(t *testing.T) {
 
 // TestExport: a conversation is saved whole, as Markdown and as JSON, under its title.
 func TestExport(t *testing.T) {
+	t.Parallel()
 	page := longConversation(t)
 	page.Run(`
 		window.files = [];
@@ -559,6 +571,7 @@ func TestExport(t *testing.T) {
 
 // TestInstall: a browser has nothing to say against installing the page, whose name is its own.
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n provider demo\n}\nassistant_chat /assistants/* {\n title \"Ask Acme\"\n}\n"))
 	page := harness.Open(t, c, "/assistants/")
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
@@ -570,6 +583,7 @@ func TestInstall(t *testing.T) {
 // TestListAgain: a server that says subscribed again, unasked, has lost changes of the list: the page asks for it anew,
 // and what is told while the answer is on its way is not lost.
 func TestListAgain(t *testing.T) {
+	t.Parallel()
 	about := func(id int, title string) string {
 		return fmt.Sprintf(`{"conversation_id":"00000000-0000-4000-8000-%012d","title":%q,"created_at":"2000-01-01T00:00:0%dZ","updated_at":"2000-01-01T00:00:0%[1]dZ"}`, id, title, id)
 	}

@@ -76,6 +76,7 @@ func failing(t *testing.T) *harness.Upstream {
 // TestLanguageOfReader: the page speaks its reader's language, whatever the browser's own is: words, errors,
 // times, numbers and what is only loaded for some.
 func TestLanguageOfReader(t *testing.T) {
+	t.Parallel()
 	page := harness.Open(t, startChat(t, failing(t), ""), "/assistants/")
 	page.Look(1200, 800, "light")
 	page.Speak("nl,de-DE,de")
@@ -113,6 +114,7 @@ func TestLanguageOfReader(t *testing.T) {
 
 // TestLanguageRetry: when a question may be asked again is said in the reader's language, and then it may be.
 func TestLanguageRetry(t *testing.T) {
+	t.Parallel()
 	page := harness.Open(t, startChat(t, failing(t), "rate 1/3s"), "/assistants/")
 	page.Speak("fr")
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
@@ -129,6 +131,7 @@ func TestLanguageRetry(t *testing.T) {
 
 // TestLanguageFile: a site's file adds a language; a broken one leaves those that are built in.
 func TestLanguageFile(t *testing.T) {
+	t.Parallel()
 	site := strings.Replace(keptChat, "SETTINGS", "", 1) + "\nrespond /words.json `{\"nl\": {\"welcome\": \"Hoe kan ik helpen?\"}}`\nrespond /broken.json `{`\n"
 	page := harness.Open(t, harness.Start(t, harness.Site(site), "UPSTREAM="+failing(t).URL), "/assistants/")
 	page.Expect("SyntaxError") // which tells the site's owner
@@ -221,6 +224,7 @@ func checkUncovered(t *testing.T, page *harness.Page) {
 // TestLanguageOfElement: an element has the language of what it stands in or its own, with a site's own words;
 // it turns without its page.
 func TestLanguageOfElement(t *testing.T) {
+	t.Parallel()
 	page, address := embed(t, strings.Replace(readmeLines(t), "<assistant-chat floating>", `<assistant-chat floating lang="ar">`, 1))
 	arabic := words(t, "ar")
 	page.WaitFor(`$("#launcher")?.title === ` + fmt.Sprintf("%q", arabic["chat"]))

@@ -99,6 +99,7 @@ func TestEverythingProgram(t *testing.T) {
 			base_url {$UPSTREAM}
 			max_retries 0
 		}
+		tools_for anonymous
 		tools mcp all {
 			command %s
 			env     CANARY {env.CANARY}
@@ -140,6 +141,7 @@ func TestEverythingServer(t *testing.T) {
 			base_url {$UPSTREAM}
 			max_retries 0
 		}
+		tools_for anonymous
 		tools mcp all {
 			url     http://{$SERVER}/mcp
 			refresh 1s

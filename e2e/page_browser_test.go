@@ -39,6 +39,7 @@ func ask(page *harness.Page, question string) {
 // TestPageCode: a block of code has its language, a button that copies it, and colours, which are loaded
 // when the first block closes.
 func TestPageCode(t *testing.T) {
+	t.Parallel()
 	open := make(chan struct{})
 	closing := sync.OnceFunc(func() { close(open) })
 	upstream := harness.NewUpstream(t, func(call *harness.Call) {
@@ -112,6 +113,7 @@ func TestPageHostileSize(t *testing.T) {
 // TestPageCut: a connection that breaks in the middle of an answer is told, comes back by a button, and loses
 // neither a word nor what was typed.
 func TestPageCut(t *testing.T) {
+	t.Parallel()
 	half := make(chan struct{})
 	release := sync.OnceFunc(func() { close(half) })
 	upstream := harness.NewUpstream(t, func(call *harness.Call) {
@@ -153,6 +155,7 @@ func TestPageCut(t *testing.T) {
 
 // TestPageErrors: what went wrong says what to do, and trying again works.
 func TestPageErrors(t *testing.T) {
+	t.Parallel()
 	var calls int
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		if calls++; calls == 1 {
@@ -178,6 +181,7 @@ func TestPageErrors(t *testing.T) {
 // TestPageReasoning: it is folded, before the answer, and says that the model thinks and then for how long; token usage
 // is shown on demand.
 func TestPageReasoning(t *testing.T) {
+	t.Parallel()
 	thought := make(chan struct{})
 	conclude := sync.OnceFunc(func() { close(thought) })
 	t.Cleanup(conclude)
@@ -207,6 +211,7 @@ func TestPageReasoning(t *testing.T) {
 // TestPageReload: what was seen of an answer is there again from the history: its reasoning, its model, why it
 // failed and whether to try again.
 func TestPageReload(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		switch call.Question() {
 		case "whole":
@@ -250,6 +255,7 @@ func TestPageReload(t *testing.T) {
 
 // TestPageKeyboard: everything can be done without a mouse.
 func TestPageKeyboard(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		if strings.Contains(call.Question(), "endless") {
 			call.Pieces("on and on")
@@ -293,6 +299,7 @@ func TestPageKeyboard(t *testing.T) {
 
 // TestPageAnnouncements: whoever hears the page hears whole answers, not pieces.
 func TestPageAnnouncements(t *testing.T) {
+	t.Parallel()
 	page := harness.Open(t, answerWith(t, strings.SplitAfter(strings.Repeat("word ", 200), " ")...), "/assistants/")
 	page.WaitFor(`$("#announcer")`)
 	page.Run(`window.heard = []; new MutationObserver(() => window.heard.push($("#announcer").textContent)).observe($("#announcer"), {childList: true, characterData: true, subtree: true})`)
@@ -308,6 +315,7 @@ func TestPageAnnouncements(t *testing.T) {
 
 // TestPageHistory: older messages come when the reader scrolls up, who stays where they are.
 func TestPageHistory(t *testing.T) {
+	t.Parallel()
 	c := answerWith(t, "An answer of\n\nseveral lines\n\nto scroll over.")
 	page := harness.Open(t, c, "/assistants/")
 	page.WaitFor(`$("#status")?.dataset.state === "connected"`)
@@ -342,6 +350,7 @@ func TestPageHistory(t *testing.T) {
 
 // TestPageSidebar: what happens in one tab is seen in the other, and titles can be searched.
 func TestPageSidebar(t *testing.T) {
+	t.Parallel()
 	c := answerWith(t, "Hello.")
 	a := harness.Open(t, c, "/assistants/")
 	b := a.Tab(c.URL("/assistants/"))
@@ -440,6 +449,7 @@ func TestPageAccessible(t *testing.T) {
 
 // TestPageFormula: a formula is MathML, which the strict policy allows, and what is copied of it is its source.
 func TestPageFormula(t *testing.T) {
+	t.Parallel()
 	page := harness.Open(t, answerWith(t, "So $x^2 \\ne \\mathbf{y}$, at $5 a piece.\n\n$$\n\\sum_{i=1}^n {}_a i\n$$\n\n$\\nosuch$ stays.\n"), "/assistants/")
 	ask(page, "a formula")
 	page.WaitFor(`$$(".math math").length === 2 && $$(".math").length === 3`)
@@ -462,6 +472,7 @@ func TestPageFormula(t *testing.T) {
 
 // TestPageFormulaNames: a formula cannot take the names of the chat's own elements, nor lead to one.
 func TestPageFormulaNames(t *testing.T) {
+	t.Parallel()
 	page := harness.Open(t, answerWith(t, "$$\n\\begin{equation} a=1 \\label{input} \\end{equation}\n$$\n\n$$\n\\begin{equation} b=\\ref{send} \\label{send} \\end{equation}\n$$\n"), "/assistants/")
 	ask(page, "a formula")
 	page.WaitFor(`$$(".math math").length === 2`)
@@ -475,6 +486,7 @@ func TestPageFormulaNames(t *testing.T) {
 // TestPageFootnote: a note is one click away, and the way back another; the URL stays, for its hash names the
 // conversation. So it is with a heading that the answer links to.
 func TestPageFootnote(t *testing.T) {
+	t.Parallel()
 	text := "# The End: part 1\n\nText[^1], see [the end](#the-end-part-1), [nowhere](#nowhere) or the [top](#).\n\n" + strings.Repeat("More.\n\n", 60) + "[^1]: The note.\n"
 	page := harness.Open(t, answerWith(t, text), "/assistants/")
 	ask(page, "a note")

@@ -45,6 +45,7 @@ func openRefused(t *testing.T, c *harness.Caddy, path string) *harness.Page {
 // TestRefusedPassword: a socket that wants a password is not a lost connection. Nobody is asked for it unasked, and when
 // the reader has signed in elsewhere the chat connects.
 func TestRefusedPassword(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site(strings.Replace(protected, "PROTECTION", `basic_auth @ws {
 		ann $2a$04$Jifdl7mQos.10UBpkVh5Bu1JqZirjbB.5OjGKvlCcxqRLF28CX.Hy
 	}`, 1)))
@@ -69,6 +70,7 @@ func TestRefusedPassword(t *testing.T) {
 
 // TestRefusedLogin: neither is one that a login service redirects, also in the reader's language.
 func TestRefusedLogin(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site(strings.Replace(protected, "PROTECTION", `@stranger {
 		path /ws/*
 		not header Cookie *sid=1*
@@ -103,6 +105,7 @@ func TestRefusedPage(t *testing.T) {
 // TestRefusedForNow: too many visitors, and a server behind that does not work, are worth another try, which comes by
 // itself.
 func TestRefusedForNow(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n max_connections 1\n provider demo\n}\n"+chatPage))
 	first := harness.Dial(t, c)
 	page := openRefused(t, c, "/assistants/")
@@ -116,6 +119,7 @@ func TestRefusedForNow(t *testing.T) {
 
 // TestRefusedElsewhere: a page of another origin cannot read why, but knows a server that answers from one that does not.
 func TestRefusedElsewhere(t *testing.T) {
+	t.Parallel()
 	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n max_connections 1\n origins {$FRIEND}\n provider demo\n}\nassistant_chat /assistants/*"), "FRIEND=http://friend.localhost:1")
 	page := embedElsewhere(t, c, "ws://"+c.Addr+harness.AssistantPath)
 	page.WaitFor(isClosed + fmt.Sprintf(` && %s === "The assistant may not be used on this page, or you have to sign in at %s first." && $("#sign-in").checkVisibility()`, bannerText, c.Addr))
@@ -128,6 +132,7 @@ func TestRefusedElsewhere(t *testing.T) {
 
 // TestRefusedAllowed: a page of another origin that may connect can read why it cannot now.
 func TestRefusedAllowed(t *testing.T) {
+	t.Parallel()
 	var page *harness.Page
 	c := harness.Start(t, harness.Site("assistant /ws/assistants/* {\n max_connections 1\n origins *\n provider demo\n}\nassistant_chat /assistants/*"))
 	first := harness.Dial(t, c)
@@ -157,6 +162,7 @@ func embedElsewhere(t *testing.T, c *harness.Caddy, socket string) *harness.Page
 
 // TestLimitShown: a question that is longer than the server allows is told before it is sent, counted as the server counts.
 func TestLimitShown(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		call.Pieces("Fine.")
 		call.Finish()

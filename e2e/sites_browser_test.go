@@ -56,6 +56,7 @@ http://127.0.0.1:THIRD {
 // TestDocumentOfItsSite: a document has the channels of its own site, and tells no other's names, limits and origins;
 // one that names another's says where that is. The page connects to the channel that it shows, on this site or another.
 func TestDocumentOfItsSite(t *testing.T) {
+	t.Parallel()
 	second, third := harness.FreeAddr(t), harness.FreeAddr(t)
 	c := harness.Start(t, strings.NewReplacer("SECOND", port(t, second), "THIRD", port(t, third)).Replace(threeSites))
 	_, own := c.Get(t, "/asyncapi.json")

@@ -154,6 +154,7 @@ const toolStates = `$$(".call").map(({dataset}) => dataset.call).join()`
 // TestToolDecisions: calls are cards at their place in the answer, with all of their arguments; each tab can decide, and all
 // see what was decided; then the answer goes on.
 func TestToolDecisions(t *testing.T) {
+	t.Parallel()
 	s, c := startToolScript(t)
 	a := harness.Open(t, c, toolPage)
 	<-s.joins
@@ -257,6 +258,7 @@ func TestToolDecisions(t *testing.T) {
 // TestToolContinue: an answer that was cut among its calls goes on when the reader says so; one that waits ends when another
 // question takes its place.
 func TestToolContinue(t *testing.T) {
+	t.Parallel()
 	s, c := startToolScript(t)
 	s.stored("interrupted", "interrupted", `{`+toolWrites+`,"state":"unknown",`+toolArguments+`},{"type":"tool_result","call_id":"c1","content":"It is not known whether this was done.","is_error":true}`)
 	page := harness.Open(t, c, toolPage)
@@ -300,6 +302,7 @@ func kill(t *testing.T, c *harness.Caddy, pages ...*harness.Page) {
 // TestToolApproval: with a server as it is, a call is approved with other arguments in one tab while another shows it, over a
 // reload; denied after the server was killed; and made without asking where nobody has to approve it.
 func TestToolApproval(t *testing.T) {
+	t.Parallel()
 	c, l := startTooled(t, &caller{}, chatPage)
 	a := harness.Open(t, c, "/assistants/")
 	a.Type("#input", "pay"+kb.Enter)
@@ -341,6 +344,7 @@ func TestToolApproval(t *testing.T) {
 
 // TestSources: where passages come from is a list below the answer, live and from the history, with links to the web alone.
 func TestSources(t *testing.T) {
+	t.Parallel()
 	s, c := startToolScript(t)
 	a := harness.Open(t, c, toolPage)
 	<-s.joins

@@ -17,6 +17,7 @@ import (
 // TestTroubleOfModel: a model that asks for a tool, or says nothing, leaves a sentence and no empty bubble, live and from
 // the history.
 func TestTroubleOfModel(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		if strings.Contains(call.Question(), "tool") {
 			call.Event(`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":"{}"}}]},"finish_reason":null}]}`)
@@ -57,6 +58,7 @@ func checkNoAnswer(t *testing.T, page *harness.Page, where string) {
 
 // TestTroubleRegenerate: also what is asked again says when it may be.
 func TestTroubleRegenerate(t *testing.T) {
+	t.Parallel()
 	c := startChat(t, harness.NewUpstream(t, func(call *harness.Call) {
 		call.Pieces("Fine.")
 		call.Finish()
@@ -76,6 +78,7 @@ func TestTroubleRegenerate(t *testing.T) {
 
 // TestTroubleNotices: a notice is shown once, in the reader's language; that of a restart goes with it.
 func TestTroubleNotices(t *testing.T) {
+	t.Parallel()
 	const id = "00000000-0000-4000-8000-000000000000"
 	var joined atomic.Int32 // sockets
 	cut := make(chan struct{})
