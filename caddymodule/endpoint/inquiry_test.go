@@ -79,15 +79,12 @@ func TestInquiry(t *testing.T) {
 		})
 	}
 
-	s := caddytest.NewSite(t)
-	s.MustLoad(caddytest.Handler("pieces 1", "max_connections 1"))
+	s, handler := caddytest.NewSite(t), caddytest.Fresh()
+	s.MustLoad(caddytest.Handler("pieces 1", "name "+handler+"\nmax_connections 1") + "\nmetrics /metrics")
 	s.Dial("user=ann")
 	res, _ := inquire(t, s, "user=bob", http.Header{"Origin": {fmt.Sprintf("http://127.0.0.1:%d", s.Port)}})
 	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") != "1" || res.Header.Get("Assistant-Refusal") != "max_connections" {
 		t.Errorf("full: %d %v", res.StatusCode, res.Header)
-	}
-	if got := s.Scrape()[`caddy_assistant_refused_upgrades_total{handler="assistants",reason="max_connections"}`]; got != "" {
-		t.Errorf("%s inquiries are counted as refused sockets", got)
 	}
 	conn, response, err := websocket.DefaultDialer.Dial(fmt.Sprintf("ws://127.0.0.1:%d/ws/", s.Port), nil)
 	if err == nil {
@@ -96,5 +93,8 @@ func TestInquiry(t *testing.T) {
 	}
 	if got := response.Header.Get("Assistant-Refusal"); got != "max_connections" {
 		t.Errorf("the handshake is refused as %q", got)
+	}
+	if got := s.Scrape()[fmt.Sprintf(`caddy_assistant_refused_upgrades_total{handler=%q,reason="max_connections"}`, handler)]; got != "1" {
+		t.Errorf("%q refused sockets are counted, want the handshake and no inquiry", got)
 	}
 }
