@@ -25,7 +25,7 @@ type Tools interface {
 // ErrNotCalled says that a call of a tool was not made and had no effect.
 var ErrNotCalled = errors.New("the tool was not called")
 
-// ErrToolsRequired says that nobody is to be answered without the tools that a list lacks.
+// ErrToolsRequired says that a list lacks tools that the model must not answer without.
 var ErrToolsRequired = errors.New("tools are required")
 
 // Tool is something that a model may call.

@@ -77,7 +77,7 @@ type Config struct {
 	Tools assistant.Tools
 	// ClientTools lets clients bring tools of their own.
 	ClientTools bool
-	// ToolsForAnonymous offers tools whose calls need approval to anonymous clients, too: whoever asks approves.
+	// ToolsForAnonymous offers tools that need approval to anonymous clients, too: these approve their own calls.
 	ToolsForAnonymous bool
 	// MaxSteps is how often a model is asked for one answer. Each time but the last it may call tools. Default: 8.
 	MaxSteps int

@@ -123,8 +123,7 @@ func TestResult(t *testing.T) {
 	}
 }
 
-// A secret of ours that a server repeats is told to nobody: neither as the text or the source of a result, nor as a
-// question to the reader.
+// Where a server repeats a secret of ours, neither the text nor the sources of its result nor its questions have it.
 func TestSecretsAreHidden(t *testing.T) {
 	const secret = "sekrit-token-0123456789"
 	s, a := new(Source), attempt{line: &line{hidden: outbound.NewSecrets(secret)}, call: toolCall("echo")}

@@ -111,8 +111,8 @@ func (b *Broker) Open(_ context.Context, me assistant.NodeID, m assistant.Member
 	return nil
 }
 
-// Close implements [assistant.Broker]. Calls that nobody has taken yet are found not taken by their callers. A database that
-// hangs is waited for six seconds at most.
+// Close implements [assistant.Broker]. A call that the broker has not taken stays in its inbox, and its caller finds it not
+// taken. Close waits at most six seconds for a database that hangs.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	s := b.session

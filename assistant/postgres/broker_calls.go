@@ -233,12 +233,12 @@ func (s *session) take(c command) {
 		}
 		return
 	}
-	if s.ctx.Err() != nil { // the broker is being closed
-		s.work.Go(func() { s.reply(c, []byte{busy}) })
-		return
+	slots := s.slots
+	if s.ctx.Err() != nil { // the broker is being closed, and serves nothing any more
+		slots = nil
 	}
 	select {
-	case s.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		s.work.Go(func() {
 			defer func() { <-s.slots }()
 			s.reply(c, s.serve(c))

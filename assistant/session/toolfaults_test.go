@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-assistant/caddy-assistant/assistant/conversation"
 	"github.com/caddy-assistant/caddy-assistant/assistant/limits"
 	"github.com/caddy-assistant/caddy-assistant/assistant/memory"
+	"github.com/caddy-assistant/caddy-assistant/assistant/toolset"
 )
 
 // oddShop is a shop whose list fails now and then, and that returns what a test wants.
@@ -118,16 +119,6 @@ func TestOddStructured(t *testing.T) {
 			})
 		})
 	}
-}
-
-// watch returns another client of the same user, which follows the conversation.
-func (s *server) watch(t *testing.T, topic string) *pipe {
-	t.Helper()
-	p := newPipe()
-	s.serve(p, assistant.Peer{User: "ann"})
-	p.in <- fmt.Sprintf(`{"action":"subscribe","topic":%q,"ref":"s"}`, topic)
-	time.Sleep(time.Second)
-	return p
 }
 
 // An answer that was stopped behind a call goes on from what the call has returned, also where that has sources.
@@ -288,7 +279,7 @@ func TestToolsRequired(t *testing.T) {
 		s := new(oddShop)
 		asked := 0
 		_, p, topic := s.serve(t, func(c *conversation.Config) {
-			c.Tools = requiredTools{s}
+			c.Tools = toolset.Required{Source: s}
 			c.Budget = limits.Budget{Tokens: 1000, Per: time.Hour}
 			c.Provider = model(func(ctx context.Context, req assistant.Request, yield func(assistant.Delta) bool) error {
 				asked++
@@ -335,19 +326,4 @@ func TestTaintForAnonymous(t *testing.T) {
 			t.Errorf("called %q", got)
 		}
 	})
-}
-
-// requiredTools are tools without which nobody is answered.
-type requiredTools struct{ shop assistant.Tools }
-
-func (r requiredTools) Tools(ctx context.Context, peer assistant.Peer) ([]assistant.Tool, error) {
-	tools, err := r.shop.Tools(ctx, peer)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", assistant.ErrToolsRequired, err)
-	}
-	return tools, err
-}
-
-func (r requiredTools) Call(ctx context.Context, c assistant.Call) (assistant.Result, error) {
-	return r.shop.Call(ctx, c)
 }

@@ -163,6 +163,16 @@ func decide(p *pipe, topic, ref, message, call, decision string) {
 	p.request(topic, ref, "decide_tool_call", fmt.Sprintf(`"message_id":%q,"call_id":%q,%s`, message, call, decision))
 }
 
+// watch returns another client of the same user, which follows the conversation.
+func (s *server) watch(t *testing.T, topic string) *pipe {
+	t.Helper()
+	p := newPipe()
+	s.serve(p, assistant.Peer{User: "ann"})
+	p.in <- fmt.Sprintf(`{"action":"subscribe","topic":%q,"ref":"s"}`, topic)
+	time.Sleep(time.Second)
+	return p
+}
+
 // messageOf returns the id of the last answer that began.
 func messageOf(frames []frame) (id string) {
 	for _, f := range frames {
@@ -254,10 +264,7 @@ func TestApproval(t *testing.T) {
 					t.Fatalf("got %s, want %s, called %q", got, want, tools.calls())
 				}
 				id := messageOf(frames)
-				b := newPipe()
-				s.serve(b, assistant.Peer{User: "ann"})
-				b.in <- fmt.Sprintf(`{"action":"subscribe","topic":%q,"ref":"s"}`, topic)
-				time.Sleep(time.Second)
+				b := s.watch(t, topic)
 				if got := b.frames(t); !strings.Contains(got[len(got)-1].text, `"state":"waiting","waiting_for":"approval"`) {
 					t.Fatalf("another tab sees %s", got[len(got)-1].text)
 				}

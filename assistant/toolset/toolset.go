@@ -57,4 +57,24 @@ func (s Set) Call(ctx context.Context, c assistant.Call) (assistant.Result, erro
 	return assistant.Result{}, fmt.Errorf("%w: there is no tool %q any more", assistant.ErrNotCalled, c.Name)
 }
 
-var _ assistant.Tools = Set(nil)
+// Required is a source of tools that the model must not answer without.
+type Required struct{ Source assistant.Tools }
+
+// Tools returns an [assistant.ErrToolsRequired] where the source knows no list.
+func (r Required) Tools(ctx context.Context, p assistant.Peer) ([]assistant.Tool, error) {
+	tools, err := r.Source.Tools(ctx, p)
+	if err != nil && tools == nil {
+		err = fmt.Errorf("%w: %w", assistant.ErrToolsRequired, err)
+	}
+	return tools, err
+}
+
+// Call calls the source.
+func (r Required) Call(ctx context.Context, c assistant.Call) (assistant.Result, error) {
+	return r.Source.Call(ctx, c)
+}
+
+var (
+	_ assistant.Tools = Set(nil)
+	_ assistant.Tools = Required{}
+)

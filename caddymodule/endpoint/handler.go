@@ -83,7 +83,7 @@ type Handler struct {
 	ToolsRaw []json.RawMessage `json:"tools,omitempty" caddy:"namespace=http.assistant.tools inline_key=name"`
 
 	// Who may approve calls of tools. With "users", tools that need approval are not offered to models for visitors without
-	// a user; with "anonymous" they are, and whoever asked approves. Default: users
+	// a user; with "anonymous" they are, and these visitors approve their own calls. Default: users
 	ToolsFor string `json:"tools_for,omitempty"`
 
 	// How often a model is asked for one answer; each time but the last it may call tools. Default: 8

@@ -3,7 +3,6 @@ package tools
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/caddy-assistant/caddy-assistant/assistant"
 	"github.com/caddy-assistant/caddy-assistant/assistant/mcp"
+	"github.com/caddy-assistant/caddy-assistant/assistant/toolset"
 	"github.com/caddy-assistant/caddy-assistant/caddymodule/internal/setting"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -139,26 +139,9 @@ func (m *MCP) title() string { return strings.TrimSpace("tools mcp " + m.Label) 
 // Tools returns the server's tools.
 func (m *MCP) Tools() assistant.Tools {
 	if m.Required {
-		return required{m.tools}
+		return toolset.Required{Source: m.tools}
 	}
 	return m.tools
-}
-
-// required is a source of tools that nobody is to be answered without.
-type required struct{ source assistant.Tools }
-
-// Tools returns an [assistant.ErrToolsRequired] where nothing is known of the tools.
-func (r required) Tools(ctx context.Context, p assistant.Peer) ([]assistant.Tool, error) {
-	tools, err := r.source.Tools(ctx, p)
-	if err != nil && tools == nil {
-		err = fmt.Errorf("%w: %w", assistant.ErrToolsRequired, err)
-	}
-	return tools, err
-}
-
-// Call calls the source.
-func (r required) Call(ctx context.Context, c assistant.Call) (assistant.Result, error) {
-	return r.source.Call(ctx, c)
 }
 
 // Start implements endpoint.Starter: it connects to the server, or starts the program.
